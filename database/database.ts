@@ -1,0 +1,93 @@
+import { Kysely, PostgresDialect, sql, type Transaction } from 'kysely';
+import pg from 'pg';
+import type { Tables } from './tables.ts';
+
+/** Reads 64-bit integers as numbers: HAL9's counters and sequences stay below 2^53. */
+pg.types.setTypeParser(pg.types.builtins.INT8, (value) => Number(value));
+/** Dates without a time stay text: a JavaScript Date would shift them by the time zone. */
+pg.types.setTypeParser(pg.types.builtins.DATE, (value) => value);
+
+export type Tx = Transaction<Tables>;
+
+export interface DatabaseOptions {
+  /** Owner login; each pool becomes its role by SET ROLE unless it has a login of its own. */
+  url: string;
+  appUrl?: string;
+  systemUrl?: string;
+  ssl?: pg.PoolConfig['ssl'];
+  /** Connections per role. */
+  poolSize: number;
+  applicationName: string;
+}
+
+/**
+ * The two doors to PostgreSQL. `withOrg` runs a transaction that sees one organisation only, enforced by row-level
+ * security; `system` is the cross-organisation role of named background work.
+ */
+export class Database {
+  readonly appPool: pg.Pool;
+  readonly systemPool: pg.Pool;
+  readonly app: Kysely<Tables>;
+  /** Cross-organisation role; only stores that say so in their name may use it. */
+  readonly system: Kysely<Tables>;
+
+  constructor(options: DatabaseOptions) {
+    this.appPool = pool(options, options.appUrl, 'hal9_app');
+    this.systemPool = pool(options, options.systemUrl, 'hal9_system');
+    this.app = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: this.appPool }) });
+    this.system = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: this.systemPool }) });
+  }
+
+  /** Runs `work` in one transaction scoped to the organisation (`set_config(..., true)`, safe behind PgBouncer). */
+  async withOrg<T>(orgId: string, work: (tx: Tx) => Promise<T>): Promise<T> {
+    return this.app.transaction().execute(async (tx) => {
+      await sql`select set_config('hal9.org', ${orgId}, true)`.execute(tx);
+      return work(tx);
+    });
+  }
+
+  /** Runs `work` on a bare client inside a transaction scoped to the organisation; for COPY and hot paths. */
+  async withOrgClient<T>(orgId: string, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    const client = await this.appPool.connect();
+    let broken: Error | undefined;
+    try {
+      // One round trip; the id is checked first because a simple query takes no parameters.
+      await client.query(`begin; set local hal9.org = '${uuid(orgId)}'`);
+      const result = await work(client);
+      await client.query('commit');
+      return result;
+    } catch (error) {
+      await client.query('rollback').catch((failure: unknown) => {
+        broken = failure instanceof Error ? failure : new Error(String(failure));
+      });
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.app.destroy(), this.system.destroy()]);
+  }
+}
+
+function uuid(value: string): string {
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value)) throw new TypeError('not a UUID');
+  return value;
+}
+
+function pool(options: DatabaseOptions, loginUrl: string | undefined, role: string): pg.Pool {
+  const created = new pg.Pool({
+    connectionString: loginUrl ?? options.url,
+    ssl: options.ssl,
+    max: options.poolSize,
+    connectionTimeoutMillis: 10_000,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    application_name: options.applicationName,
+    options: `-c role=${role}`,
+  });
+  // An idle connection that breaks (server restart) is dropped by the pool; the next query opens a new one.
+  created.on('error', () => undefined);
+  return created;
+}

@@ -1,0 +1,68 @@
+import { z } from 'zod';
+
+/**
+ * Every setting of every HAL9 process, one schema. `.env.example` and the reference page are generated from it: the
+ * description of a field is its documentation. Settings marked `secret` are never logged.
+ */
+const text = (description: string) => z.string().min(1).describe(description);
+const port = (description: string) => z.coerce.number().int().min(0).max(65_535).describe(description);
+const flag = (description: string) => z.enum(['true', 'false']).transform((value) => value === 'true').describe(description);
+
+export const configSchema = z.object({
+  HAL9_DATA: text('Data folder of this machine: embedded database, Temporal file, blobs, keys.').default('.hal9'),
+  HAL9_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info').describe('Least severe log line written.'),
+
+  DATABASE_URL: text('PostgreSQL as owner of the schema (migrations). Unset: embedded server in the data folder.').meta({ secret: true }).optional(),
+  DATABASE_APP_URL: text('PostgreSQL login that may only become hal9_app (row-level security applies). Unset: DATABASE_URL with SET ROLE.').meta({ secret: true }).optional(),
+  DATABASE_SYSTEM_URL: text('PostgreSQL login that may only become hal9_system (cross-organisation background work). Unset: DATABASE_URL with SET ROLE.').meta({ secret: true }).optional(),
+  DATABASE_TLS_CA: text('PEM file of the authority that signed the database certificate; turns TLS with verification on.').optional(),
+  DATABASE_POOL: z.coerce.number().int().min(1).max(200).default(10).describe('Connections each process may open per role.'),
+
+  TEMPORAL_ADDRESS: text('host:port of the Temporal frontend. Unset: dev server with SQLite in the data folder.').optional(),
+  TEMPORAL_NAMESPACE: text('Temporal namespace.').default('default'),
+  TEMPORAL_TLS_CA: text('PEM file of the authority that signed the Temporal certificate; turns TLS on.').optional(),
+  TEMPORAL_TLS_CERT: text('PEM client certificate for mTLS.').optional(),
+  TEMPORAL_TLS_KEY: text('PEM client key for mTLS.').optional(),
+  TEMPORAL_API_KEY: text('API key of Temporal Cloud.').meta({ secret: true }).optional(),
+  TEMPORAL_UI_URL: text('Address of the Temporal UI, for links in answers.').optional(),
+  HAL9_TEMPORAL_CLI: text('Path of the `temporal` executable for the embedded server.').optional(),
+
+  HAL9_HOST: text('Address the API listens on.').default('127.0.0.1'),
+  HAL9_PORT: port('Port of the API.').default(8090),
+  HAL9_PUBLIC_URL: text('Address people reach the API at, for links in mails. Default: built from host and port.').optional(),
+  HAL9_TLS_CERT: text('PEM certificate of the API; reloaded when the file changes. Turns HTTPS and HSTS on.').optional(),
+  HAL9_TLS_KEY: text('PEM key of the API.').optional(),
+  HAL9_CORS_ORIGINS: z.string().default('').transform((list) => list.split(',').map((origin) => origin.trim()).filter(Boolean)).describe('Comma-separated origins allowed by CORS; empty for none.'),
+  HAL9_BODY_LIMIT_BYTES: z.coerce.number().int().min(1024).default(4 * 1024 * 1024).describe('Largest JSON body, bytes; NDJSON streams are bounded by line instead.'),
+  HAL9_METRICS_PORT: port('Port of a worker or background process for /metrics and /healthz; 0 picks a free one.').default(0),
+
+  HAL9_MASTER_KEYS: text('Key ring: comma-separated `id:base64 of 32 bytes`, the first encrypts, all decrypt. Unset: created in the data folder.').meta({ secret: true }).optional(),
+  HAL9_ALLOW_PRIVATE_ADDRESSES: flag('Whether webhooks, HTTP neurons and connections may reach private and loopback addresses.').default(false),
+
+  HAL9_OPERATIONS: text('Folder of a project with operations of your own.').optional(),
+  HAL9_LANES: z.coerce.number().int().min(1).max(256).default(8).describe('Lanes an organisation\'s signals are spread over; order holds within a lane. Fixed at the first start.'),
+  HAL9_BATCH_SIGNALS: z.coerce.number().int().min(1).max(100_000).default(20_000).describe('Most signals one cascade takes.'),
+  HAL9_DEDUP_DAYS: z.coerce.number().int().min(1).max(90).default(7).describe('Days within which (organisation, source, id) is accepted once.'),
+  HAL9_HOST_ID: text('Name of this machine in metrics and on its host-<id> queue. Default: the host name.').optional(),
+  HAL9_OTLP_URL: text('OTLP/HTTP endpoint for traces, e.g. http://127.0.0.1:4318. Unset: no export.').optional(),
+});
+
+export type Config = z.output<typeof configSchema>;
+
+/**
+ * Reads the settings.
+ * @param env variables, as in `process.env`.
+ * @throws {ConfigError} naming each wrong variable and what it expects; never its value.
+ */
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const known = Object.fromEntries(Object.keys(configSchema.shape).map((key) => [key, env[key] === '' ? undefined : env[key]]));
+  const parsed = configSchema.safeParse(known);
+  if (!parsed.success) {
+    throw new ConfigError(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '));
+  }
+  return parsed.data;
+}
+
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}

@@ -1,0 +1,107 @@
+import type { z } from 'zod';
+import type { FailureType } from '../errors.ts';
+
+/** What a repeated execution of the operation does to the world. Decides what a replay must warn about. */
+export type EffectClass =
+  /** Computes only. */
+  | 'pure'
+  /** Changes something, but a second execution with the same input changes nothing more. */
+  | 'idempotent'
+  /** A second execution would act again; guarded by effect keys. */
+  | 'irreversible';
+
+/** A message that a run accepts. */
+export interface MessageContract<Payload extends z.ZodType = z.ZodType, Answer extends z.ZodType = z.ZodType> {
+  readonly description: string;
+  readonly payload: Payload;
+  /** Shape of the answer; queries and updates only. */
+  readonly answer?: Answer;
+  /** Permission needed besides `runs:write` (signals, updates) or `runs:read` (queries). */
+  readonly permission?: string;
+}
+
+export interface OperationTimeouts {
+  /** Whole life of the run including retries and continue-as-new; Temporal duration string, e.g. `1 hour`. */
+  readonly execution: string;
+  /** One workflow task; default 10 s. */
+  readonly task?: string;
+}
+
+/**
+ * One long-running operation. Routes, validation, permissions, OpenAPI, CLI verbs, clients and reference docs come out of
+ * this value; the workflow exported under {@link workflowName} implements it. Evolution rule: add optional fields only.
+ */
+export interface OperationContract<Input extends z.ZodType = z.ZodType, Result extends z.ZodType = z.ZodType> {
+  /** Kebab-case, unique; part of routes and workflow ids. */
+  readonly name: string;
+  /** Counts additive changes of this contract, from 1. */
+  readonly version: number;
+  readonly summary: string;
+  readonly description: string;
+  readonly input: Input;
+  readonly result: Result;
+  readonly signals: Readonly<Record<string, MessageContract>>;
+  readonly queries: Readonly<Record<string, MessageContract>>;
+  readonly updates: Readonly<Record<string, MessageContract>>;
+  /** Failures of its own, besides those in `schemas/errors.ts`. */
+  readonly errors: Readonly<Record<string, FailureType>>;
+  /** Task queue of the workflow, from `schemas/names/task-queues.ts` or of one's own worker. */
+  readonly taskQueue: string;
+  /** Permission to start it; default `runs:write`. Scopes may narrow it: `runs:write:type=<name>`. */
+  readonly permission: string;
+  /** The data subject a run is about, if any: its key encrypts the run. Never logged, only hashed into the id. */
+  readonly subject?: (input: z.output<Input>) => string | undefined;
+  /** `uuid`: a new id per start. A function: its answer is hashed (HMAC) into the id, so equal answers are one run. */
+  readonly id: 'uuid' | ((input: z.output<Input>) => string);
+  /** What a start does when a closed run has the id. */
+  readonly reusePolicy: 'allow-duplicate' | 'allow-duplicate-failed-only' | 'reject-duplicate';
+  /** What a start does when an open run has the id. */
+  readonly conflictPolicy: 'fail' | 'use-existing' | 'terminate-existing';
+  readonly timeouts: OperationTimeouts;
+  readonly effect: EffectClass;
+  /** Runs shorter than a day stay on the build that started them; longer ones move on and use `patched`. */
+  readonly versioning: 'pinned' | 'auto-upgrade';
+  /** `internal` operations are started by HAL9 only: listed and readable, but without a start route. */
+  readonly exposure: 'public' | 'internal';
+}
+
+type Optional = 'version' | 'description' | 'signals' | 'queries' | 'updates' | 'errors' | 'taskQueue' | 'permission' | 'id'
+  | 'reusePolicy' | 'conflictPolicy' | 'effect' | 'versioning' | 'exposure';
+
+/** What an author writes: the rest has defaults. */
+export type OperationDraft<Input extends z.ZodType, Result extends z.ZodType> =
+  Omit<OperationContract<Input, Result>, Optional> & Partial<Pick<OperationContract<Input, Result>, Optional>>;
+
+/**
+ * Completes and checks a contract.
+ * @throws {TypeError} when the name is not kebab-case.
+ */
+export function defineOperation<Input extends z.ZodType, Result extends z.ZodType>(
+  draft: OperationDraft<Input, Result>,
+): OperationContract<Input, Result> {
+  if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(draft.name)) {
+    throw new TypeError(`operation name "${draft.name}" must be kebab-case`);
+  }
+  return {
+    version: 1,
+    description: draft.summary,
+    signals: {},
+    queries: {},
+    updates: {},
+    errors: {},
+    taskQueue: 'core',
+    permission: 'runs:write',
+    id: 'uuid',
+    reusePolicy: 'allow-duplicate',
+    conflictPolicy: 'fail',
+    effect: 'idempotent',
+    versioning: 'pinned',
+    exposure: 'public',
+    ...draft,
+  };
+}
+
+/** The workflow type that implements an operation: its name in camelCase (`access-export` -> `accessExport`). */
+export function workflowName(operation: string): string {
+  return operation.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+}
