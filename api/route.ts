@@ -1,0 +1,55 @@
+import type { Request, Response } from 'express';
+import type { z } from 'zod';
+import type { Caller } from '../platform/identity/caller.ts';
+
+/**
+ * A route as a value: validation, permission check, OpenAPI and the attack matrix of the tests come out of it.
+ * A route without `permission` does not type-check; `public` must be said.
+ */
+export interface Route<Params extends z.ZodType = z.ZodType, Query extends z.ZodType = z.ZodType, Body extends z.ZodType = z.ZodType> {
+  readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete';
+  /** Express 5 path, e.g. `/v1/neurons/:id`. */
+  readonly path: string;
+  /** OpenAPI operationId, camelCase. */
+  readonly id: string;
+  readonly tag: string;
+  readonly summary: string;
+  readonly description?: string;
+  /** `<resource>:<verb>`, or `public` for the few routes that need no credential. */
+  readonly permission: string;
+  readonly params?: Params;
+  readonly query?: Query;
+  /** JSON body, parsed and validated before the handler. Routes that read the raw stream leave it out and set `rawBody`. */
+  readonly body?: Body;
+  /** Media types a raw-body route accepts, for OpenAPI; the handler reads `request` itself. */
+  readonly rawBody?: Readonly<Record<string, z.ZodType>>;
+  /** Success answers by status; failures are problem+json and documented for every route. */
+  readonly responses: Readonly<Record<number, { description: string; schema?: z.ZodType; contentType?: string }>>;
+  readonly handler: (context: RouteContext<z.output<Params>, z.output<Query>, z.output<Body>>) => Promise<RouteAnswer | void>;
+}
+
+export interface RouteContext<Params, Query, Body> {
+  readonly caller: Caller;
+  readonly params: Params;
+  readonly query: Query;
+  readonly body: Body;
+  readonly request: Request;
+  /** For streams only; a handler that wrote the response itself returns nothing. */
+  readonly response: Response;
+  /** Aborts when the client goes away or the route's time is up. */
+  readonly signal: AbortSignal;
+}
+
+export interface RouteAnswer {
+  readonly status: number;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A route of any types, as lists hold it. */
+export type AnyRoute = Omit<Route, 'handler'> & { readonly handler: (context: RouteContext<never, never, never>) => Promise<RouteAnswer | void> };
+
+/** Keeps the inferred types of params, query and body for the handler. */
+export function defineRoute<Params extends z.ZodType, Query extends z.ZodType, Body extends z.ZodType>(route: Route<Params, Query, Body>): AnyRoute {
+  return route;
+}
