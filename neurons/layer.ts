@@ -19,7 +19,7 @@ export interface NeuronSignal {
   readonly data?: unknown;
   /** Names of the neurons this came through, oldest first: the loop guard. */
   readonly path?: readonly string[];
-  /** Delegations so far; the caller caps it. */
+  /** Delegations so far; a delegation beyond `MAX_DELEGATIONS` is a failure. */
   readonly depth?: number;
   readonly [extension: string]: unknown;
 }
@@ -28,13 +28,18 @@ export interface LayerInput {
   readonly signals: readonly NeuronSignal[];
   /** Latest event time this layer has seen, ms; groups that are due by then close. */
   readonly watermarkMs: number;
+  /**
+   * States of this lane whose {@link NeuronState.dueMs} is at or before `watermarkMs`; they are evaluated after the signals, in this
+   * order, so give them sorted. Those the signals touch anyway may be among them. Default: none.
+   */
+  readonly due?: readonly { readonly neuronId: string; readonly series: string }[];
 }
 
 /** Bounded state of one neuron for one series or group. */
 export interface NeuronState {
   readonly neuronId: string;
   readonly series: string;
-  /** Exact serialisation: the same bytes give the same future bit for bit. */
+  /** Exact serialisation: the same bytes give the same future bit for bit. Empty: forget the state. */
   readonly bytes: Uint8Array;
   /** Event time (ms) at which the neuron wants to be called even without a signal; null for never. */
   readonly dueMs: number | null;
@@ -104,6 +109,8 @@ export interface LayerOutput {
   readonly states: readonly NeuronState[];
   /** (neuron, signal) pairs evaluated. */
   readonly evaluations: number;
+  /** (neuron, signal) pairs skipped by the loop guard: the signal already came through the neuron. */
+  readonly loopsSkipped: number;
 }
 
 /** States by neuron and series; `get` answers undefined for a series never seen. */
