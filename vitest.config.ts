@@ -1,21 +1,45 @@
 import { defineConfig } from 'vitest/config';
 
+const PROCESSES = ['test/environment/process-coverage.ts'];
+
 export default defineConfig({
   test: {
+    coverage: {
+      provider: 'v8',
+      reporter: ['json'],
+      reportsDirectory: 'coverage',
+      clean: false,
+      include: ['{schemas,workflows,activities,neurons,platform,database,workers,api,clients,cli,console,deploy}/**/*.ts'],
+      reportOnFailure: true,
+    },
     projects: [
-      { test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/**/*.integration.test.ts', 'test/**/*.e2e.test.ts', '**/node_modules/**'], pool: 'forks' } },
+      { test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/**/*.integration.test.ts', 'test/**/*.e2e.test.ts', '**/node_modules/**', 'test/fixtures/**'], pool: 'forks', sequence: { groupOrder: 1 } } },
       {
         test: {
           name: 'integration',
           include: ['test/**/*.integration.test.ts'],
           globalSetup: ['test/environment/global-setup.ts'],
+          setupFiles: PROCESSES,
           pool: 'forks',
           maxWorkers: 2,
           testTimeout: 60_000,
           hookTimeout: 120_000,
+          sequence: { groupOrder: 2 },
         },
       },
-      { test: { name: 'e2e', include: ['test/**/*.e2e.test.ts'], pool: 'forks', maxWorkers: 1, fileParallelism: false, testTimeout: 300_000, hookTimeout: 300_000 } },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/**/*.e2e.test.ts'],
+          setupFiles: PROCESSES,
+          pool: 'forks',
+          maxWorkers: 1,
+          fileParallelism: false,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          sequence: { groupOrder: 3 },
+        },
+      },
     ],
   },
 });
