@@ -6,6 +6,8 @@ import { z } from 'zod';
  */
 const text = (description: string) => z.string().min(1).describe(description);
 const port = (description: string) => z.coerce.number().int().min(0).max(65_535).describe(description);
+const list = (description: string, preset = '') =>
+  z.string().default(preset).transform((value) => value.split(',').map((item) => item.trim()).filter(Boolean)).describe(description);
 const flag = (description: string) => z.enum(['true', 'false']).transform((value) => value === 'true').describe(description);
 
 export const configSchema = z.object({
@@ -44,6 +46,23 @@ export const configSchema = z.object({
   HAL9_BATCH_SIGNALS: z.coerce.number().int().min(1).max(100_000).default(20_000).describe('Most signals one cascade takes.'),
   HAL9_DEDUP_DAYS: z.coerce.number().int().min(1).max(90).default(7).describe('Days within which (organisation, source, id) is accepted once.'),
   HAL9_HOST_ID: text('Name of this machine in metrics and on its host-<id> queue. Default: the host name.').optional(),
+  HAL9_AGENT_ORG: z.uuid().describe('Organisation whose runs the host agent of this machine obeys. Unset: the agent refuses every run.').optional(),
+  HAL9_AGENT_ACTIONS: list('Comma-separated actions the host agent may take besides gathering evidence: terminateProcess, killProcess, resumeProcess, restartProcess, terminateBackend, deleteTemporaryFiles.'),
+  HAL9_AGENT_APPROVAL: list('Comma-separated actions that wait for a person\'s approval.', 'terminateProcess,killProcess,restartProcess,terminateBackend,deleteTemporaryFiles'),
+  HAL9_AGENT_PROCESSES: list('Comma-separated texts; a process may be ended only when its command line contains one of them. Empty: none. Never pid 1, the agent, its parents, PostgreSQL, Temporal or HAL9\'s own processes.'),
+  HAL9_AGENT_SUPERVISED: list('Comma-separated texts; a process may be resumed or restarted only when its command line contains one of them, and the collector reports those that are stopped.', 'hal9,workers/,api/'),
+  HAL9_AGENT_BACKENDS: list('Comma-separated beginnings of application_name; a PostgreSQL session may be ended only when one matches. Empty: none.'),
+  HAL9_AGENT_TEMP: text('Folder of temporary files that the collector measures and the agent may clear. Unset: none.').optional(),
+  HAL9_AGENT_TEMP_MIN_AGE_SECONDS: z.coerce.number().int().min(0).default(3600).describe('Temporary files younger than this stay.'),
+  HAL9_AGENT_TEMP_MARK: text('Ending of the names of temporary files that may be deleted at any age.').optional(),
+  HAL9_AGENT_MAX_PER_INCIDENT: z.coerce.number().int().min(0).max(100).default(3).describe('Most actions the agent takes for one incident.'),
+  HAL9_AGENT_MAX_PER_HOUR: z.coerce.number().int().min(0).max(1000).default(10).describe('Most actions the agent takes in one hour, all incidents together.'),
+  HAL9_AGENT_POSTGRES_URL: text('PostgreSQL the agent watches and mends; a login with pg_monitor and pg_signal_backend. Unset: DATABASE_URL.').meta({ secret: true }).optional(),
+  HAL9_COLLECTOR_KEY: text('API key the collector sends with, scope signals:write. Unset: the collector does not run.').meta({ secret: true }).optional(),
+  HAL9_COLLECTOR_URL: text('Address of the API the collector sends to. Default: HAL9_PUBLIC_URL, else built from host and port.').optional(),
+  HAL9_COLLECTOR_INTERVAL_MS: z.coerce.number().int().min(100).max(60_000).default(1000).describe('Milliseconds between two readings.'),
+  HAL9_COLLECTOR_SCRAPE: list('Comma-separated `<name>=<url>` of Prometheus endpoints to read; names: temporal, api, or worker names.'),
+  HAL9_COLLECTOR_QUEUE: z.coerce.number().int().min(100).max(1_000_000).default(50_000).describe('Readings kept while the API is away; the oldest go first.'),
   HAL9_OTLP_URL: text('OTLP/HTTP endpoint for traces, e.g. http://127.0.0.1:4318. Unset: no export.').optional(),
 });
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CAUSES, HOST_ACTIONS, REMEDY_QUERY } from '../names/remedies.ts';
+import { HOST_ACTIONS, REMEDY_QUERY } from '../names/remedies.ts';
 import { TASK_QUEUES } from '../names/task-queues.ts';
 import { defineOperation } from './operation.ts';
 
