@@ -1,0 +1,125 @@
+import { totalmem } from 'node:os';
+import si from 'systeminformation';
+import type { HostAction } from '../../schemas/names/remedies.ts';
+import type { HostPolicy } from './policy.ts';
+import { isSupervised, processRole, type ProcessRole } from './processes.ts';
+import { readProcesses, readProcess, startedAt, TICKS_PER_SECOND, type ProcessReading } from './process-table.ts';
+import type { BlockingSession, Sessions } from './sessions.ts';
+import { measureTemporary, writersInto, type TemporaryUsage } from './temporary-files.ts';
+
+export interface ProcessEvidence {
+  readonly pid: number;
+  readonly startTicks: number;
+  /** RFC 3339. */
+  readonly startedAt: string;
+  readonly name: string;
+  readonly state: string;
+  /** Processor time over the sample, cores: 1 is one core fully used. */
+  readonly cores: number;
+  readonly memoryBytes: number;
+  readonly role: ProcessRole;
+}
+
+export interface SessionEvidence extends BlockingSession {
+  readonly endable: boolean;
+}
+
+/** What the agent of a machine saw at one moment. Bounded: at most some dozen entries. */
+export interface Evidence {
+  readonly hostId: string;
+  readonly at: string;
+  readonly memory: { readonly totalBytes: number; readonly availableBytes: number };
+  /** The top five by processor time and by memory, every process the policy lets the agent end that is among the top five of those, and stopped supervised ones. */
+  readonly processes: readonly ProcessEvidence[];
+  /** Roots of lock pile-ups; null when the agent watches no PostgreSQL, or it does not answer. */
+  readonly sessions: readonly SessionEvidence[] | null;
+  /** The watched folder; null when there is none. */
+  readonly temporary: (TemporaryUsage & { readonly folder: string; readonly writers: readonly ProcessEvidence[] }) | null;
+  readonly policy: { readonly actions: readonly HostAction[]; readonly approval: readonly HostAction[] };
+}
+
+/** Milliseconds over which processor time is measured. */
+const SAMPLE_MS = 700;
+const TOP = 5;
+
+/** Looks at processes, PostgreSQL's locks and the watched folder. Takes about a second. */
+export async function gatherEvidence(policy: HostPolicy, sessions: Sessions | undefined): Promise<Evidence> {
+  const [processes, memory, blockers, temporary] = await Promise.all([
+    sampleProcesses(),
+    availableMemory(),
+    blockingSessions(policy, sessions),
+    policy.temporaryFolder === undefined ? null : measureTemporary(policy.temporaryFolder, deletionRule(policy)),
+  ]);
+  const writers = policy.temporaryFolder === undefined ? [] : writersInto(policy.temporaryFolder);
+  return {
+    hostId: policy.hostId,
+    at: new Date().toISOString(),
+    memory,
+    processes: selectProcesses(policy, processes),
+    sessions: blockers,
+    temporary: temporary === null ? null : {
+      ...temporary,
+      folder: policy.temporaryFolder ?? '',
+      writers: writers.slice(0, TOP).flatMap((writer) => processes.filter((candidate) => candidate.pid === writer.pid && candidate.startTicks === writer.startTicks)).map((found) => describe(policy, found)),
+    },
+    policy: { actions: [...policy.actions], approval: [...policy.approval] },
+  };
+}
+
+export function deletionRule(policy: HostPolicy): { minAgeSeconds: number; mark: string | undefined } {
+  return { minAgeSeconds: policy.temporaryMinAgeSeconds, mark: policy.temporaryMark };
+}
+
+export interface MeasuredProcess extends ProcessReading {
+  readonly cores: number;
+}
+
+/** Every process with the processor time it took over the sample. */
+export async function sampleProcesses(sampleMs = SAMPLE_MS): Promise<MeasuredProcess[]> {
+  const before = new Map(readProcesses().map((reading) => [reading.pid, reading]));
+  const started = performance.now();
+  await new Promise((resolve) => setTimeout(resolve, sampleMs));
+  const seconds = (performance.now() - started) / 1000;
+  return readProcesses().map((reading) => {
+    const earlier = before.get(reading.pid);
+    const ticks = earlier !== undefined && earlier.startTicks === reading.startTicks ? reading.cpuTicks - earlier.cpuTicks : reading.cpuTicks;
+    return { ...reading, cores: round(Math.max(0, ticks) / TICKS_PER_SECOND / seconds) };
+  });
+}
+
+function selectProcesses(policy: HostPolicy, processes: readonly MeasuredProcess[]): ProcessEvidence[] {
+  const byCores = processes.toSorted((a, b) => b.cores - a.cores);
+  const byMemory = processes.toSorted((a, b) => b.memoryBytes - a.memoryBytes);
+  // Roles cost a read of the command line each: only those worth a look are asked for theirs.
+  const endable = (ranked: readonly MeasuredProcess[]): MeasuredProcess[] =>
+    ranked.slice(0, 40).filter((candidate) => processRole(policy, candidate) === 'endable').slice(0, TOP);
+  const stopped = processes.filter((candidate) => candidate.state === 'T' && isSupervised(policy, candidate.pid)).slice(0, 10);
+  const chosen = new Map([...stopped, ...byCores.slice(0, TOP), ...byMemory.slice(0, TOP), ...endable(byCores), ...endable(byMemory)].map((found) => [found.pid, found]));
+  return [...chosen.values()].map((found) => describe(policy, found));
+}
+
+function describe(policy: HostPolicy, found: MeasuredProcess): ProcessEvidence {
+  const { pid, startTicks, name, state, cores, memoryBytes } = found;
+  // A stopped process of HAL9 is protected against being ended, not against being woken.
+  const role = state === 'T' && isSupervised(policy, pid) ? 'supervised' : processRole(policy, readProcess(pid) ?? found);
+  return { pid, startTicks, startedAt: startedAt(startTicks), name, state, cores, memoryBytes, role };
+}
+
+async function blockingSessions(policy: HostPolicy, sessions: Sessions | undefined): Promise<SessionEvidence[] | null> {
+  if (sessions === undefined) return null;
+  const found = await sessions.rootBlockers().catch(() => null);
+  return found === null ? null : found.map((session) => ({ ...session, endable: isEndableSession(policy, session) }));
+}
+
+export function isEndableSession(policy: HostPolicy, session: Pick<BlockingSession, 'applicationName'>): boolean {
+  return policy.backends.some((beginning) => session.applicationName.startsWith(beginning));
+}
+
+async function availableMemory(): Promise<{ totalBytes: number; availableBytes: number }> {
+  const { total, available } = await si.mem();
+  return { totalBytes: total || totalmem(), availableBytes: available };
+}
+
+function round(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
