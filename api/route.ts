@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express';
 import type { z } from 'zod';
 import type { Caller } from '../platform/identity/caller.ts';
+import type { ScopeAttributes } from '../platform/identity/permissions.ts';
 
 /**
  * A route as a value: validation, permission check, OpenAPI and the attack matrix of the tests come out of it.
@@ -17,6 +18,15 @@ export interface Route<Params extends z.ZodType = z.ZodType, Query extends z.Zod
   readonly description?: string;
   /** `<resource>:<verb>`, or `public` for the few routes that need no credential. */
   readonly permission: string;
+  /**
+   * What of the request decides the permission, for scopes that are narrowed (`runs:write:type=rollout`) and for operations
+   * with a permission of their own. Runs before validation, on the raw parameters.
+   */
+  readonly access?: (raw: { params: Readonly<Record<string, string>>; query: Readonly<Record<string, unknown>> }) => { permission?: string; attributes?: ScopeAttributes };
+  /** Whether the browser session of the Temporal UI also opens this route, besides an API key. */
+  readonly session?: true;
+  /** Time the handler has, milliseconds; default 30,000. 0 for streams, which end by the client or by themselves. */
+  readonly timeoutMs?: number;
   readonly params?: Params;
   readonly query?: Query;
   /** JSON body, parsed and validated before the handler. Routes that read the raw stream leave it out and set `rawBody`. */

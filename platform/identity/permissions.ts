@@ -4,16 +4,33 @@ import type { Caller } from './caller.ts';
 /** Attributes a scope may narrow on, e.g. `{ type: 'rollout' }` against `runs:write:type=rollout`. */
 export type ScopeAttributes = Readonly<Record<string, string>>;
 
+/** `*`, or `<resource>:<verb>` where either may be `*`, followed by `:key=value` narrowings. */
+export const SCOPE_PATTERN = /^(\*|([a-z][a-z0-9-]*|\*):([a-z][a-z0-9-]*|\*)(:[a-z][a-z0-9-]*=[A-Za-z0-9._~-]+)*)$/;
+
+interface Scope {
+  resource: string;
+  verb: string;
+  /** `key=value` pairs, all of which must hold. */
+  narrowings: readonly string[];
+}
+
+function parse(scope: string): Scope {
+  if (scope === '*') return { resource: '*', verb: '*', narrowings: [] };
+  const [resource = '', verb = '', ...narrowings] = scope.split(':');
+  return { resource, verb, narrowings };
+}
+
 /** Whether the caller's scopes grant `permission` (`<resource>:<verb>`) for a resource with these attributes. */
 export function can(caller: Pick<Caller, 'scopes'>, permission: string, attributes: ScopeAttributes = {}): boolean {
   const [resource = '', verb = ''] = permission.split(':');
-  return caller.scopes.some((scope) => {
-    if (scope === '*') return true;
-    const [scopeResource, scopeVerb, ...narrowings] = scope.split(':');
-    if (scopeResource !== resource || (scopeVerb !== '*' && scopeVerb !== verb)) return false;
-    return narrowings.every((narrowing) => {
-      const [key = '', value] = narrowing.split('=', 2);
-      return attributes[key] === value;
+  return caller.scopes.some((text) => {
+    if (text === '*') return true;
+    const scope = parse(text);
+    if (scope.resource !== '*' && scope.resource !== resource) return false;
+    if (scope.verb !== '*' && scope.verb !== verb) return false;
+    return scope.narrowings.every((narrowing) => {
+      const equals = narrowing.indexOf('=');
+      return attributes[narrowing.slice(0, equals)] === narrowing.slice(equals + 1);
     });
   });
 }
@@ -24,4 +41,18 @@ export function assertCan(caller: Pick<Caller, 'scopes'>, permission: string, at
     const narrowed = Object.entries(attributes).map(([key, value]) => `:${key}=${value}`).join('');
     throw new HalError('Forbidden', `needs the permission ${permission}${narrowed}`);
   }
+}
+
+/**
+ * Whether someone holding `held` may hand on `wanted`: everything `wanted` allows must already be allowed by one of the
+ * scopes held. Narrowings make a scope smaller, so `wanted` must keep all those of the scope it comes from.
+ */
+export function covers(held: readonly string[], wanted: string): boolean {
+  const target = parse(wanted);
+  return held.some((text) => {
+    const scope = parse(text);
+    if (scope.resource !== '*' && scope.resource !== target.resource) return false;
+    if (scope.verb !== '*' && scope.verb !== target.verb) return false;
+    return scope.narrowings.every((narrowing) => target.narrowings.includes(narrowing));
+  });
 }

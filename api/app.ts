@@ -1,0 +1,146 @@
+import { randomUUID } from 'node:crypto';
+import cors from 'cors';
+import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler, type Response } from 'express';
+import helmet from 'helmet';
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import type { ApiKeys } from '../platform/identity/api-keys.ts';
+import { toHalError } from '../platform/failures/translate.ts';
+import { HalError } from '../schemas/errors.ts';
+import { HttpMetrics } from './http-metrics.ts';
+import { factsOf, pipeline } from './pipeline.ts';
+import { PROBLEM_TYPE, problemOf } from './problem.ts';
+import { RateLimits, type RateLimitOptions } from './rate-limits.ts';
+import { requestLog } from './request-log.ts';
+import type { AnyRoute } from './route.ts';
+import type { UiSessions } from './ui-session.ts';
+
+export interface AppOptions {
+  routes: readonly AnyRoute[];
+  apiKeys: ApiKeys;
+  sessions: UiSessions;
+  logger: Logger;
+  registry: Registry;
+  /** Origins that browsers may call from; empty for none. */
+  corsOrigins: readonly string[];
+  /** Origin of the Temporal UI, which may call the session routes with its cookie. */
+  uiOrigin?: string;
+  bodyLimitBytes: number;
+  /** Time a JSON body has to arrive, milliseconds; default 30,000. */
+  bodyArrivalMs?: number;
+  rateLimits: RateLimitOptions;
+  /** Proxies in front whose X-Forwarded-For is believed; default 0. */
+  trustedProxies?: number;
+  /** Whether clients reach the app by HTTPS: sends Strict-Transport-Security. */
+  https: boolean;
+}
+
+const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
+
+/** The API without its listener. Everything about a route comes from its value; see `route.ts` and `pipeline.ts`. */
+export function createApp(options: AppOptions): Express {
+  const app = express();
+  app.set('x-powered-by', false);
+  app.set('etag', false);
+  app.set('query parser', 'simple');
+  app.set('trust proxy', options.trustedProxies ?? 0);
+  const metrics = new HttpMetrics(options.registry);
+  const pipelineOptions = {
+    apiKeys: options.apiKeys,
+    sessions: options.sessions,
+    limits: new RateLimits(options.rateLimits),
+    bodyLimitBytes: options.bodyLimitBytes,
+    ...(options.bodyArrivalMs === undefined ? {} : { bodyArrivalMs: options.bodyArrivalMs }),
+    metrics,
+  };
+
+  app.use(identified(metrics));
+  app.use(requestLog(options.logger));
+  app.use(helmet({ strictTransportSecurity: options.https ? { maxAge: 31_536_000, includeSubDomains: false } : false, crossOriginResourcePolicy: { policy: 'cross-origin' } }));
+  app.use(crossOrigin(options));
+  for (const [path, routes] of byPath(options.routes)) {
+    const endpoint = app.route(path);
+    for (const route of routes) endpoint[route.method](pipeline(route, pipelineOptions));
+    endpoint.all(refuseMethod(routes));
+  }
+  app.use(() => {
+    throw new HalError('NotFound', 'there is nothing at this path');
+  });
+  app.use(failed(metrics, options.logger));
+  return app;
+}
+
+/** Gives the request its id and measures it. */
+function identified(metrics: HttpMetrics): RequestHandler {
+  return (request, response, next) => {
+    const began = performance.now();
+    const sent = request.headers['x-request-id'];
+    const id = typeof sent === 'string' && REQUEST_ID.test(sent) ? sent : randomUUID();
+    request.id = id;
+    response.setHeader('X-Request-Id', id);
+    response.setHeader('Cache-Control', 'no-store');
+    metrics.begin();
+    response.once('close', () => metrics.end(request.method, factsOf(request)?.route ?? 'unmatched', response.statusCode, (performance.now() - began) / 1000));
+    next();
+  };
+}
+
+function crossOrigin(options: AppOptions): RequestHandler {
+  const exposed = ['X-Request-Id', 'X-Trace-Id', 'Retry-After', 'Link'];
+  const allowed = cors({ origin: [...options.corsOrigins], exposedHeaders: exposed, maxAge: 600 });
+  // Cookies cross origins for the Temporal UI only, and only on the codec endpoint.
+  const session = cors({ origin: options.uiOrigin ?? false, credentials: true, methods: ['POST'], maxAge: 600 });
+  return (request, response, next) => {
+    if (request.headers.origin === undefined) {
+      response.setHeader('Vary', 'Origin');
+      next();
+      return;
+    }
+    (request.path.startsWith('/codec/') ? session : allowed)(request, response, next);
+  };
+}
+
+function byPath(routes: readonly AnyRoute[]): Map<string, AnyRoute[]> {
+  const paths = new Map<string, AnyRoute[]>();
+  for (const route of routes) {
+    const list = paths.get(route.path) ?? [];
+    if (list.some((other) => other.method === route.method)) throw new Error(`two routes for ${route.method} ${route.path}`);
+    paths.set(route.path, [...list, route]);
+  }
+  return paths;
+}
+
+function refuseMethod(routes: readonly AnyRoute[]): RequestHandler {
+  const methods = routes.map((route) => route.method.toUpperCase());
+  const allow = [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ');
+  return (request, response) => {
+    response.setHeader('Allow', allow);
+    if (request.method === 'OPTIONS') {
+      response.status(204).end();
+      return;
+    }
+    throw new HalError('MethodNotAllowed', `${request.method} is not possible here`);
+  };
+}
+
+/** The one place where failures become answers. */
+function failed(metrics: HttpMetrics, logger: Logger): ErrorRequestHandler {
+  return (thrown: unknown, request: Request, response: Response, _next) => {
+    const error = toHalError(thrown);
+    const route = factsOf(request)?.route ?? 'unmatched';
+    metrics.failure(route, error.type);
+    if (error.failure.status >= 500) logger.error({ requestId: request.id, route, failure: error.type, err: error.cause ?? error }, 'request failed');
+    if (response.headersSent) {
+      // Too late for another status: a broken connection is the only honest sign left.
+      response.destroy();
+      return;
+    }
+    if (error.failure.status === 401) response.setHeader('WWW-Authenticate', 'Bearer realm="hal9"');
+    if (error.retryAfterSeconds !== undefined) response.setHeader('Retry-After', String(Math.ceil(error.retryAfterSeconds)));
+    // The rest of an unread body is not worth reading.
+    if (!request.complete) response.setHeader('Connection', 'close');
+    response.statusCode = error.failure.status;
+    response.setHeader('Content-Type', PROBLEM_TYPE);
+    response.end(JSON.stringify(problemOf(error, String(request.id))));
+  };
+}
