@@ -1,0 +1,340 @@
+import { Environment } from '@marcbachmann/cel-js';
+import { RE2JS } from 're2js';
+import type { Layer } from '../schemas/names/layers.ts';
+import type { NeuronSignal } from './layer.ts';
+
+/** Nodes of one expression's syntax tree; longer ones are refused when the neuron is saved. */
+export const MAX_EXPRESSION_NODES = 1000;
+/** How deep macros over lists (`map`, `filter`, `exists`, `all`) may nest: each level multiplies the cost. */
+export const MAX_MACRO_DEPTH = 2;
+
+/** What an expression must answer. */
+export type Expected = 'bool' | 'string' | 'number' | 'map';
+
+/** An expression that cannot be compiled, or that failed on one signal. Carries no data of the signal. */
+export class ExpressionError extends Error {
+  override readonly name = 'ExpressionError';
+  /** Where the expression stands in the neuron, as a JSON pointer, e.g. `/behaviour/rules/0/when`. */
+  readonly place: string;
+  /** Offset of the offending part in the expression, in UTF-16 code units from 0; null when it is the whole. */
+  readonly position: number | null;
+  /** Machine-readable cause, e.g. `no_such_key`. */
+  readonly code: string;
+
+  constructor(code: string, cause: string, place: string, position: number | null) {
+    super(`${place}${position === null ? '' : ` at ${String(position + 1)}`}: ${cause}`);
+    this.code = code;
+    this.place = place;
+    this.position = position;
+  }
+}
+
+/** The variables of an expression. */
+export interface Scope {
+  readonly signal: Readonly<Record<string, unknown>>;
+  /** Only in the rules that follow an `llm` or `http` call. */
+  readonly answer?: unknown;
+}
+
+/** A node of cel-js' syntax tree, as far as it is looked at here. */
+interface SyntaxNode {
+  readonly op: string;
+  args: unknown;
+  readonly start: number;
+}
+
+const isNode = (value: unknown): value is SyntaxNode => typeof value === 'object' && value !== null && 'op' in value && 'args' in value;
+
+const MACROS: ReadonlySet<string> = new Set(['map', 'filter', 'exists', 'all', 'exists_one', 'existsOne']);
+/** Fields of a signal that are computed or internal: an expression that names one gets a view instead of the signal itself. */
+const VIEW_FIELDS: ReadonlySet<string> = new Set(['time', 'layer', 'ref', 'path', 'depth']);
+
+/** Compiled patterns of `matches`; most are literals, so a few are enough. */
+const patterns = new Map<string, RE2JS>();
+const MAX_PATTERNS = 1000;
+
+function pattern(source: string): RE2JS {
+  let compiled = patterns.get(source);
+  if (compiled === undefined) {
+    if (patterns.size >= MAX_PATTERNS) patterns.clear();
+    compiled = RE2JS.compile(source);
+    patterns.set(source, compiled);
+  }
+  return compiled;
+}
+
+function toNumber(value: unknown): number {
+  const number = typeof value === 'number' || typeof value === 'bigint' || (typeof value === 'string' && value.trim() !== '') ? Number(value) : Number.NaN;
+  if (Number.isNaN(number)) throw new TypeError('number() needs a number or a numeric string');
+  return number;
+}
+
+function createEnvironment(): Environment {
+  const environment = new Environment({
+    enableOptionalTypes: true,
+    homogeneousAggregateLiterals: false,
+    limits: { maxAstNodes: MAX_EXPRESSION_NODES, maxDepth: 50, maxListElements: 200, maxMapEntries: 200, maxCallArguments: 16 },
+  });
+  environment.registerVariable('signal', 'map<string, dyn>');
+  // JSON knows doubles only; without these `signal.data.value * 2` would be an error, since CEL's own operators never mix.
+  const mixed: readonly [string, (a: number, b: number) => number][] = [
+    ['+', (a, b) => a + b], ['-', (a, b) => a - b], ['*', (a, b) => a * b], ['/', (a, b) => a / b], ['%', (a, b) => a % b],
+  ];
+  for (const [operator, apply] of mixed) {
+    const handler = (a: number | bigint, b: number | bigint): number => apply(Number(a), Number(b));
+    environment.registerOperator(`int ${operator} double: double`, handler);
+    environment.registerOperator(`double ${operator} int: double`, handler);
+  }
+  environment.registerOperator('double % double: double', (a: number, b: number) => a % b);
+  environment.registerFunction('number(dyn): double', toNumber);
+  environment.registerFunction('abs(dyn): double', (value: unknown) => Math.abs(toNumber(value)));
+  environment.registerFunction('floor(dyn): double', (value: unknown) => Math.floor(toNumber(value)));
+  environment.registerFunction('min(dyn, dyn): double', (a: unknown, b: unknown) => Math.min(toNumber(a), toNumber(b)));
+  environment.registerFunction('max(dyn, dyn): double', (a: unknown, b: unknown) => Math.max(toNumber(a), toNumber(b)));
+  environment.registerFunction('round(dyn, int): double', (value: unknown, digits: bigint) => Number(toNumber(value).toFixed(Math.min(15, Math.max(0, Number(digits))))));
+  environment.registerFunction('lower(string): string', (value: string) => value.toLowerCase());
+  environment.registerFunction('upper(string): string', (value: string) => value.toUpperCase());
+  // RE2 has no catastrophic backtracking; JavaScript's own RegExp has, and a signal could use it to stall a worker.
+  environment.registerFunction('string.matchesRe2(string): bool', (text: string, source: string) => pattern(source).matcher(text).find());
+  return environment;
+}
+
+const signalEnvironment = createEnvironment();
+const answerEnvironment = createEnvironment().registerVariable('answer', 'dyn');
+
+/** What the syntax tree tells about an expression before it runs. */
+interface Shape {
+  /** Whether it reads computed fields, or `signal` as a whole. */
+  needsView: boolean;
+  macroDepth: number;
+}
+
+function inspect(value: unknown, macros: number, shape: Shape): void {
+  if (Array.isArray(value)) {
+    for (const element of value) inspect(element, macros, shape);
+    return;
+  }
+  if (!isNode(value)) return;
+  let depth = macros;
+  if (value.op === 'id' && value.args === 'signal') shape.needsView = true;
+  if (value.op === 'rcall' && Array.isArray(value.args)) {
+    const name: unknown = value.args[0];
+    if (name === 'matches') value.args[0] = 'matchesRe2';
+    if (typeof name === 'string' && MACROS.has(name)) depth += 1;
+  }
+  shape.macroDepth = Math.max(shape.macroDepth, depth);
+  if ((value.op === '.' || value.op === '.?') && Array.isArray(value.args)) {
+    const [object, field]: unknown[] = value.args;
+    if (isNode(object) && object.op === 'id' && object.args === 'signal') {
+      if (typeof field !== 'string' || VIEW_FIELDS.has(field)) shape.needsView = true;
+      return;
+    }
+  }
+  inspect(value.args, depth, shape);
+}
+
+/** An equality that must hold for a condition to be true: the value at `signal.<path>` is `value`. */
+export interface RequiredEquality {
+  readonly path: readonly string[];
+  readonly value: string;
+}
+
+function signalPath(value: unknown): string[] | undefined {
+  if (!isNode(value)) return undefined;
+  if (value.op === 'id') return value.args === 'signal' ? [] : undefined;
+  if (value.op !== '.' || !Array.isArray(value.args)) return undefined;
+  const [object, field]: unknown[] = value.args;
+  const base = signalPath(object);
+  if (base === undefined || typeof field !== 'string') return undefined;
+  base.push(field);
+  return base;
+}
+
+function requiredEqualities(value: unknown, found: RequiredEquality[]): void {
+  if (!isNode(value) || !Array.isArray(value.args)) return;
+  const [left, right]: unknown[] = value.args;
+  if (value.op === '&&') {
+    requiredEqualities(left, found);
+    requiredEqualities(right, found);
+  } else if (value.op === '==') {
+    for (const [side, other] of [[left, right], [right, left]] as const) {
+      const path = signalPath(side);
+      if (path !== undefined && path.length > 0 && !VIEW_FIELDS.has(path[0] ?? '') && isNode(other) && other.op === 'value' && typeof other.args === 'string') {
+        found.push({ path, value: other.args });
+        return;
+      }
+    }
+  }
+}
+
+/** A failure of cel-js, as far as its fields can be relied on. */
+function describe(error: unknown): { code: string; summary: string; position: number | null } {
+  const code = property(error, 'code');
+  const summary = property(error, 'summary');
+  const start = property(property(error, 'range'), 'start');
+  return {
+    code: typeof code === 'string' ? code : 'evaluation_error',
+    summary: typeof summary === 'string' ? summary : 'the expression failed',
+    position: typeof start === 'number' ? start : null,
+  };
+}
+
+function property(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null && name in value ? Reflect.get(value, name) : undefined;
+}
+
+/** Messages that speak of types and of the expression only; any other might quote the signal. */
+const SAFE_CODES: ReadonlySet<string> = new Set([
+  'no_such_overload', 'no_matching_overload', 'division_by_zero', 'int_conversion_error', 'double_conversion_error', 'invalid_timestamp',
+  'invalid_logical_operand', 'invalid_condition_type', 'invalid_comprehension_range', 'unsupported_type',
+]);
+
+function runtimeCause(error: unknown): { code: string; cause: string; position: number | null } {
+  const { code, summary, position } = describe(error);
+  if (code === 'no_such_key') {
+    const node = property(error, 'node');
+    // Only a field that the expression itself names; a computed key would be the signal's data.
+    const args = isNode(node) && (node.op === '.' || node.op === '.?') ? node.args : undefined;
+    const field: unknown = Array.isArray(args) ? args[1] : undefined;
+    return { code, position, cause: typeof field === 'string' ? `the signal has no field "${field}"` : 'the signal has no such field' };
+  }
+  if (SAFE_CODES.has(code)) return { code, position, cause: summary };
+  return { code, position, cause: `the expression failed (${code.replaceAll('_', ' ')})` };
+}
+
+function typeName(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'list';
+  return typeof value === 'object' ? 'map' : typeof value;
+}
+
+/** cel-js answers integers as BigInt and timestamps as Date; JSON knows neither. */
+function toJson(value: unknown): unknown {
+  switch (typeof value) {
+    case 'bigint': return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : String(value);
+    case 'number': return Number.isFinite(value) ? value : null;
+    case 'object': {
+      if (value === null) return null;
+      if (Array.isArray(value)) return value.map(toJson);
+      if (value instanceof Date) return value.toISOString();
+      if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
+      if (value instanceof Map) return Object.fromEntries([...value].map(([key, inner]) => [String(key), toJson(inner)]));
+      const prototype: unknown = Object.getPrototypeOf(value);
+      if (prototype === Object.prototype || prototype === null) return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, toJson(inner)]));
+      return String(value);
+    }
+    case 'undefined': return null;
+    default: return value;
+  }
+}
+
+/** One CEL expression, parsed and type-checked once. Immutable; evaluation has no side effect. */
+export class Expression {
+  readonly source: string;
+  readonly place: string;
+  /** Whether {@link Scope.signal} must be a {@link signalView}; otherwise the signal itself will do. */
+  readonly needsView: boolean;
+  /** Equalities that must hold for the expression to be true: the routing index uses them. */
+  readonly required: readonly RequiredEquality[];
+  readonly #program: (scope: Scope) => unknown;
+
+  private constructor(source: string, place: string, needsView: boolean, required: readonly RequiredEquality[], program: (scope: Scope) => unknown) {
+    this.source = source;
+    this.place = place;
+    this.needsView = needsView;
+    this.required = required;
+    this.#program = program;
+  }
+
+  /**
+   * Parses and type-checks.
+   * @param place JSON pointer of the expression in its neuron, for errors.
+   * @param withAnswer whether the variable `answer` exists.
+   * @throws {ExpressionError} naming the place and the position.
+   */
+  static compile(source: string, place: string, expected: Expected, withAnswer = false): Expression {
+    let program: ReturnType<Environment['parse']>;
+    try {
+      program = (withAnswer ? answerEnvironment : signalEnvironment).parse(source);
+    } catch (error) {
+      const { code, summary, position } = describe(error);
+      throw new ExpressionError(code, summary, place, position);
+    }
+    const shape: Shape = { needsView: false, macroDepth: 0 };
+    inspect(program.ast, 0, shape);
+    if (shape.macroDepth > MAX_MACRO_DEPTH) {
+      throw new ExpressionError('macro_depth', `list macros may nest ${String(MAX_MACRO_DEPTH)} deep at most`, place, null);
+    }
+    const checked = program.check();
+    if (!checked.valid) {
+      const { code, summary, position } = describe(checked.error);
+      throw new ExpressionError(code, summary, place, position);
+    }
+    const type = checked.type ?? 'dyn';
+    if (!mayAnswer(type, expected)) throw new ExpressionError('wrong_type', `must answer a ${expected}, but answers ${type}`, place, null);
+    const required: RequiredEquality[] = [];
+    requiredEqualities(program.ast, required);
+    return new Expression(source, place, shape.needsView, required, program);
+  }
+
+  /**
+   * A condition.
+   * @throws {ExpressionError} when a field is missing (`code` `no_such_key`), types do not fit, or the answer is not a bool.
+   */
+  test(scope: Scope): boolean {
+    const answer = this.#run(scope);
+    if (typeof answer === 'boolean') return answer;
+    throw this.#mismatch('bool', answer);
+  }
+
+  /** @throws {ExpressionError} as {@link test}. */
+  text(scope: Scope): string {
+    const answer = this.#run(scope);
+    if (typeof answer === 'string') return answer;
+    throw this.#mismatch('string', answer);
+  }
+
+  /** A finite number. @throws {ExpressionError} as {@link test}. */
+  number(scope: Scope): number {
+    const answer = this.#run(scope);
+    const number = typeof answer === 'bigint' ? Number(answer) : answer;
+    if (typeof number === 'number' && Number.isFinite(number)) return number;
+    throw this.#mismatch('finite number', answer);
+  }
+
+  /** A JSON object: integers become numbers, timestamps RFC 3339. @throws {ExpressionError} as {@link test}. */
+  map(scope: Scope): Record<string, unknown> {
+    const answer = toJson(this.#run(scope));
+    if (typeof answer === 'object' && answer !== null && !Array.isArray(answer)) return { ...answer };
+    throw this.#mismatch('map', answer);
+  }
+
+  #mismatch(expected: string, answer: unknown): ExpressionError {
+    return new ExpressionError('wrong_type', `must answer a ${expected}, but answered a ${typeName(answer)}`, this.place, null);
+  }
+
+  #run(scope: Scope): unknown {
+    try {
+      return this.#program(scope);
+    } catch (error) {
+      const { code, cause, position } = runtimeCause(error);
+      throw new ExpressionError(code, cause, this.place, position);
+    }
+  }
+}
+
+function mayAnswer(type: string, expected: Expected): boolean {
+  if (type === 'dyn') return true;
+  switch (expected) {
+    case 'bool': return type === 'bool';
+    case 'string': return type === 'string';
+    case 'number': return type === 'int' || type === 'double' || type === 'uint';
+    case 'map': return type === 'map' || type.startsWith('map<');
+  }
+}
+
+/** The signal with its computed fields (`time`, `layer`) and without HAL9's own (`ref`, `path`, `depth`). */
+export function signalView(signal: NeuronSignal, layer: Layer): Record<string, unknown> {
+  const { ref: _ref, path: _path, depth: _depth, ...visible } = signal;
+  return { ...visible, time: new Date(signal.timeMs).toISOString(), layer };
+}
