@@ -25,6 +25,8 @@ export interface DatabaseOptions {
  * security; `system` is the cross-organisation role of named background work.
  */
 export class Database {
+  /** What it was opened with; a worker thread opens its own by it. */
+  readonly options: DatabaseOptions;
   readonly appPool: pg.Pool;
   readonly systemPool: pg.Pool;
   readonly app: Kysely<Tables>;
@@ -32,6 +34,7 @@ export class Database {
   readonly system: Kysely<Tables>;
 
   constructor(options: DatabaseOptions) {
+    this.options = options;
     this.appPool = pool(options, options.appUrl, 'hal9_app');
     this.systemPool = pool(options, options.systemUrl, 'hal9_system');
     this.app = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: this.appPool }) });
