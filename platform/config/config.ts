@@ -29,8 +29,13 @@ export const configSchema = z.object({
   TEMPORAL_UI_URL: text('Address of the Temporal UI, for links in answers.').optional(),
   HAL9_TEMPORAL_CLI: text('Path of the `temporal` executable for the embedded server.').optional(),
 
+  HAL9_TEMPORAL_PORT: port('Port of the embedded Temporal server. Unset: 7233, or a free one when that is taken; the choice is remembered in the data folder.').optional(),
+  HAL9_TEMPORAL_UI_PORT: port('Port of the embedded Temporal UI. Unset: 8233, or a free one when that is taken.').optional(),
+  HAL9_POSTGRES_PORT: port('Port of the embedded PostgreSQL. Unset: 54329, or a free one when that is taken.').optional(),
+  HAL9_CORE_WORKERS: z.coerce.number().int().min(1).max(64).default(1).describe('Core worker processes that `npm start` runs.'),
+
   HAL9_HOST: text('Address the API listens on.').default('127.0.0.1'),
-  HAL9_PORT: port('Port of the API.').default(8090),
+  HAL9_PORT: port('Port of the API. 0 picks a free one when HAL9 is started with `npm start`, and remembers it in the data folder.').default(8090),
   HAL9_PUBLIC_URL: text('Address people reach the API at, for links in mails. Default: built from host and port.').optional(),
   HAL9_TLS_CERT: text('PEM certificate of the API; reloaded when the file changes. Turns HTTPS and HSTS on.').optional(),
   HAL9_TLS_KEY: text('PEM key of the API.').optional(),
@@ -41,6 +46,7 @@ export const configSchema = z.object({
   HAL9_MASTER_KEYS: text('Key ring: comma-separated `id:base64 of 32 bytes`, the first encrypts, all decrypt. Unset: created in the data folder.').meta({ secret: true }).optional(),
   HAL9_ALLOW_PRIVATE_ADDRESSES: flag('Whether webhooks, HTTP neurons and connections may reach private and loopback addresses.').default(false),
 
+  HAL9_QUEUES: z.string().default('').transform((list) => list.split(',').map((queue) => queue.trim()).filter(Boolean)).describe('Comma-separated task queues a core worker serves, to scale each alone, e.g. `neurons-l3`; empty for all.'),
   HAL9_OPERATIONS: text('Folder of a project with operations of your own.').optional(),
   HAL9_LANES: z.coerce.number().int().min(1).max(256).default(8).describe('Lanes an organisation\'s signals are spread over; order holds within a lane. Fixed at the first start.'),
   HAL9_BATCH_SIGNALS: z.coerce.number().int().min(1).max(100_000).default(20_000).describe('Most signals one cascade takes.'),
@@ -82,6 +88,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   return parsed.data;
 }
 
+/** A setting is missing or wrong. The message names it and what it expects, never its value. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }

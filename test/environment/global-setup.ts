@@ -1,9 +1,10 @@
 import { mkdtemp, rm, chmod } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { startPostgres } from '../../deploy/local/postgres.ts';
 import { startTemporal } from '../../deploy/local/temporal.ts';
+import { resolveTool, temporalTool } from '../../deploy/local/tools.ts';
 import { freePort } from './ports.ts';
 
 declare module 'vitest' {
@@ -21,7 +22,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await chmod(folder, 0o755);
   // Throwaway data: without fsync the suites are twice as fast, and durability is tested by the chaos runs.
   const postgres = await startPostgres({ folder: join(folder, 'postgres'), port: await freePort(), settings: { fsync: 'off', shared_buffers: '128MB' } });
-  const temporal = await startTemporal({ executable: process.env['HAL9_TEMPORAL_CLI'] ?? join(homedir(), '.cache/hal9/bin/temporal'), port: await freePort() });
+  const temporal = await startTemporal({ executable: await resolveTool(temporalTool(), { env: process.env, progress: (message) => process.stderr.write(`${message}\n`) }), port: await freePort() });
   project.provide('postgresUrl', postgres.url);
   project.provide('temporalAddress', temporal.address);
   return async () => {

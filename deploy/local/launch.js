@@ -1,0 +1,124 @@
+#!/usr/bin/env node
+// The way into every command. Plain JavaScript for any Node from 20, because it runs before anything is installed: it
+// installs what package-lock.json says, then runs the command on the Node pinned there.
+import { spawn, spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, readFileSync, readdirSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { installIfNeeded } from './install.js';
+
+const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+
+const COMMANDS = {
+  start: { script: 'deploy/local/start.ts', usage: 'start [--operations DIR] [--data DIR] [--port N] [--verbose]' },
+  demo: { script: 'deploy/demo/main.ts', usage: 'demo [--exit] [--json] [--data DIR --labels FILE]' },
+  api: { script: 'api/main.ts', usage: 'api' },
+  worker: { folder: 'workers', usage: 'worker <NAME>' },
+  bench: { script: 'test/bench/main.ts', usage: 'bench <NAME> [--json]' },
+  chaos: { script: 'test/chaos/main.ts', usage: 'chaos <NAME> [--json]' },
+  test: { script: 'test/main.ts', usage: 'test' },
+  generate: { script: 'deploy/local/generate-docs.ts', usage: 'generate' },
+};
+
+/** @param {readonly string[]} args */
+export async function launch(args) {
+  const [name, ...rest] = args;
+  const command = Object.hasOwn(COMMANDS, name ?? '') ? COMMANDS[name] : undefined;
+  if (command === undefined) {
+    const lines = Object.values(COMMANDS).map(({ usage }) => `  hal9 ${usage}`);
+    const asked = name === undefined || name === 'help' || name === '--help' || name === '-h';
+    (asked ? process.stdout : process.stderr).write(`${asked ? '' : `There is no command ${name}.\n`}Usage:\n${lines.join('\n')}\n`);
+    return asked ? 0 : 2;
+  }
+  let script = command.script;
+  if (script === undefined) {
+    const workers = readdirSync(join(ROOT, command.folder)).filter((entry) => existsSync(join(ROOT, command.folder, entry, 'main.ts')));
+    const worker = rest.shift();
+    if (worker === undefined || !workers.includes(worker)) {
+      process.stderr.write(`${worker === undefined ? 'Say which worker' : `There is no worker ${worker}`}; there are: ${workers.join(', ')}.\n`);
+      return 2;
+    }
+    script = `${command.folder}/${worker}/main.ts`;
+  }
+  if (!installIfNeeded(ROOT, { development: command.script?.startsWith('test/') === true })) return 1;
+  const node = pinnedNode();
+  if (node === undefined) return 1;
+  return run(node, [join(ROOT, script), ...rest]);
+}
+
+/** The Node that package-lock.json pins, or this one when it is as new. */
+function pinnedNode() {
+  const pinned = join(ROOT, 'node_modules/.bin/node');
+  try {
+    accessSync(pinned, constants.X_OK);
+    return pinned;
+  } catch {
+    // not installed; see below
+  }
+  const wanted = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).dependencies.node;
+  if (Number(process.versions.node.split('.')[0]) >= Number(wanted.split('.')[0])) return process.execPath;
+  process.stderr.write(`HAL9 runs on Node ${wanted}, which npm was not allowed to install: run \`npm rebuild node --ignore-scripts=false --foreground-scripts\`, or start HAL9 with a Node ${wanted.split('.')[0]} of your own.\n`);
+  return undefined;
+}
+
+/** Runs the command with this terminal; passes signals on, and ends it when npm, or whoever started this, is gone. */
+async function run(node, args) {
+  const owned = process.platform === 'linux' && spawnSync('setpriv', ['--pdeathsig', 'TERM', '--', 'true'], { stdio: 'ignore' }).status === 0;
+  const [command, prefix] = owned ? ['setpriv', ['--pdeathsig', 'TERM', '--', node]] : [node, []];
+  const child = spawn(command, [...prefix, ...args], {
+    stdio: 'inherit',
+    env: { ...process.env, PATH: `${join(ROOT, 'node_modules/.bin')}:${process.env.PATH ?? ''}` },
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => {
+      // Ctrl-C in a terminal reaches the whole process group: the child has it already.
+      if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
+    });
+  }
+  const elders = process.env.npm_lifecycle_event === undefined ? [] : ancestorsUpToNpm();
+  const watch = setInterval(() => {
+    if (elders.some(({ pid, start }) => startOf(pid) !== start)) {
+      clearInterval(watch);
+      child.kill('SIGTERM');
+    }
+  }, 500);
+  const code = await new Promise((settle) => {
+    child.once('error', (error) => {
+      process.stderr.write(`${node} cannot be run: ${error.message}\n`);
+      settle(1);
+    });
+    child.once('exit', (status, signal) => settle(signal === null ? (status ?? 1) : 128 + (signal === 'SIGINT' ? 2 : signal === 'SIGKILL' ? 9 : 15)));
+  });
+  clearInterval(watch);
+  return code;
+}
+
+/** npm and the shell between it and this process: when one is killed nobody would pass Ctrl-C on any more. Linux only. */
+function ancestorsUpToNpm() {
+  const found = [];
+  let pid = process.ppid;
+  for (let depth = 0; depth < 4 && pid > 1; depth += 1) {
+    const stat = statOf(pid);
+    if (stat === undefined) break;
+    found.push({ pid, start: stat.start });
+    if (/node|npm/.test(stat.command)) return found;
+    pid = stat.parent;
+  }
+  return found.slice(0, 1);
+}
+
+function startOf(pid) {
+  return statOf(pid)?.start;
+}
+
+function statOf(pid) {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return { command: text.slice(text.indexOf('(') + 1, text.lastIndexOf(')')), parent: Number(fields[1]), start: fields[19] };
+  } catch {
+    return undefined;
+  }
+}
+
+if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) process.exit(await launch(process.argv.slice(2)));

@@ -1,0 +1,91 @@
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { aborted, runCommand } from './command.ts';
+import { SetupError } from './setup-error.ts';
+import { startStack, type Stack } from './stack.ts';
+import type { ProcessEvent } from './supervised-process.ts';
+
+/** `npm start`: the embedded stack, until Ctrl-C. */
+await runCommand(async (signal) => {
+  const options = readArguments(process.argv.slice(2));
+  const started = Date.now();
+  const print = (line: string): void => {
+    process.stdout.write(`${line}\n`);
+  };
+  let up = false;
+  const stack = await startStack({
+    settings: options.settings,
+    signal,
+    progress: print,
+    onEvent: (event) => {
+      if (up && !signal.aborted) report(event, print);
+      else if (event.type === 'ready' && !up) print(`  ${event.name.padEnd(12)} ready   ${((Date.now() - started) / 1000).toFixed(1)} s`);
+    },
+    ...(options.verbose ? { onLine: (name: string, line: string) => process.stderr.write(`${name} ${line}\n`) } : {}),
+  });
+  up = true;
+  try {
+    print(welcome(stack, Date.now() - started));
+    await aborted(signal);
+    print('\nStopping ...');
+  } finally {
+    await stack.stop();
+  }
+});
+
+interface StartArguments {
+  settings: Record<string, string>;
+  verbose: boolean;
+}
+
+function readArguments(args: readonly string[]): StartArguments {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: { operations: { type: 'string' }, data: { type: 'string' }, port: { type: 'string' }, workers: { type: 'string' }, verbose: { type: 'boolean', default: false } },
+    });
+    return {
+      settings: {
+        ...(values.operations === undefined ? {} : { HAL9_OPERATIONS: resolve(values.operations) }),
+        ...(values.data === undefined ? {} : { HAL9_DATA: resolve(values.data) }),
+        ...(values.port === undefined ? {} : { HAL9_PORT: values.port }),
+        ...(values.workers === undefined ? {} : { HAL9_CORE_WORKERS: values.workers }),
+      },
+      verbose: values.verbose,
+    };
+  } catch (error) {
+    throw new SetupError(error instanceof Error ? error.message.split('.')[0] ?? error.message : String(error), 'use --operations DIR, --data DIR, --port N, --workers N or --verbose');
+  }
+}
+
+function welcome(stack: Stack, elapsedMs: number): string {
+  const lines = [`\nHAL9 is up after ${(elapsedMs / 1000).toFixed(1)} s. API ${stack.url} (documentation at ${stack.url}/docs), data in ${stack.data}, logs in ${stack.data}/logs.`];
+  if (stack.first !== undefined) {
+    lines.push('', `Organisation ${stack.first.orgId} was created, and its administrator's API key. It is shown only now:`, '', `  export HAL9_URL=${stack.url} HAL9_API_KEY=${stack.first.apiKey}`);
+  }
+  lines.push(
+    '',
+    'Start a run:  curl -s -X POST $HAL9_URL/v1/workflows/remediate/runs -H "Authorization: Bearer $HAL9_API_KEY" -H "Content-Type: application/json" -d @incident.json',
+    'Watch it:     curl -s "$HAL9_URL/v1/runs?limit=5" -H "Authorization: Bearer $HAL9_API_KEY"',
+    ...(stack.temporalUiUrl === undefined ? [] : [`Open the UI:  ${stack.temporalUiUrl}`]),
+    '',
+    'Ctrl-C stops everything.',
+  );
+  return lines.join('\n');
+}
+
+function report(event: ProcessEvent, print: (line: string) => void): void {
+  switch (event.type) {
+    case 'ended':
+      print(`  ${event.name} (process ${event.pid}) ended by ${event.how}; starting it again`);
+      break;
+    case 'ready':
+      print(`  ${event.name} is back as process ${event.pid}`);
+      break;
+    case 'restart-failed':
+      print(`  ${event.name} could not be started again: ${event.reason}`);
+      break;
+    case 'launched':
+      break;
+  }
+}
