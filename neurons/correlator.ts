@@ -81,6 +81,7 @@ export class CorrelatorKind implements StatefulKind {
   readonly latenessMs: number;
   readonly settleMs: number;
   readonly minMembers: number;
+  readonly activeMs: number;
   readonly causes: readonly CompiledCause[];
   readonly emit: EmitTemplate;
   readonly #key: Expression;
@@ -94,6 +95,7 @@ export class CorrelatorKind implements StatefulKind {
     this.latenessMs = behaviour.latenessSeconds * 1000;
     this.settleMs = behaviour.settleSeconds * 1000;
     this.minMembers = behaviour.minMembers;
+    this.activeMs = (behaviour.activeSeconds ?? Number.POSITIVE_INFINITY) * 1000;
     this.emit = new EmitTemplate(neuron, behaviour.emit, '/behaviour/emit');
     this.#key = Expression.compile(behaviour.key, '/behaviour/key', 'string');
     this.#member = behaviour.member === undefined ? undefined : Expression.compile(behaviour.member, '/behaviour/member', 'string');
@@ -259,10 +261,12 @@ class CorrelatorState implements LiveState {
   }
 
   #likely(group: Group): { cause: string | null; position: number } {
+    const since = group.last - this.#kind.activeMs;
+    const active = group.members.filter(({ last }) => last >= since);
     let best = -1;
     let bestWeight = 0;
     for (const [position, { weight }] of this.#kind.causes.entries()) {
-      const sum = weight * group.members.filter(({ causes }) => causes.includes(position)).length;
+      const sum = weight * active.filter(({ causes }) => causes.includes(position)).length;
       if (sum > bestWeight) {
         bestWeight = sum;
         best = position;

@@ -208,7 +208,7 @@ function typeName(value: unknown): string {
   return typeof value === 'object' ? 'map' : typeof value;
 }
 
-/** cel-js answers integers as BigInt and timestamps as Date; JSON knows neither. */
+/** cel-js answers integers as BigInt and timestamps as Date; JSON knows neither. What has no JSON form (a duration) becomes null. */
 function toJson(value: unknown): unknown {
   switch (typeof value) {
     case 'bigint': return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : String(value);
@@ -221,7 +221,8 @@ function toJson(value: unknown): unknown {
       if (value instanceof Map) return Object.fromEntries([...value].map(([key, inner]) => [String(key), toJson(inner)]));
       const prototype: unknown = Object.getPrototypeOf(value);
       if (prototype === Object.prototype || prototype === null) return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, toJson(inner)]));
-      return String(value);
+      const primitive: unknown = value.valueOf();
+      return primitive === value ? null : toJson(primitive);
     }
     case 'undefined': return null;
     default: return value;

@@ -3,13 +3,15 @@ import { Expression } from '../expression.ts';
 import { EmitTemplate, type Outcomes } from '../outcome.ts';
 import type { SignalContext } from '../signal-context.ts';
 import type { LiveState, StatefulKind } from '../stateful.ts';
+import { ReportMemory } from './report-memory.ts';
 import { SeriesModel } from './series-model.ts';
 
-/** Reports readings that are unlikely for their own series. */
+/** Reports readings that are unlikely for their own series, or beyond fixed limits. */
 export class DetectorKind implements StatefulKind {
   readonly sortsByTime = false;
   readonly behaviour: DetectorBehaviour;
   readonly value: Expression;
+  readonly sustainedBy: Expression | undefined;
   readonly emit: EmitTemplate;
   readonly #series: Expression | undefined;
 
@@ -17,6 +19,7 @@ export class DetectorKind implements StatefulKind {
   constructor(neuron: Neuron, behaviour: DetectorBehaviour) {
     this.behaviour = behaviour;
     this.value = Expression.compile(behaviour.value, '/behaviour/value', 'number');
+    this.sustainedBy = behaviour.sustainedBy === undefined ? undefined : Expression.compile(behaviour.sustainedBy, '/behaviour/sustainedBy', 'string');
     this.#series = behaviour.series === undefined ? undefined : Expression.compile(behaviour.series, '/behaviour/series', 'string');
     this.emit = new EmitTemplate(neuron, behaviour.emit, '/behaviour/emit');
   }
@@ -28,7 +31,7 @@ export class DetectorKind implements StatefulKind {
   }
 
   open(series: string, bytes: Uint8Array | undefined): LiveState {
-    return new DetectorState(this, series, new SeriesModel(bytes));
+    return new DetectorState(this, series, bytes);
   }
 }
 
@@ -37,26 +40,36 @@ class DetectorState implements LiveState {
   readonly dueMs = null;
   readonly #kind: DetectorKind;
   readonly #series: string;
-  readonly #model: SeriesModel;
+  readonly #reports: ReportMemory;
+  readonly #model: SeriesModel | undefined;
 
-  constructor(kind: DetectorKind, series: string, model: SeriesModel) {
+  constructor(kind: DetectorKind, series: string, bytes: Uint8Array | undefined) {
     this.#kind = kind;
     this.#series = series;
-    this.#model = model;
+    this.#reports = new ReportMemory(bytes?.subarray(0, ReportMemory.BYTES));
+    this.#model = kind.behaviour.baseline ? new SeriesModel(bytes?.subarray(ReportMemory.BYTES), kind.behaviour) : undefined;
   }
 
   accept(context: SignalContext, outcomes: Outcomes): void {
-    const { behaviour } = this.#kind;
-    const value = context.number(this.#kind.value);
+    const { behaviour, sustainedBy, emit } = this.#kind;
     const { timeMs } = context.signal;
-    const { likelihood, expected } = this.#model.update(timeMs, value);
-    if (likelihood < behaviour.threshold || this.#model.count <= behaviour.warmUp) return;
-    const deviation = value - expected;
-    if (Math.abs(deviation) < behaviour.minimumDeviation) return;
-    if (behaviour.direction !== 'both' && (deviation > 0) !== (behaviour.direction === 'up')) return;
-    if (timeMs - this.#model.lastReportMs < behaviour.refractorySeconds * 1000) return;
-    outcomes.emissions.push(this.#kind.emit.emission(context, { value, expected, deviation, likelihood, series: this.#series }));
-    this.#model.reported(timeMs);
+    const value = context.number(this.#kind.value);
+    const identity = sustainedBy === undefined ? '' : context.text(sustainedBy);
+    const model = this.#model;
+    const likelihood = model === undefined ? 0 : model.update(timeMs, value);
+    const expected = model === undefined ? null : model.expected;
+    const beyond = (behaviour.above !== undefined && value > behaviour.above) || (behaviour.below !== undefined && value < behaviour.below);
+    const unusual = beyond || (model !== undefined && expected !== null && this.#unlikely(value - expected, likelihood, model));
+    if (!this.#reports.isDue(timeMs, unusual, identity, behaviour)) return;
+    const found = expected === null ? { value, series: this.#series } : { value, expected, deviation: value - expected, likelihood, series: this.#series };
+    outcomes.emissions.push(emit.emission(context, { ...found, since: new Date(this.#reports.unusualSinceMs).toISOString() }));
+    this.#reports.reported(timeMs);
+  }
+
+  #unlikely(deviation: number, likelihood: number, model: SeriesModel): boolean {
+    const { threshold, warmUp, minimumDeviation, direction } = this.#kind.behaviour;
+    if (likelihood < threshold || model.count <= warmUp || Math.abs(deviation) < minimumDeviation) return false;
+    return direction === 'both' || (deviation > 0) === (direction === 'up');
   }
 
   passTime(): void {
@@ -64,6 +77,12 @@ class DetectorState implements LiveState {
   }
 
   bytes(): Uint8Array {
-    return this.#model.bytes();
+    const reports = this.#reports.bytes();
+    if (this.#model === undefined) return reports;
+    const model = this.#model.bytes();
+    const all = new Uint8Array(reports.length + model.length);
+    all.set(reports);
+    all.set(model, reports.length);
+    return all;
   }
 }

@@ -101,6 +101,15 @@ export const detectorSchema = z.object({
   direction: z.enum(['both', 'up', 'down']).default('both'),
   /** Series quieter than this absolute deviation are never reported; in units of the value. */
   minimumDeviation: z.number().min(0).default(0),
+  /** Fixed limits: a reading beyond one counts as unusual whatever the baseline says, also during warm-up. In units of the value. */
+  above: z.number().optional(),
+  below: z.number().optional(),
+  /** Whether the learned baseline counts; false leaves the fixed limits alone. */
+  baseline: z.boolean().default(true),
+  /** Seconds of event time for which every reading must be unusual before one is reported. */
+  sustainSeconds: z.number().min(0).default(0),
+  /** CEL string, e.g. a process id: unusual readings in a row must agree in it, or their time starts anew. */
+  sustainedBy: cel.optional(),
   emit: emitSchema.default({ type: 'hal9.anomaly', severity: 'warning' }),
 });
 
@@ -122,6 +131,8 @@ export const correlatorSchema = z.object({
   member: cel.optional(),
   /** Ranked by the sum of weights over the members that match; the first with the highest sum is the likely cause. */
   causes: z.array(z.object({ cause: z.string(), when: cel, weight: z.number().positive().default(1), data: celMap.optional() })).max(100).default([]),
+  /** A member silent for so long (event time, seconds) no longer speaks for a cause; default: every member does until the group closes. */
+  activeSeconds: z.number().positive().optional(),
   /** Emitted when the group opens, again when its likely cause changes (`data.state` = `opened` | `updated` | `closed`). */
   emit: emitSchema.default({ type: 'hal9.incident', severity: 'warning' }),
 });

@@ -1,0 +1,55 @@
+/** Fields, by position in one Float64Array. Times are event times in milliseconds, NaN for none. */
+const UNUSUAL_SINCE = 0;
+const LAST_REPORT = 1;
+const IDENTITY = 2;
+const LENGTH = 3;
+
+/** When a series became unusual and when it was last reported: decides whether an unusual reading is worth a report. 24 bytes. */
+export class ReportMemory {
+  static readonly BYTES = LENGTH * Float64Array.BYTES_PER_ELEMENT;
+  readonly #fields: Float64Array;
+
+  constructor(bytes: Uint8Array | undefined) {
+    this.#fields = new Float64Array(LENGTH).fill(Number.NaN);
+    if (bytes?.length === ReportMemory.BYTES) new Uint8Array(this.#fields.buffer).set(bytes);
+  }
+
+  /** Event time of the first of the unusual readings in a row, ms. */
+  get unusualSinceMs(): number {
+    return this.#fields[UNUSUAL_SINCE] ?? Number.NaN;
+  }
+
+  /**
+   * Takes in whether a reading is unusual.
+   * @param identity what unusual readings in a row must agree in.
+   * @returns whether it has lasted long enough and the last report is long enough ago.
+   */
+  isDue(timeMs: number, unusual: boolean, identity: string, limits: { readonly sustainSeconds: number; readonly refractorySeconds: number }): boolean {
+    const fields = this.#fields;
+    if (!unusual) {
+      fields[UNUSUAL_SINCE] = Number.NaN;
+      return false;
+    }
+    const number = numberOf(identity);
+    if (Number.isNaN(this.unusualSinceMs) || fields[IDENTITY] !== number) fields[UNUSUAL_SINCE] = timeMs;
+    fields[IDENTITY] = number;
+    if (timeMs - this.unusualSinceMs < limits.sustainSeconds * 1000) return false;
+    const lastReport = fields[LAST_REPORT] ?? Number.NaN;
+    return Number.isNaN(lastReport) || timeMs - lastReport >= limits.refractorySeconds * 1000;
+  }
+
+  reported(timeMs: number): void {
+    this.#fields[LAST_REPORT] = timeMs;
+  }
+
+  bytes(): Uint8Array {
+    return new Uint8Array(this.#fields.slice().buffer);
+  }
+}
+
+/** FNV-1a over UTF-16 code units, 32 bit (http://www.isthe.com/chongo/tech/comp/fnv/): enough to tell a handful of identities apart. */
+function numberOf(text: string): number {
+  let hash = 0x81_1c_9d_c5;
+  for (let index = 0; index < text.length; index += 1) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01_00_01_93) >>> 0;
+  return hash;
+}
