@@ -2,6 +2,7 @@ import type { OrganisationTables } from './organisations.ts';
 import type { SignalTables } from './signal-tables.ts';
 import type { CascadeTables } from './cascade-tables.ts';
 import type { RemediationTables } from './remediation-actions.ts';
+import type { RunTables } from './run-tables.ts';
 
 /** Every table of HAL9's own schema, as kysely sees it; each aggregate declares its own. */
-export interface Tables extends OrganisationTables, SignalTables, CascadeTables, RemediationTables {}
+export interface Tables extends OrganisationTables, SignalTables, CascadeTables, RemediationTables, RunTables {}

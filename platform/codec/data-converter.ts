@@ -1,0 +1,12 @@
+import { join } from 'node:path';
+import type { DataConverter } from '@temporalio/common';
+import type { KeyRing } from '../keys/key-ring.ts';
+import { EncryptionCodec } from './payload-codec.ts';
+
+/** Path of the module that clients, workers and the workflow bundle load the failure converter from. */
+export const FAILURE_CONVERTER_PATH = join(import.meta.dirname, 'failure-converter.ts');
+
+/** How every client and worker of HAL9 writes payloads and failures: encrypted. */
+export function createDataConverter(keys: KeyRing): DataConverter {
+  return { payloadCodecs: [new EncryptionCodec(keys)], failureConverterPath: FAILURE_CONVERTER_PATH };
+}

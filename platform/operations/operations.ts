@@ -1,0 +1,307 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { WithStartWorkflowOperation, type Client, type WorkflowStartOptions } from '@temporalio/client';
+import { WorkflowExecutionAlreadyStartedError, defineSearchAttributeKey, type Duration } from '@temporalio/common';
+import type { Logger } from 'pino';
+import type { Database } from '../../database/database.ts';
+import { IdempotencyStore } from '../../database/idempotency.ts';
+import { RunStore } from '../../database/runs.ts';
+import { HalError } from '../../schemas/errors.ts';
+import { SEARCH_ATTRIBUTES } from '../../schemas/names/search-attributes.ts';
+import { formatRunId, formatWorkflowId, parseRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
+import { workflowName, type MessageContract, type OperationContract } from '../../schemas/operations/operation.ts';
+import type { Caller } from '../identity/caller.ts';
+import { assertCan } from '../identity/permissions.ts';
+import type { KeyRing } from '../keys/key-ring.ts';
+import type { Operations, RunDescription, RunFilter, RunPage, RunResult, StartRequest, StartedRun } from './contract.ts';
+import { RunReader } from './run-reader.ts';
+import { RunRecorder } from './run-recorder.ts';
+import { fromTemporal, type Attempt } from './temporal-failures.ts';
+import { parsePayload } from './validation.ts';
+
+/** Time for one call to Temporal, ms: longer than a failover of its server, shorter than a client's patience. */
+const RPC_MS = 10_000;
+/** Time for a run to answer a query, ms: a worker may have to replay its history first. */
+const QUERY_MS = 5_000;
+/** Time for a run to answer an update, ms; the update goes on afterwards. */
+const UPDATE_MS = 30_000;
+/** How long an Idempotency-Key is remembered, ms. */
+const IDEMPOTENCY_MS = 24 * 3600 * 1000;
+
+const ORG_ID = defineSearchAttributeKey(SEARCH_ATTRIBUTES.orgId, 'KEYWORD');
+const OPERATION = defineSearchAttributeKey(SEARCH_ATTRIBUTES.operation, 'KEYWORD');
+const ORIGIN = defineSearchAttributeKey(SEARCH_ATTRIBUTES.origin, 'KEYWORD');
+
+export interface OperationsDependencies {
+  /** Temporal client whose data converter encrypts (`platform/codec`). */
+  readonly client: Client;
+  readonly database: Database;
+  readonly contracts: ReadonlyMap<string, OperationContract>;
+  readonly keys: KeyRing;
+  readonly logger: Logger;
+}
+
+/** The one way in. One per process; it keeps a small buffer of runs to record, so `close` it. */
+export function createOperations(dependencies: OperationsDependencies): Operations {
+  return new TemporalOperations(dependencies);
+}
+
+/** What a start comes down to. */
+interface PreparedStart {
+  readonly contract: OperationContract;
+  readonly workflowType: string;
+  readonly workflowId: string;
+  readonly runId: string;
+  readonly options: WorkflowStartOptions;
+}
+
+type MessageKind = 'signals' | 'queries' | 'updates';
+
+class TemporalOperations implements Operations {
+  readonly contracts: ReadonlyMap<string, OperationContract>;
+  readonly #client: Client;
+  readonly #keys: KeyRing;
+  readonly #idempotency: IdempotencyStore;
+  readonly #recorder: RunRecorder;
+  readonly #reader: RunReader;
+
+  constructor(dependencies: OperationsDependencies) {
+    const { client, database, contracts, keys, logger } = dependencies;
+    this.contracts = contracts;
+    this.#client = client;
+    this.#keys = keys;
+    this.#idempotency = new IdempotencyStore(database);
+    const store = new RunStore(database);
+    this.#recorder = new RunRecorder(store, logger);
+    this.#reader = new RunReader(client, store, contracts);
+  }
+
+  async start(caller: Caller, request: StartRequest): Promise<StartedRun> {
+    const contract = this.#contractToStart(caller, request);
+    const input = parsePayload(contract.input, request.input);
+    if (request.idempotencyKey !== undefined) return this.#startOnce(caller, request, contract, input, request.idempotencyKey);
+    return this.#startPrepared(caller, request, this.#prepare(caller, request, contract, input, undefined));
+  }
+
+  async startWithUpdate(caller: Caller, request: StartRequest, update: { name: string; payload: unknown; timeoutMs: number }): Promise<unknown> {
+    const contract = this.#contractToStart(caller, request);
+    const message = messageOf(contract, 'updates', update.name);
+    const payload = parsePayload(message.payload, update.payload);
+    const prepared = this.#prepare(caller, request, contract, parsePayload(contract.input, request.input), undefined);
+    const { workflowType, workflowId, runId, options } = prepared;
+    const startWorkflowOperation = new WithStartWorkflowOperation(workflowType, { ...options, workflowId, workflowIdConflictPolicy: 'USE_EXISTING' });
+    const answer = await this.#call('update', runId, update.timeoutMs, () =>
+      this.#client.workflow.executeUpdateWithStart(update.name, { args: [payload], startWorkflowOperation }),
+    );
+    this.#record(caller, request, prepared);
+    return answer;
+  }
+
+  async signal(caller: Caller, runId: string, name: string, payload: unknown): Promise<void> {
+    const { workflowId, message } = this.#messageTo(caller, runId, 'signals', name);
+    const value = parsePayload(message.payload, payload);
+    await this.#call('signal', runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).signal(name, value));
+  }
+
+  async query(caller: Caller, runId: string, name: string, payload: unknown): Promise<unknown> {
+    const { workflowId, message } = this.#messageTo(caller, runId, 'queries', name);
+    const value = parsePayload(message.payload, payload);
+    return this.#call('query', runId, QUERY_MS, () => this.#client.workflow.getHandle(workflowId).query(name, value));
+  }
+
+  async update(caller: Caller, runId: string, name: string, payload: unknown): Promise<unknown> {
+    const { workflowId, message } = this.#messageTo(caller, runId, 'updates', name);
+    const value = parsePayload(message.payload, payload);
+    return this.#call('update', runId, UPDATE_MS, () => this.#client.workflow.getHandle(workflowId).executeUpdate(name, { args: [value] }));
+  }
+
+  async cancel(caller: Caller, runId: string): Promise<void> {
+    const workflowId = this.#ownRun(caller, runId, 'runs:write');
+    await this.#call('cancel', runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).cancel());
+  }
+
+  async terminate(caller: Caller, runId: string, reason: string): Promise<void> {
+    const workflowId = this.#ownRun(caller, runId, 'runs:write');
+    await this.#call('terminate', runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).terminate(reason));
+  }
+
+  async list(caller: Caller, filter: RunFilter): Promise<RunPage> {
+    return this.#reader.list(caller, filter);
+  }
+
+  async describe(caller: Caller, runId: string): Promise<RunDescription> {
+    return this.#reader.describe(caller, runId, this.#ownRun(caller, runId, 'runs:read'));
+  }
+
+  async result(caller: Caller, runId: string, waitMs: number): Promise<RunResult> {
+    return this.#reader.result(caller, runId, this.#ownRun(caller, runId, 'runs:read'), waitMs);
+  }
+
+  async close(): Promise<void> {
+    await this.#recorder.flush();
+  }
+
+  #contractToStart(caller: Caller, request: StartRequest): OperationContract {
+    const contract = this.contracts.get(request.operation);
+    if (contract === undefined || (contract.exposure === 'internal' && request.origin === 'api')) {
+      throw new HalError('UnknownOperation', `no operation "${request.operation}"`);
+    }
+    assertCan(caller, contract.permission, { type: contract.name });
+    return contract;
+  }
+
+  #prepare(caller: Caller, request: StartRequest, contract: OperationContract, input: unknown, uuid: string | undefined): PreparedStart {
+    const keyed = contract.id === 'uuid' ? undefined : this.#keys.hmacUuid(caller.orgId, `id/${contract.name}`, contract.id(input));
+    const parts = { operation: contract.name, uuid: request.uuid ?? keyed ?? uuid ?? randomUUID() };
+    // A uuid from HAL9's own start, or one kept for an Idempotency-Key, names one run for ever.
+    const once = request.uuid !== undefined || (keyed === undefined && uuid !== undefined);
+    const workflowId = formatWorkflowId({ orgId: caller.orgId, ...parts });
+    return {
+      contract,
+      workflowType: workflowName(contract.name),
+      workflowId,
+      runId: formatRunId(parts),
+      options: {
+        workflowId,
+        taskQueue: request.taskQueue ?? contract.taskQueue,
+        args: [input],
+        workflowExecutionTimeout: duration(contract.timeouts.execution),
+        ...(contract.timeouts.task === undefined ? {} : { workflowTaskTimeout: duration(contract.timeouts.task) }),
+        workflowIdReusePolicy: once ? 'REJECT_DUPLICATE' : REUSE[contract.reusePolicy],
+        workflowIdConflictPolicy: !once && contract.conflictPolicy === 'terminate-existing' ? 'TERMINATE_EXISTING' : 'FAIL',
+        typedSearchAttributes: [
+          { key: ORG_ID, value: caller.orgId },
+          { key: OPERATION, value: contract.name },
+          { key: ORIGIN, value: request.origin },
+        ],
+        memo: { tags: [...(request.tags ?? [])], actor: `${caller.actor.kind}:${caller.actor.id}`, requestId: caller.requestId },
+        ...(request.delaySeconds === undefined ? {} : { startDelay: request.delaySeconds * 1000 }),
+      },
+    };
+  }
+
+  /** The same key and body is the same run; the row is taken before Temporal is called, so that two callers cannot both win. */
+  async #startOnce(caller: Caller, request: StartRequest, contract: OperationContract, input: unknown, key: string): Promise<StartedRun> {
+    const prepared = this.#prepare(caller, request, contract, input, randomUUID());
+    const keyHash = this.#keys.hmac(caller.orgId, `idempotency/${contract.name}`, key);
+    const record = await this.#idempotency.claim({
+      orgId: caller.orgId,
+      operation: contract.name,
+      keyHash,
+      bodyHash: bodyHash(request),
+      runId: prepared.runId,
+      expiresAt: new Date(Date.now() + IDEMPOTENCY_MS),
+    });
+    if (!record.bodyHash.equals(bodyHash(request))) {
+      throw new HalError('IdempotencyMismatch', 'this Idempotency-Key was used to start the operation with another body');
+    }
+    const uuid = parseRunId(record.runId)?.uuid;
+    const mine = uuid === undefined || record.runId === prepared.runId ? prepared : this.#prepare(caller, request, contract, input, uuid);
+    if (record.started) return { runId: mine.runId, workflowId: mine.workflowId, created: false };
+    const started = await this.#startPrepared(caller, request, mine);
+    await this.#idempotency.markStarted(caller.orgId, contract.name, keyHash);
+    return started;
+  }
+
+  async #startPrepared(caller: Caller, request: StartRequest, prepared: PreparedStart): Promise<StartedRun> {
+    const { contract, workflowType, workflowId, runId, options } = prepared;
+    const begin = (changes: Partial<WorkflowStartOptions>): Promise<unknown> =>
+      this.#client.withDeadline(Date.now() + RPC_MS, () => this.#client.workflow.start(workflowType, { ...options, ...changes }));
+    try {
+      await begin({});
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw fromTemporal(error, 'start', runId);
+      const once = options.workflowIdReusePolicy === 'REJECT_DUPLICATE' && contract.reusePolicy !== 'reject-duplicate';
+      if (once) return { runId, workflowId, created: false };
+      if (contract.conflictPolicy !== 'use-existing') throw fromTemporal(error, 'start', runId);
+      // Only now, because Temporal does not tell whether it used an existing run.
+      await begin({ workflowIdConflictPolicy: 'USE_EXISTING' }).catch((failure: unknown) => {
+        throw fromTemporal(failure, 'start', runId);
+      });
+      return { runId, workflowId, created: false };
+    }
+    this.#record(caller, request, prepared);
+    return { runId, workflowId, created: true };
+  }
+
+  #record(caller: Caller, request: StartRequest, prepared: PreparedStart): void {
+    this.#recorder.record({
+      orgId: caller.orgId,
+      runId: prepared.runId,
+      operation: prepared.contract.name,
+      origin: request.origin,
+      status: 'running',
+      tags: request.tags ?? [],
+      actor: `${caller.actor.kind}:${caller.actor.id}`,
+      requestId: caller.requestId,
+      traceparent: caller.traceparent ?? null,
+      startedAt: new Date(),
+      closedAt: null,
+      failure: null,
+    });
+  }
+
+  /** The workflow id of a run of the caller's organisation; existence is Temporal's to say. */
+  #ownRun(caller: Caller, runId: string, permission: string): string {
+    const parts = parseRunId(runId);
+    if (parts === undefined) throw new HalError('NotFound', 'no such run');
+    assertCan(caller, permission, { type: parts.operation });
+    return formatWorkflowId({ orgId: caller.orgId, ...parts });
+  }
+
+  #messageTo(caller: Caller, runId: string, kind: MessageKind, name: string): { workflowId: string; message: MessageContract } {
+    const workflowId = this.#ownRun(caller, runId, kind === 'queries' ? 'runs:read' : 'runs:write');
+    const operation = parseWorkflowId(workflowId)?.operation ?? '';
+    const contract = this.contracts.get(operation);
+    if (contract === undefined) throw new HalError('UnknownOperation', `no operation "${operation}"`);
+    const message = messageOf(contract, kind, name);
+    if (message.permission !== undefined) assertCan(caller, message.permission, { type: operation });
+    return { workflowId, message };
+  }
+
+  async #call<T>(attempt: Attempt, runId: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#client.withDeadline(Date.now() + timeoutMs, work);
+    } catch (error) {
+      throw fromTemporal(error, attempt, runId);
+    }
+  }
+}
+
+const REUSE = {
+  'allow-duplicate': 'ALLOW_DUPLICATE',
+  'allow-duplicate-failed-only': 'ALLOW_DUPLICATE_FAILED_ONLY',
+  'reject-duplicate': 'REJECT_DUPLICATE',
+} as const satisfies Record<OperationContract['reusePolicy'], WorkflowStartOptions['workflowIdReusePolicy']>;
+
+function messageOf(contract: OperationContract, kind: MessageKind, name: string): MessageContract {
+  const message = Object.hasOwn(contract[kind], name) ? contract[kind][name] : undefined;
+  if (message === undefined) throw new HalError('UnknownMessage', `the operation "${contract.name}" has no ${SINGULAR[kind]} "${name}"`);
+  return message;
+}
+
+const SINGULAR = { signals: 'signal', queries: 'query', updates: 'update' } as const;
+
+/** What must be equal for two starts under one key to be the same request. */
+function bodyHash(request: StartRequest): Buffer {
+  const { operation, input, delaySeconds, tags, taskQueue } = request;
+  return createHash('sha256').update(canonical({ operation, input, delaySeconds, tags, taskQueue })).digest();
+}
+
+/** JSON with members in a fixed order (as RFC 8785 orders them), so that the order of the sender does not matter. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, member: unknown) =>
+    typeof member === 'object' && member !== null && !Array.isArray(member)
+      ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : member,
+  );
+}
+
+/** Contracts hold durations as text of `ms`, which Temporal's type narrows to a template. */
+function duration(text: string): Duration {
+  if (!isDuration(text)) throw new TypeError(`"${text}" is not a duration such as "2 days"`);
+  return text;
+}
+
+function isDuration(text: string): text is Duration & string {
+  return /^\d+(\.\d+)? ?[a-z]+$/i.test(text);
+}

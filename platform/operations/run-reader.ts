@@ -1,0 +1,195 @@
+import {
+  QueryNotRegisteredError,
+  WorkflowFailedError,
+  WorkflowNotFoundError,
+  isGrpcDeadlineError,
+  type Client,
+  type WorkflowExecutionDescription,
+} from '@temporalio/client';
+import { ApplicationFailure, CancelledFailure, TerminatedFailure, TimeoutFailure } from '@temporalio/common';
+import type { RunRow, RunStore } from '../../database/runs.ts';
+import { HalError } from '../../schemas/errors.ts';
+import { RESERVED_QUERIES, type Progress } from '../../schemas/names/messages.ts';
+import type { OperationContract } from '../../schemas/operations/operation.ts';
+import type { Caller } from '../identity/caller.ts';
+import { assertCan, can } from '../identity/permissions.ts';
+import type { RunDescription, RunFilter, RunPage, RunResult, RunSummary } from './contract.ts';
+import { pendingActivities } from './pending-activities.ts';
+import { runStatus } from './run-status.ts';
+import { fromTemporal } from './temporal-failures.ts';
+
+const RPC_MS = 10_000;
+/** A description must not wait long for a worker that may be down, ms. */
+const PROGRESS_MS = 1_000;
+/** Shortest wait for a result: one round trip, ms. */
+const RESULT_MS = 1_000;
+
+/** Reads runs: lists from PostgreSQL, one run from Temporal while it has it. */
+export class RunReader {
+  readonly #client: Client;
+  readonly #store: RunStore;
+  readonly #contracts: ReadonlyMap<string, OperationContract>;
+
+  constructor(client: Client, store: RunStore, contracts: ReadonlyMap<string, OperationContract>) {
+    this.#client = client;
+    this.#store = store;
+    this.#contracts = contracts;
+  }
+
+  async list(caller: Caller, filter: RunFilter): Promise<RunPage> {
+    const limit = Math.min(Math.max(filter.limit ?? 50, 1), 200);
+    const rows = await this.#store.list(caller.orgId, {
+      operations: this.#visibleOperations(caller, filter.operation),
+      ...(filter.status !== undefined && { status: filter.status }),
+      ...(filter.tag !== undefined && { tag: filter.tag }),
+      ...(filter.startedFrom !== undefined && { startedFrom: filter.startedFrom }),
+      ...(filter.startedTo !== undefined && { startedTo: filter.startedTo }),
+      ...(filter.cursor !== undefined && { after: readCursor(filter.cursor) }),
+      // One more than asked tells whether there is a next page.
+      limit: limit + 1,
+    });
+    const page = rows.slice(0, limit);
+    const last = page.at(-1);
+    return { runs: page.map(summary), nextCursor: rows.length > limit && last !== undefined ? writeCursor(last) : null };
+  }
+
+  async describe(caller: Caller, runId: string, workflowId: string): Promise<RunDescription> {
+    const stored = this.#store.get(caller.orgId, runId);
+    const described = await this.#describeInTemporal(runId, workflowId);
+    const row = await stored;
+    if (described === undefined) {
+      if (row === undefined) throw new HalError('NotFound', `no run ${runId}`);
+      return { ...summary(row), source: 'read-model', progress: null, pendingActivities: [], historyLength: null, temporalRunId: null };
+    }
+    const status = runStatus(described.status.name);
+    const memo = described.memo ?? {};
+    const actor = memo['actor'];
+    return {
+      runId,
+      operation: row?.operation ?? runId.slice(0, runId.indexOf('~')),
+      status,
+      origin: row?.origin ?? String(described.searchAttributes['Origin']?.[0] ?? 'api'),
+      tags: row?.tags ?? readTags(memo['tags']),
+      startedBy: row?.actor ?? (typeof actor === 'string' ? actor : null),
+      startedAt: described.startTime,
+      closedAt: status === 'running' ? null : (described.closeTime ?? null),
+      failure: row?.failure ?? null,
+      source: 'temporal',
+      progress: status === 'running' ? await this.#progress(workflowId) : null,
+      pendingActivities: await pendingActivities(described.raw.pendingActivities ?? [], workflowId, this.#client),
+      historyLength: described.historyLength,
+      temporalRunId: described.runId,
+    };
+  }
+
+  async result(caller: Caller, runId: string, workflowId: string, waitMs: number): Promise<RunResult> {
+    const handle = this.#client.workflow.getHandle(workflowId);
+    // A closed run answers at once; an open one would be polled until the deadline.
+    if (waitMs <= 0) {
+      const described = await this.#describeInTemporal(runId, workflowId);
+      if (described === undefined) return this.#resultFromReadModel(caller, runId);
+      if (runStatus(described.status.name) === 'running') return { status: 'running' };
+    }
+    try {
+      const result: unknown = await this.#client.withDeadline(Date.now() + Math.max(waitMs, RESULT_MS), () => handle.result());
+      return { status: 'completed', result };
+    } catch (error) {
+      if (error instanceof WorkflowFailedError) return failedResult(error);
+      if (isGrpcDeadlineError(error)) return { status: 'running' };
+      if (error instanceof WorkflowNotFoundError) return this.#resultFromReadModel(caller, runId);
+      throw fromTemporal(error, 'read', runId);
+    }
+  }
+
+  async #resultFromReadModel(caller: Caller, runId: string): Promise<RunResult> {
+    const row = await this.#store.get(caller.orgId, runId);
+    if (row === undefined) throw new HalError('NotFound', `no run ${runId}`);
+    if (row.status === 'running' || row.status === 'completed') throw new HalError('NotFound', `the result of ${runId} is past Temporal's retention`);
+    return { status: row.status, failure: { type: row.failure ?? 'Internal', message: 'the details are past the retention of Temporal' } };
+  }
+
+  async #describeInTemporal(runId: string, workflowId: string): Promise<WorkflowExecutionDescription | undefined> {
+    try {
+      return await this.#client.withDeadline(Date.now() + RPC_MS, () => this.#client.workflow.getHandle(workflowId).describe());
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return undefined;
+      throw fromTemporal(error, 'read', runId);
+    }
+  }
+
+  async #progress(workflowId: string): Promise<Progress | null> {
+    try {
+      const answer: unknown = await this.#client.withDeadline(Date.now() + PROGRESS_MS, () =>
+        this.#client.workflow.getHandle(workflowId).query(RESERVED_QUERIES.progress),
+      );
+      return isProgress(answer) ? answer : null;
+    } catch (error) {
+      if (error instanceof QueryNotRegisteredError) return null;
+      // No worker, or a busy one: the description is complete without it.
+      if (fromTemporal(error, 'query', workflowId) instanceof HalError) return null;
+      throw error;
+    }
+  }
+
+  /** Undefined for all: an unrestricted reader also sees runs of operations this process no longer knows. */
+  #visibleOperations(caller: Caller, wanted: string | undefined): string[] | undefined {
+    if (wanted !== undefined) {
+      assertCan(caller, 'runs:read', { type: wanted });
+      return [wanted];
+    }
+    if (can(caller, 'runs:read')) return undefined;
+    const visible = [...this.#contracts.keys()].filter((name) => can(caller, 'runs:read', { type: name }));
+    if (visible.length === 0) assertCan(caller, 'runs:read');
+    return visible;
+  }
+}
+
+/** What ended a run, in HAL9's words; also for the projector. */
+export function failedResult(error: WorkflowFailedError): RunResult {
+  const { cause } = error;
+  if (cause instanceof CancelledFailure) return { status: 'cancelled', failure: { type: 'Cancelled', message: 'the run was cancelled' } };
+  if (cause instanceof TerminatedFailure) return { status: 'terminated', failure: { type: 'Terminated', message: cause.message } };
+  if (cause instanceof TimeoutFailure) return { status: 'timed-out', failure: { type: 'Timeout', message: 'the run took longer than its operation allows' } };
+  return { status: 'failed', failure: rootFailure(cause) };
+}
+
+/** The innermost application failure: the outer ones only say through which activity or child it came. */
+export function rootFailure(error: unknown): { type: string; message: string } {
+  let found: { type: string; message: string } = { type: 'Internal', message: error instanceof Error ? error.message : String(error) };
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (at instanceof ApplicationFailure) found = { type: at.type ?? 'Internal', message: at.message };
+    else if (at instanceof TimeoutFailure) found = { type: 'Timeout', message: at.message };
+  }
+  return found;
+}
+
+function summary(row: RunRow): RunSummary {
+  const { runId, operation, status, origin, tags, actor, startedAt, closedAt, failure } = row;
+  return { runId, operation, status, origin, tags, startedBy: actor, startedAt, closedAt, failure };
+}
+
+function readTags(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((tag) => typeof tag === 'string') : [];
+}
+
+function isProgress(value: unknown): value is Progress {
+  return typeof value === 'object' && value !== null && 'step' in value && 'done' in value && 'total' in value && 'message' in value;
+}
+
+function writeCursor(row: RunRow): string {
+  return Buffer.from(JSON.stringify([row.startedAt.toISOString(), row.runId])).toString('base64url');
+}
+
+function readCursor(cursor: string): { startedAt: Date; runId: string } {
+  const bad = (cause?: unknown): HalError => new HalError('InvalidInput', 'the cursor is not one this server gave', { cause });
+  let content: unknown;
+  try {
+    content = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
+  } catch (error) {
+    throw bad(error);
+  }
+  if (!Array.isArray(content)) throw bad();
+  const [time, runId]: unknown[] = content;
+  if (typeof time !== 'string' || typeof runId !== 'string' || Number.isNaN(Date.parse(time))) throw bad();
+  return { startedAt: new Date(time), runId };
+}

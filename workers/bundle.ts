@@ -1,0 +1,95 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, readdir, rename, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join, relative } from 'node:path';
+import { bundleWorkflowCode, type Logger } from '@temporalio/worker';
+import { FAILURE_CONVERTER_PATH } from '../platform/codec/data-converter.ts';
+import { DiscoveryError, HAL9_ROOT, assertWorkflows, type Project } from '../platform/operations/discovery.ts';
+import { workflowName } from '../schemas/operations/operation.ts';
+
+/** Where bundles are kept by the hash of what went into them: a warm start reads a file instead of running webpack. */
+export const BUNDLE_FOLDER = join(HAL9_ROOT, '.cache', 'workflows');
+
+/** Modules whose `interceptors` wrap every workflow. */
+const INTERCEPTORS = [join(import.meta.dirname, 'interceptors', 'workflow.ts')];
+
+/** Libraries that have no place in deterministic code. */
+const FORBIDDEN = /\/node_modules\/(zod|lodash|kysely|pg|pino|express)\//;
+
+const QUIET: Logger = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} };
+
+export interface WorkflowBundle {
+  /** First 16 hex digits of the hash of everything that went in; the build id of workers. */
+  readonly hash: string;
+  readonly code: string;
+}
+
+/**
+ * The workflow code of all projects as one bundle, exporting exactly the workflows of their contracts.
+ * @param folder cache; default `.cache/workflows` of the repository.
+ * @throws {DiscoveryError} when a contract lacks its workflow, a workflow its export, or the bundle contains a library that
+ *   does not belong in workflow code.
+ */
+export async function loadBundle(projects: readonly Project[], folder: string = BUNDLE_FOLDER): Promise<WorkflowBundle> {
+  assertWorkflows(projects);
+  const workflows = projects.flatMap((project) => [...project.workflows]);
+  const hash = await sourceHash(projects, workflows);
+  const file = join(folder, `${hash}.js`);
+  const cached = await readFile(file, 'utf8').catch(() => undefined);
+  if (cached !== undefined) return { hash, code: cached };
+  await mkdir(folder, { recursive: true });
+  const code = await build(workflows, join(folder, `${hash}.entry.ts`));
+  const draft = `${file}.${process.pid}`;
+  await writeFile(draft, code);
+  await rename(draft, file);
+  return { hash, code };
+}
+
+async function build(workflows: readonly (readonly [string, string])[], entry: string): Promise<string> {
+  // Named, so that a folder whose index lacks the workflow fails the build.
+  await writeFile(entry, workflows.map(([name, file]) => `export { ${workflowName(name)} } from ${JSON.stringify(file)};\n`).join(''));
+  const errors: string[] = [];
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: entry,
+    failureConverterPath: FAILURE_CONVERTER_PATH,
+    workflowInterceptorModules: INTERCEPTORS,
+    logger: { ...QUIET, error: (message) => errors.push(message) },
+    webpackConfigHook: (config) => ({
+      ...config,
+      module: { ...config.module, parser: { javascript: { ...config.module?.parser?.['javascript'], exportsPresence: 'error', reexportExportsPresence: 'error' } } },
+      resolve: {
+        ...config.resolve,
+        // Projects elsewhere use the Temporal packages of this installation: two copies in one bundle do not know each other.
+        modules: [...(config.resolve?.modules ?? []), join(HAL9_ROOT, 'node_modules')],
+        alias: { ...config.resolve?.alias, '@temporalio/workflow$': require.resolve('@temporalio/workflow'), '@temporalio/common$': require.resolve('@temporalio/common') },
+      },
+    }),
+  }).catch((error: unknown) => {
+    throw new DiscoveryError(`the workflows do not build: ${errors.length > 0 ? errors.join('\n') : String(error)}`, { cause: error });
+  });
+  const intruder = FORBIDDEN.exec(code);
+  if (intruder !== null) throw new DiscoveryError(`workflow code imports the library "${intruder[1]}": use \`import type\`, and put constants into schemas/names`);
+  return code;
+}
+
+const require = createRequire(import.meta.url);
+
+/** Everything whose change may change the bundle: a superset is harmless, it only builds once more. */
+async function sourceHash(projects: readonly Project[], workflows: readonly (readonly [string, string])[]): Promise<string> {
+  const hash = createHash('sha256');
+  hash.update(JSON.stringify(workflows));
+  for (const name of ['worker', 'workflow', 'common', 'interceptors-opentelemetry']) {
+    hash.update(await readFile(join(HAL9_ROOT, 'node_modules', '@temporalio', name, 'package.json')));
+  }
+  const folders = projects.flatMap(({ root }) => [join(root, 'workflows'), join(root, 'schemas', 'names')]);
+  const files = await Promise.all([...folders, join(import.meta.dirname, 'interceptors')].map(sources));
+  for (const file of [...files.flat(), FAILURE_CONVERTER_PATH, import.meta.filename]) {
+    hash.update(`${relative(HAL9_ROOT, file)}\n`).update(await readFile(file));
+  }
+  return hash.digest('hex').slice(0, 16);
+}
+
+async function sources(folder: string): Promise<string[]> {
+  const names = await readdir(folder, { recursive: true }).catch(() => []);
+  return names.filter((name) => /\.[cm]?[jt]s$/.test(name)).sort().map((name) => join(folder, name));
+}
