@@ -29,6 +29,10 @@ export interface CascadeTables {
     started_at: MaybeTime;
     decided_at: MaybeTime;
     failure: string | null;
+    /** Restarts by the dispatcher. */
+    attempts: Generated<number>;
+    /** When the dispatcher last looked after it. */
+    checked_at: MaybeTime;
   };
   layer_results: { org_id: string; batch_id: string; layer: string; summary: Json<unknown>; committed_at: Timestamp };
   emissions: {

@@ -1,0 +1,225 @@
+import { once } from 'node:events';
+import type pg from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
+import { copyText } from './copy-text.ts';
+import type { Database } from './database.ts';
+
+/** A validated signal on its way in. */
+export interface SignalRow {
+  /** 32 hex digits, see `platform/signals/key.ts`. */
+  readonly key: string;
+  readonly lane: number;
+  readonly source: string;
+  readonly type: string;
+  /** RFC 3339, within the years 1 to 9999. */
+  readonly time: string;
+  /** The CloudEvent as JSON text. */
+  readonly envelope: string;
+}
+
+/** Rows that are committed together: one chunk a lane. */
+export interface SignalGroup {
+  readonly orgId: string;
+  readonly rows: readonly SignalRow[];
+  readonly traceparent: string | undefined;
+  /** `refresh` takes signals that are there already once more: a dead letter that is replayed. Default `skip`. */
+  readonly duplicates?: 'skip' | 'refresh';
+  /** Opens this batch for the chunk in the same transaction, because a caller waits for its decision. One lane only. */
+  readonly interactiveBatchId?: string;
+}
+
+export interface CommittedGroup {
+  readonly accepted: number;
+  /** Positions in `rows` that were there before; empty when all are new. */
+  readonly duplicates: ReadonlySet<number>;
+  readonly chunks: readonly CommittedChunk[];
+}
+
+export interface CommittedChunk {
+  readonly id: number;
+  readonly lane: number;
+  readonly signals: number;
+}
+
+/** Reported before each commit, so that a lost connection does not leave the sender's fate unknown. */
+export type BeforeCommit = (committing: CommittedGroup) => void;
+
+/** Below this many rows the parameters of one INSERT are cheaper than a COPY. */
+const COPY_FROM_ROWS = 100;
+/** Milliseconds a statement of the ingest may take before PostgreSQL ends it. */
+const STATEMENT_TIMEOUT_MS = 20_000;
+
+/** The channel the dispatcher listens on. */
+export const CHUNKS_CHANNEL = 'hal9_chunks';
+
+/**
+ * Writes signals: staged by COPY (which row-level security forbids on the table itself and which cannot deduplicate), then keys,
+ * signals and chunks by INSERT ... SELECT, in one transaction.
+ */
+export class SignalStore {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** @returns once committed. Throws the driver's error when it is not, or when that cannot be known. */
+  async commit(group: SignalGroup, beforeCommit: BeforeCommit = () => undefined): Promise<CommittedGroup> {
+    return this.#database.withOrgClient(group.orgId, async (client) => {
+      const plan = await planChunks(client, group);
+      const result = group.rows.length < COPY_FROM_ROWS ? await insertSmall(client, group, plan) : await insertLarge(client, group, plan);
+      beforeCommit(result);
+      return result;
+    });
+  }
+
+  /** Whether any of these chunks is there: what a lost connection left undecided. */
+  async anyChunkExists(orgId: string, chunkIds: readonly number[]): Promise<boolean> {
+    if (chunkIds.length === 0) return false;
+    return this.#database.withOrgClient(orgId, async (client) => {
+      const { rows } = await client.query('select 1 from chunks where org_id = $1 and id = any($2::bigint[]) limit 1', [orgId, chunkIds]);
+      return rows.length > 0;
+    });
+  }
+}
+
+interface ChunkPlan {
+  /** UTC day of receipt, `YYYY-MM-DD`. */
+  readonly day: string;
+  /** Chunk id by lane, for the lanes of the group. */
+  readonly idByLane: ReadonlyMap<number, number>;
+  /** The same as a PostgreSQL array literal, indexed by lane + 1, null for lanes that are not in the group. */
+  readonly idArray: string;
+}
+
+/** Takes the chunk numbers inside the transaction: a sender that waited for its receipt always gets higher ones next time. */
+async function planChunks(client: pg.PoolClient, group: SignalGroup): Promise<ChunkPlan> {
+  const lanes = [...new Set(group.rows.map((row) => row.lane))].sort((a, b) => a - b);
+  const { rows } = await client.query<{ day: string; ids: number[] }>({
+    text: `select (now() at time zone 'utc')::date as day, array(select nextval('chunks_id_seq')::float8 from generate_series(1, $1::int)) as ids,
+      set_config('statement_timeout', $2, true)`,
+    values: [lanes.length, String(STATEMENT_TIMEOUT_MS)],
+    name: 'hal9-plan-chunks',
+  });
+  const first = rows[0];
+  if (first === undefined) throw new Error('no chunk numbers');
+  const idByLane = new Map(lanes.map((lane, index) => [lane, first.ids[index] ?? 0]));
+  const highest = lanes.at(-1) ?? 0;
+  const idArray = `{${Array.from({ length: highest + 1 }, (_, lane) => idByLane.get(lane) ?? 'null').join(',')}}`;
+  return { day: first.day, idByLane, idArray };
+}
+
+const ON_CONFLICT = {
+  skip: 'on conflict do nothing',
+  refresh: 'on conflict (org_id, key) do update set received_on = excluded.received_on, chunk_id = excluded.chunk_id, ordinal = excluded.ordinal',
+} as const;
+
+/** Keys in their order, so that the index is filled from left to right and two writers never wait for each other in a circle. */
+function keysInsert(source: string, group: SignalGroup): string {
+  return `insert into signal_keys (org_id, key, received_on, chunk_id, ordinal)
+    select $1, s.key, $2, ($3::bigint[])[s.lane + 1], s.n from ${source} s order by s.key, s.n
+    ${ON_CONFLICT[group.duplicates ?? 'skip']} returning ordinal`;
+}
+
+async function insertSmall(client: pg.PoolClient, group: SignalGroup, plan: ChunkPlan): Promise<CommittedGroup> {
+  const { rows } = group;
+  const answer = await client.query<{ kept: number[] }>({
+    name: `hal9-ingest-small-${group.duplicates ?? 'skip'}`,
+    text: `with staged as materialized (
+        select * from unnest($4::int[], $5::smallint[], $6::uuid[], $7::text[], $8::text[], $9::timestamptz[], $10::text[]) as r (n, lane, key, source, type, time, envelope)
+      ), kept as (${keysInsert('staged', group)}), written as (
+        insert into signals (org_id, received_on, chunk_id, ordinal, key, source, type, time, envelope)
+        select $1, $2, ($3::bigint[])[s.lane + 1], s.n, s.key, s.source, s.type, s.time, s.envelope from staged s join kept on kept.ordinal = s.n
+      ) select array(select ordinal from kept) as kept`,
+    values: [
+      group.orgId,
+      plan.day,
+      plan.idArray,
+      rows.map((_, index) => index),
+      rows.map((row) => row.lane),
+      rows.map((row) => row.key),
+      rows.map((row) => row.source),
+      rows.map((row) => row.type),
+      rows.map((row) => row.time),
+      rows.map((row) => row.envelope),
+    ],
+  });
+  const kept = answer.rows[0]?.kept ?? [];
+  return insertChunks(client, group, plan, kept.length === rows.length ? undefined : kept);
+}
+
+async function insertLarge(client: pg.PoolClient, group: SignalGroup, plan: ChunkPlan): Promise<CommittedGroup> {
+  // Made anew in each transaction where it is missing, so that a pooler between may hand out any connection.
+  await client.query(
+    `set local client_min_messages = error;
+     create temp table if not exists hal9_staging (n integer, lane smallint, key uuid, source text, type text, time timestamptz, envelope text) on commit delete rows`,
+  );
+  await stage(client, group.rows);
+  const keys = await client.query<{ inserted: number; kept: number[] | null }>({
+    name: `hal9-ingest-keys-${group.duplicates ?? 'skip'}`,
+    text: `with kept as (${keysInsert('hal9_staging', group)})
+      select count(*)::int as inserted, case when count(*) < $4::int then coalesce(array_agg(ordinal), '{}') end as kept from kept`,
+    values: [group.orgId, plan.day, plan.idArray, group.rows.length],
+  });
+  const kept = keys.rows[0]?.kept ?? undefined;
+  const columns = `insert into signals (org_id, received_on, chunk_id, ordinal, key, source, type, time, envelope)
+      select $1, $2, ($3::bigint[])[s.lane + 1], s.n, s.key, s.source, s.type, s.time, s.envelope from hal9_staging s`;
+  if (kept === undefined) await client.query({ name: 'hal9-ingest-signals', text: columns, values: [group.orgId, plan.day, plan.idArray] });
+  else if (kept.length > 0) await client.query({ name: 'hal9-ingest-signals-kept', text: `${columns} where s.n = any($4::int[])`, values: [group.orgId, plan.day, plan.idArray, kept] });
+  return insertChunks(client, group, plan, kept);
+}
+
+/** Streams the rows into the staging table. */
+async function stage(client: pg.PoolClient, rows: readonly SignalRow[]): Promise<void> {
+  let text = '';
+  for (const [n, row] of rows.entries()) {
+    text += `${n}\t${row.lane}\t${row.key}\t${copyText(row.source)}\t${copyText(row.type)}\t${row.time}\t${copyText(row.envelope)}\n`;
+  }
+  const copy = client.query(copyFrom('copy hal9_staging from stdin'));
+  const finished = once(copy, 'finish');
+  copy.end(Buffer.from(text, 'utf8'));
+  await finished;
+}
+
+/**
+ * Announces what was kept to the dispatcher.
+ * @param kept positions that are new; undefined for all of them.
+ */
+async function insertChunks(client: pg.PoolClient, group: SignalGroup, plan: ChunkPlan, kept: readonly number[] | undefined): Promise<CommittedGroup> {
+  const counts = new Map<number, number>();
+  const count = (row: SignalRow | undefined): void => {
+    if (row !== undefined) counts.set(row.lane, (counts.get(row.lane) ?? 0) + 1);
+  };
+  if (kept === undefined) for (const row of group.rows) count(row);
+  else for (const position of kept) count(group.rows[position]);
+  const chunks = [...counts].map(([lane, signals]) => ({ id: plan.idByLane.get(lane) ?? 0, lane, signals }));
+  if (chunks.length > 0) {
+    await client.query({
+      name: 'hal9-ingest-chunks',
+      text: `with written as (
+          insert into chunks (org_id, id, lane, signals, received_on, mode, traceparent) overriding system value
+          select $1, c.id, c.lane, c.signals, $2, $3, $4 from unnest($5::bigint[], $6::smallint[], $7::int[]) as c (id, lane, signals) returning 1
+        ) select pg_notify('${CHUNKS_CHANNEL}', '') where exists (select from written)`,
+      values: [group.orgId, plan.day, group.interactiveBatchId === undefined ? 'batch' : 'interactive', group.traceparent ?? null, chunks.map((chunk) => chunk.id), chunks.map((chunk) => chunk.lane), chunks.map((chunk) => chunk.signals)],
+    });
+  }
+  const only = chunks[0];
+  if (only !== undefined && group.interactiveBatchId !== undefined) await openInteractive(client, group, group.interactiveBatchId, only);
+  const duplicates = new Set<number>();
+  if (kept !== undefined) {
+    const fresh = new Set(kept);
+    for (let position = 0; position < group.rows.length; position++) if (!fresh.has(position)) duplicates.add(position);
+  }
+  return { accepted: group.rows.length - duplicates.size, duplicates, chunks };
+}
+
+/** The dispatcher starts the batch itself should its caller's process end before it could. */
+async function openInteractive(client: pg.PoolClient, group: SignalGroup, batchId: string, chunk: CommittedChunk): Promise<void> {
+  await client.query({
+    name: 'hal9-ingest-interactive',
+    text: `with opened as (
+        insert into batches (org_id, id, lane, mode, signals, traceparent) values ($1, $2, $3, 'interactive', $4, $5)
+      ) update chunks set batch_id = $2 where org_id = $1 and id = $6`,
+    values: [group.orgId, batchId, chunk.lane, chunk.signals, group.traceparent ?? null, chunk.id],
+  });
+}

@@ -1,0 +1,79 @@
+import type { SignalRow } from '../../database/signals.ts';
+import type { IngestRequest } from './ingest.ts';
+
+/** Rows of one request waiting for a commit. */
+export interface QueuedRows {
+  readonly request: IngestRequest;
+  readonly rows: readonly SignalRow[];
+}
+
+/** What waits for one writer: first come, first served within an organisation, organisations in turn. */
+export class GroupQueue {
+  readonly #byOrg = new Map<string, QueuedRows[]>();
+  #wake: (() => void) | undefined;
+  #closed = false;
+
+  push(part: QueuedRows): void {
+    const { orgId } = part.request;
+    const parts = this.#byOrg.get(orgId);
+    if (parts === undefined) this.#byOrg.set(orgId, [part]);
+    else parts.push(part);
+    this.#wake?.();
+  }
+
+  /** Lets {@link take} end once everything is taken. */
+  close(): void {
+    this.#closed = true;
+    this.#wake?.();
+  }
+
+  /**
+   * The next rows of one organisation.
+   * @param most rows; a larger part is split.
+   * @param lingerMs waited for more when there are fewer.
+   * @returns undefined when closed and empty.
+   */
+  async take(most: number, lingerMs: number): Promise<readonly QueuedRows[] | undefined> {
+    while (this.#byOrg.size === 0) {
+      if (this.#closed) return undefined;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+      this.#wake = undefined;
+    }
+    const [orgId] = this.#byOrg.keys();
+    if (orgId === undefined) return undefined;
+    if (!this.#closed && this.#waitingRows(orgId, most) < most) await new Promise((resolve) => setTimeout(resolve, lingerMs));
+    return this.#cut(orgId, most);
+  }
+
+  #waitingRows(orgId: string, enough: number): number {
+    let rows = 0;
+    for (const part of this.#byOrg.get(orgId) ?? []) {
+      rows += part.rows.length;
+      if (rows >= enough) break;
+    }
+    return rows;
+  }
+
+  #cut(orgId: string, most: number): readonly QueuedRows[] {
+    const parts = this.#byOrg.get(orgId) ?? [];
+    // Out and in again: the organisation goes to the end of the line.
+    this.#byOrg.delete(orgId);
+    const taken: QueuedRows[] = [];
+    let room = most;
+    let used = 0;
+    for (const part of parts) {
+      if (room === 0) break;
+      if (part.rows.length <= room) {
+        taken.push(part);
+        room -= part.rows.length;
+        used++;
+      } else {
+        taken.push({ request: part.request, rows: part.rows.slice(0, room) });
+        parts[used] = { request: part.request, rows: part.rows.slice(room) };
+        room = 0;
+      }
+    }
+    if (used < parts.length) this.#byOrg.set(orgId, parts.slice(used));
+    return taken;
+  }
+}
