@@ -2,7 +2,8 @@ import type { OrganisationTables } from './organisations.ts';
 import type { SignalTables } from './signal-tables.ts';
 import type { CascadeTables } from './cascade-tables.ts';
 import type { RemediationTables } from './remediation-actions.ts';
+import type { HealthTables } from './health.ts';
 import type { RunTables } from './run-tables.ts';
 
 /** Every table of HAL9's own schema, as kysely sees it; each aggregate declares its own. */
-export interface Tables extends OrganisationTables, SignalTables, CascadeTables, RemediationTables, RunTables {}
+export interface Tables extends OrganisationTables, SignalTables, CascadeTables, RemediationTables, RunTables, HealthTables {}

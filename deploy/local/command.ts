@@ -20,11 +20,13 @@ export async function runCommand(main: (signal: AbortSignal) => Promise<void>): 
         asked = { signal, at: Date.now() };
         abort.abort(new Interrupted(signal));
         setTimeout(() => process.exit(1), END_MS).unref();
-      } else if (Date.now() - asked.at > ECHO_MS) {
+      } else if (signal === 'SIGINT' && Date.now() - asked.at > ECHO_MS) {
         process.exit(1);
       }
     });
   }
+  // npm may be gone, and the terminal with it, while this still cleans up.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   try {
     await main(abort.signal);
     process.exit(process.exitCode ?? 0);

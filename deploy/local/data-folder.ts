@@ -6,6 +6,8 @@ import { takeLock, type FolderLock } from './folder-lock.ts';
 import { endStranger, isAlive, type ProcessIdentity } from './process-identity.ts';
 import { SetupError, systemCode } from './setup-error.ts';
 
+const MASTER_KEYS = 'master-keys';
+
 /** A process this folder's stack started, so that the next start can end it should it have outlived its owner. */
 export interface RecordedProcess extends ProcessIdentity {
   readonly name: string;
@@ -68,12 +70,22 @@ export class DataFolder {
 
   /** The key ring of this folder (format of HAL9_MASTER_KEYS), created on first use. Losing the file loses what it encrypted. */
   async masterKeys(): Promise<string> {
-    const file = join(this.path, 'master-keys');
-    const present = await readText(file);
-    if (present !== undefined && present.trim() !== '') return present.trim();
+    const present = await this.readSecret(MASTER_KEYS);
+    if (present !== undefined) return present;
     const ring = `k1:${randomBytes(32).toString('base64')}`;
-    await replaceFile(file, `${ring}\n`, 0o600);
+    await this.writeSecret(MASTER_KEYS, ring);
     return ring;
+  }
+
+  /** Content of a secret file, or undefined when it is missing or empty. */
+  async readSecret(name: string): Promise<string | undefined> {
+    const text = (await readText(join(this.path, name)))?.trim();
+    return text === '' ? undefined : text;
+  }
+
+  /** Keeps a secret where only this user can read it. */
+  async writeSecret(name: string, secret: string): Promise<void> {
+    await replaceFile(join(this.path, name), `${secret}\n`, 0o600);
   }
 
   /** Gives the folder free for the next stack. */
@@ -91,11 +103,6 @@ export class DataFolder {
     await Promise.all(orphans.filter((orphan) => !databases.has(orphan.name)).map((orphan) => endStranger(orphan, 'SIGKILL', 0)));
     await Promise.all(orphans.filter((orphan) => databases.has(orphan.name)).map((orphan) => endStranger(orphan, 'SIGINT', 10_000)));
   }
-}
-
-/** The key ring of a data folder that a stack has been started in, for processes that run alone beside it. */
-export async function readMasterKeys(path: string): Promise<string | undefined> {
-  return (await readText(join(resolve(path), 'master-keys')))?.trim();
 }
 
 async function assertUsable(path: string): Promise<void> {

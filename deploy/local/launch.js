@@ -11,7 +11,7 @@ const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
 const COMMANDS = {
   start: { script: 'deploy/local/start.ts', usage: 'start [--operations DIR] [--data DIR] [--port N] [--verbose]' },
-  demo: { script: 'deploy/demo/main.ts', usage: 'demo [--exit] [--json] [--data DIR --labels FILE]' },
+  demo: { script: 'deploy/local/demo/main.ts', usage: 'demo [--exit] [--json] [--data DIR --labels FILE]' },
   api: { script: 'api/main.ts', usage: 'api' },
   worker: { folder: 'workers', usage: 'worker <NAME>' },
   bench: { script: 'test/bench/main.ts', usage: 'bench <NAME> [--json]' },

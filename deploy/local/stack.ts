@@ -4,18 +4,21 @@ import { migrate } from '../../database/migrate.ts';
 import { loadConfig, type Config } from '../../platform/config/config.ts';
 import { databaseTls } from '../../platform/database/connect.ts';
 import { bootstrap, type FirstOrganisation } from '../../platform/identity/bootstrap.ts';
+import { collectorKey, type Collector } from './collector-key.ts';
 import { DataFolder } from './data-folder.ts';
 import { LogFile } from './log-file.ts';
 import { demandPort, preferPort } from './ports.ts';
 import { preparePostgres } from './postgres.ts';
 import { identify } from './process-identity.ts';
+import { StackHealth } from './stack-health.ts';
 import { ALL_PROCESSES, halProcess, isBuilt, type ProcessKind } from './stack-processes.ts';
 import { SupervisedProcess, type ProcessEvent, type ProcessSpecification, type ProcessState } from './supervised-process.ts';
 import { prepareTemporal } from './temporal.ts';
 import { cacheFolder, resolveTool, temporalTool } from './tools.ts';
 
 /** The codec endpoint of the API, which the Temporal UI decodes payloads with. */
-const CODEC_PATH = '/v1/codec';
+const CODEC_PATH = '/codec';
+const DEAF_MS = 120_000;
 
 export interface StackOptions {
   /** Settings by name, as in `process.env` (the default). Unset ones have the defaults of `platform/config`. */
@@ -32,6 +35,8 @@ export interface StackOptions {
   onLine?: (process: string, line: string) => void;
   /** Gets what happens to the processes. */
   onEvent?: (event: ProcessEvent) => void;
+  /** Milliseconds a process may be deaf before it is killed and started again. Default 120,000. */
+  deafMs?: number;
   /** Aborts the start. */
   signal?: AbortSignal;
 }
@@ -96,6 +101,7 @@ class StackStart {
   #logs = '';
   #stopped: Promise<void> | undefined;
   #recording: Promise<void> = Promise.resolve();
+  #health: StackHealth | undefined;
 
   constructor(folder: DataFolder, config: Config, env: Readonly<Record<string, string | undefined>>, options: StackOptions) {
     this.#folder = folder;
@@ -122,11 +128,20 @@ class StackStart {
       DATABASE_URL: database.url,
       TEMPORAL_ADDRESS: temporal.address,
       ...(temporal.uiUrl === undefined ? {} : { TEMPORAL_UI_URL: temporal.uiUrl }),
+      ...this.#collectorSettings(database.collector, url, ports),
     };
+    this.#health = new StackHealth({
+      databaseUrl: database.url,
+      ssl: await databaseTls(config),
+      livenessUrl: (name) => (name === 'api' ? `${url}/healthz` : name === 'temporal' ? undefined : `http://127.0.0.1:${ports.metrics(name)}/healthz`),
+      deafMs: this.#options.deafMs ?? DEAF_MS,
+    });
     await settled(
       this.#names().map(({ kind, name }) => this.#start(halProcess(kind, name, { ...environment, HAL9_METRICS_PORT: String(ports.metrics(name)), HAL9_PROCESS: name }))),
     );
     this.#options.signal?.throwIfAborted();
+    for (const process of this.#processes.values()) this.#health.watch(process);
+    this.#health.start();
     return {
       data: this.#folder.path,
       url,
@@ -152,6 +167,7 @@ class StackStart {
 
   async #stop(): Promise<void> {
     const all = [...this.#processes.values()];
+    await this.#health?.stop();
     await Promise.all(all.filter(({ name }) => !this.#databases.has(name)).map((process) => process.stop()));
     await Promise.all(all.filter(({ name }) => this.#databases.has(name)).map((process) => process.stop()));
     await this.#recording;
@@ -185,7 +201,7 @@ class StackStart {
     return { api, postgres, temporal, temporalUi, temporalMetrics, metrics: (name) => chosen[`${name}-metrics`] ?? 0 };
   }
 
-  async #startDatabase(port: number): Promise<{ url: string; first: FirstOrganisation | undefined }> {
+  async #startDatabase(port: number): Promise<{ url: string; first: FirstOrganisation | undefined; collector: Collector | undefined }> {
     let url = this.#config.DATABASE_URL;
     if (url === undefined) {
       const server = await preparePostgres({ folder: join(this.#folder.path, 'postgres'), port, settings: this.#options.postgresSettings });
@@ -198,7 +214,8 @@ class StackStart {
     await migrate(url, { ssl });
     const database = new Database({ url, ssl, poolSize: 2, applicationName: 'hal9-start' });
     try {
-      return { url, first: await bootstrap(database) };
+      const first = await bootstrap(database);
+      return { url, first, collector: await collectorKey(this.#folder, database) };
     } finally {
       await database.close();
     }
@@ -236,7 +253,23 @@ class StackStart {
 
   #handle(event: ProcessEvent): void {
     if (event.type === 'launched') this.#recording = this.#recording.then(() => this.#record());
+    this.#health?.handle(event);
     this.#options.onEvent?.(event);
+  }
+
+  /** What the host process needs to send this machine's metrics; settings of the user's own come first. */
+  #collectorSettings(collector: Collector | undefined, url: string, ports: { temporalMetrics: number; metrics: (name: string) => number }): Record<string, string> {
+    const endpoints = [
+      `api=${url}/metrics`,
+      ...(this.#databases.has('temporal') ? [`temporal=http://127.0.0.1:${ports.temporalMetrics}/metrics`] : []),
+      ...this.#names().flatMap(({ kind, name }) => (kind === 'core' || kind === 'dispatcher' ? [`${name}=http://127.0.0.1:${ports.metrics(name)}/metrics`] : [])),
+    ];
+    const preset = {
+      HAL9_COLLECTOR_SCRAPE: endpoints.join(','),
+      HAL9_COLLECTOR_URL: url,
+      ...(collector === undefined ? {} : { HAL9_COLLECTOR_KEY: collector.apiKey, HAL9_AGENT_ORG: collector.orgId }),
+    };
+    return Object.fromEntries(Object.entries(preset).filter(([name]) => this.#env[name] === undefined));
   }
 
   /** Notes who runs, for the next start should this process be killed. */

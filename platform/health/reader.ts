@@ -1,0 +1,76 @@
+import type { HealthStore, Recovery } from '../../database/health.ts';
+import { cascade, overall } from './cascade.ts';
+import type { ComponentHealth, ComponentReport, HealthState } from './component.ts';
+
+/** Something this process can ask for itself, now. */
+export interface Probe {
+  readonly name: string;
+  /** Resolves when it answers; rejects or outlasts the signal when not. */
+  check(signal: AbortSignal): Promise<void>;
+}
+
+export interface HealthPicture {
+  readonly state: HealthState;
+  readonly components: readonly ComponentHealth[];
+  readonly recoveries: readonly Recovery[];
+}
+
+const PROBE_MS = 2000;
+
+/**
+ * The health of the platform as one picture: what monitors recorded, corrected by what this process sees itself, with
+ * states cascaded. While the database is away the last picture stands in, and the database is named.
+ */
+export class HealthReader {
+  readonly #store: HealthStore;
+  readonly #probes: readonly Probe[];
+  readonly #sickSince = new Map<string, Date>();
+  #last: { reports: ComponentReport[]; recoveries: Recovery[] } = { reports: [], recoveries: [] };
+
+  /** @param probes asked on every reading; those that answer override what monitors recorded under the same name. */
+  constructor(store: HealthStore, probes: readonly Probe[]) {
+    this.#store = store;
+    this.#probes = probes;
+  }
+
+  /** @param recoveries most recoveries to return, newest first. */
+  async read(recoveries: number): Promise<HealthPicture> {
+    const [probed] = await Promise.all([Promise.all(this.#probes.map((probe) => this.#probe(probe))), this.#refresh(recoveries)]);
+    const reports = new Map(this.#last.reports.map((report) => [report.name, report]));
+    for (const { name, sick } of probed) {
+      const recorded = reports.get(name);
+      if (sick) reports.set(name, { name, kind: recorded?.kind ?? 'dependency', state: 'unhealthy', detail: 'It does not answer the API.', since: this.#sickSince.get(name) ?? new Date(), dependsOn: recorded?.dependsOn ?? [] });
+      else if (recorded === undefined) reports.set(name, { name, kind: 'dependency', state: 'healthy', detail: 'It answers.', since: new Date(), dependsOn: [] });
+    }
+    const components = cascade([...reports.values()].sort((a, b) => a.name.localeCompare(b.name)));
+    return { state: overall(components), components, recoveries: this.#last.recoveries };
+  }
+
+  async #refresh(limit: number): Promise<void> {
+    try {
+      const [stored, recoveries] = await Promise.all([this.#store.listForPlatform(), this.#store.listRecoveriesForPlatform(limit)]);
+      const reports = stored.map((report): ComponentReport => {
+        const { name, kind, dependsOn, since, state, detail } = report;
+        if (!report.stale) return { name, kind, state, detail, since, dependsOn };
+        return { name, kind, state: 'unhealthy', detail: `Nothing was heard of it since ${report.reportedAt.toISOString()}.`, since: report.reportedAt, dependsOn };
+      });
+      this.#last = { reports, recoveries };
+    } catch {
+      // The probe of the database says so; what was known last stands.
+    }
+  }
+
+  async #probe(probe: Probe): Promise<{ name: string; sick: boolean }> {
+    const limit = AbortSignal.timeout(PROBE_MS);
+    const sick = await Promise.race([
+      probe.check(limit).then(
+        () => false,
+        () => true,
+      ),
+      new Promise<boolean>((resolve) => limit.addEventListener('abort', () => resolve(true), { once: true })),
+    ]);
+    if (!sick) this.#sickSince.delete(probe.name);
+    else if (!this.#sickSince.has(probe.name)) this.#sickSince.set(probe.name, new Date());
+    return { name: probe.name, sick };
+  }
+}

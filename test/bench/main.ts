@@ -1,0 +1,3 @@
+import { runBenchCommand } from './command.ts';
+
+await runBenchCommand('bench', import.meta.dirname);

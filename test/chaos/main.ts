@@ -1,0 +1,3 @@
+import { runBenchCommand } from '../bench/command.ts';
+
+await runBenchCommand('chaos', import.meta.dirname);
