@@ -56,7 +56,7 @@ export const configSchema = z.object({
   HAL9_AGENT_ACTIONS: list('Comma-separated actions the host agent may take besides gathering evidence: terminateProcess, killProcess, resumeProcess, restartProcess, terminateBackend, deleteTemporaryFiles.'),
   HAL9_AGENT_APPROVAL: list('Comma-separated actions that wait for a person\'s approval.', 'terminateProcess,killProcess,restartProcess,terminateBackend,deleteTemporaryFiles'),
   HAL9_AGENT_PROCESSES: list('Comma-separated texts; a process may be ended only when its command line contains one of them. Empty: none. Never pid 1, the agent, its parents, PostgreSQL, Temporal or HAL9\'s own processes.'),
-  HAL9_AGENT_SUPERVISED: list('Comma-separated texts; a process may be resumed or restarted only when its command line contains one of them, and the collector reports those that are stopped.', 'hal9,workers/,api/'),
+  HAL9_AGENT_SUPERVISED: list('Comma-separated texts; a process may be resumed or restarted only when its command line contains one of them, and the collector reports those that are stopped.', 'workers/core/main,workers/dispatcher/main,workers/host/main,api/main'),
   HAL9_AGENT_BACKENDS: list('Comma-separated beginnings of application_name; a PostgreSQL session may be ended only when one matches. Empty: none.'),
   HAL9_AGENT_TEMP: text('Folder of temporary files that the collector measures and the agent may clear. Unset: none.').optional(),
   HAL9_AGENT_TEMP_MIN_AGE_SECONDS: z.coerce.number().int().min(0).default(3600).describe('Temporary files younger than this stay.'),

@@ -74,7 +74,7 @@ describe('probes', () => {
   it('say that an endpoint is down', async () => {
     const gone = await receiver(() => 202);
     await gone.close();
-    expect(await prometheusProbe('core-1', `${gone.url}/metrics`, 'a').read()).toEqual([expect.objectContaining({ source: 'worker/core-1', metric: 'worker.up', value: 0 })]);
+    expect(await prometheusProbe('core-1', `${gone.url}/metrics`, 'a').read()).toMatchObject([{ source: 'worker/core-1', metric: 'worker.up', value: 0 }, { metric: 'worker.heartbeat', facts: { hostId: 'a' } }]);
   });
 });
 

@@ -37,13 +37,14 @@ const ANSWER_MS = 2000;
 
 /**
  * Reads a Prometheus endpoint of Temporal or of HAL9's API. One that does not answer is a reading too: `<group>.up` is 0.
- * @param name `temporal`, `api`, or the name of a worker, whose endpoint only says whether it is up.
+ * @param name `temporal`, `api`, or the name of a worker, whose endpoint only says whether it answers and how long it has not.
  */
 export function prometheusProbe(name: string, url: string, hostId: string): Probe {
   const vocabulary = name === 'temporal' ? TEMPORAL : name === 'api' ? HTTP : undefined;
   const source = vocabulary === undefined ? `worker/${name}` : `${name}/${hostId}`;
   const subject = vocabulary?.subject ?? name;
   const rates = new Rates();
+  let answeredAt = performance.now();
   const one = (metric: string, value: number | undefined, unit: string): Reading[] => (value === undefined ? [] : [{ source, metric, subject, value: rounded(value), unit }]);
 
   return {
@@ -52,7 +53,12 @@ export function prometheusProbe(name: string, url: string, hostId: string): Prob
     async read() {
       const text = await scrape(url);
       const up = one(`${vocabulary?.group ?? 'worker'}.up`, text === undefined ? 0 : 1, 'flag');
-      if (text === undefined || vocabulary === undefined) return up;
+      if (vocabulary === undefined) {
+        if (text !== undefined) answeredAt = performance.now();
+        const silent = rounded((performance.now() - answeredAt) / 1000);
+        return [...up, { source, metric: 'worker.heartbeat', subject, value: silent, unit: 'seconds', facts: { hostId } }];
+      }
+      if (text === undefined) return up;
       const samples = parsePrometheus(text, (series) => vocabulary.names.has(series));
       const at = performance.now();
       const rate = (key: string, belongs: (sample: Sample) => boolean): number | undefined => rates.perSecond(key, samples.filter(belongs).reduce((sum, sample) => sum + sample.value, 0), at);

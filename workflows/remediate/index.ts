@@ -41,6 +41,7 @@ export async function remediate(given: RemediateInput): Promise<RemediateResult>
     const attempt = await take(agent, input, evidence, remedy, step, state);
     state.attempts.push(attempt);
     if (attempt.helped) return closed(input, state, evidence, { helped: true, reason: `${remedy.finding}; ${attempt.detail}` }, remedy);
+    if (step.prepares) continue;
     // What the policy or a person forbids now it forbids in a minute: stronger actions are not asked for.
     if (attempt.state === 'refused' || attempt.state === 'denied') break;
   }
@@ -74,6 +75,7 @@ async function take(agent: Agent, input: RemediateInput, evidence: Evidence, rem
     .catch(unlessCancelled);
   if (answer instanceof Error) return { ...attempt, state: isRefusal(answer) ? 'refused' : 'failed', detail: reasonOf(answer), at: now() };
   if (answer.state === 'failed') return { ...attempt, ...answer, at: now() };
+  if (step.prepares) return { ...attempt, ...answer, at: now() };
   state.step = 'check';
   const check = await agent.awaitRecovery(remedy.symptom, input.checkSeconds).catch(unlessCancelled);
   if (check instanceof Error) return { ...attempt, state: 'done', detail: `${answer.detail}; not checked: ${reasonOf(check)}`, at: now() };

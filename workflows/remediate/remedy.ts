@@ -12,6 +12,8 @@ const LONG_WAIT_SECONDS = 1;
 export interface RemedyStep {
   readonly action: HostAction;
   readonly target: ActionTarget;
+  /** Only makes way for the next step: whatever comes of it, that one follows at once. */
+  readonly prepares?: true;
 }
 
 /** What the evidence shows of one cause, and the actions against it, mildest first. */
@@ -91,7 +93,7 @@ function diskFilling(evidence: Evidence): Remedy | undefined {
   return {
     cause: CAUSES.diskFilling,
     symptom: { cause: CAUSES.diskFilling, processName: null, before: usage.bytes },
-    steps: [...writers.map((writer): RemedyStep => ({ action: 'terminateProcess', target: processTarget(writer) })), clear],
+    steps: [...writers.map((writer): RemedyStep => ({ action: 'terminateProcess', target: processTarget(writer), prepares: true })), clear],
     finding: `${usage.deletableFiles} temporary files hold ${megabytes(usage.deletableBytes)}${writers.map((writer) => `, written by ${writer.name} (${writer.pid})`).join('')}`,
   };
 }
