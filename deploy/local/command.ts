@@ -55,7 +55,7 @@ export async function aborted(signal: AbortSignal): Promise<void> {
 }
 
 function describe(error: unknown): string {
-  if (error instanceof SetupError) return `HAL9 cannot start: ${error.message}`;
+  if (error instanceof SetupError) return error.message.charAt(0).toUpperCase() + error.message.slice(1);
   if (error instanceof ConfigError) return `A setting is wrong: ${error.message}`;
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

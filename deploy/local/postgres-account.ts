@@ -1,9 +1,9 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmod, cp, mkdir, rename, rm } from 'node:fs/promises';
+import { chmod, cp, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
-import { createHash } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
-import { SetupError } from './setup-error.ts';
+import { SetupError, systemCode } from './setup-error.ts';
 
 /** Where root keeps what the database's own user could not reach elsewhere. */
 const SHARED = '/var/lib/hal9';
@@ -34,17 +34,27 @@ export function canEnter(folder: string, account: Account): boolean {
 
 /**
  * The folder for the cluster: `wanted`, unless it lies below a folder that the server's user cannot enter (as `/root`);
- * then a folder of its own under `/var/lib/hal9`, named after `wanted`.
+ * then a folder of its own under `/var/lib/hal9`, which a file in `wanted` names.
  */
 export async function reachableFolder(wanted: string, account: Account): Promise<string> {
   await mkdir(wanted, { recursive: true });
   if (account === undefined) return wanted;
+  const note = join(wanted, 'location');
+  const noted = await readFile(note, 'utf8').catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') return '';
+    throw error;
+  });
+  if (noted.trim() !== '') return makeFolder(noted.trim());
   await chmod(wanted, 0o711);
   if (canEnter(wanted, account)) return wanted;
-  const name = createHash('sha256').update(wanted).digest('hex').slice(0, 16);
-  const folder = join(SHARED, 'clusters', name);
-  await mkdir(folder, { recursive: true, mode: 0o711 });
+  const folder = await makeFolder(join(SHARED, 'clusters', randomUUID()));
+  await writeFile(note, `${folder}\n`);
   return folder;
+}
+
+async function makeFolder(path: string): Promise<string> {
+  await mkdir(path, { recursive: true, mode: 0o711 });
+  return path;
 }
 
 /** The folder of the server's programs: as npm installed it, or a copy where the account can reach it. */

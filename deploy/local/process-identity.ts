@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
 import { systemCode } from './setup-error.ts';
 
 const LINUX = process.platform === 'linux';
@@ -54,7 +55,7 @@ export function listenerOf(port: number): { pid: number; command: string } | und
   if (inodes.size === 0) return undefined;
   for (const entry of readdirSync('/proc')) {
     if (!/^\d+$/.test(entry) || !holdsSocket(entry, inodes)) continue;
-    return { pid: Number(entry), command: commandOf(Number(entry)) ?? 'unknown' };
+    return { pid: Number(entry), command: programOf(entry) };
   }
   return undefined;
 }
@@ -62,6 +63,12 @@ export function listenerOf(port: number): { pid: number; command: string } | und
 /** Name of the executable of a process as the kernel shows it. */
 export function commandOf(pid: number): string | undefined {
   return quietly(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim());
+}
+
+/** What was started, as a person knows it: threads may rename a process. */
+function programOf(pid: string): string {
+  const program = quietly(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0]);
+  return program === undefined || program === '' ? 'unknown' : basename(program);
 }
 
 function linuxStart(pid: number): string | undefined {

@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { endProcess, hasEnded } from './child-process.ts';
 import type { LogFile } from './log-file.ts';
+import { SetupError } from './setup-error.ts';
 
 const FIRST_BACKOFF_MS = 200;
 const LONGEST_BACKOFF_MS = 10_000;
@@ -47,6 +48,7 @@ export class SupervisedProcess {
   #since = new Date();
   #restarts = 0;
   #lastLine = '';
+  #errorLine = '';
   #whenReady = Promise.withResolvers<void>();
   #loop: Promise<void> = Promise.resolve();
 
@@ -78,7 +80,7 @@ export class SupervisedProcess {
 
   /**
    * Starts it for the first time; from then on it is supervised.
-   * @throws {Error} when the first start fails, with the last line the process wrote.
+   * @throws {SetupError} when the first start fails, with what the process said last and where the rest is.
    */
   async start(): Promise<void> {
     const child = this.#launch();
@@ -87,7 +89,8 @@ export class SupervisedProcess {
     } catch (error) {
       await endProcess(child, this.#specification.stopSignal, 2000);
       this.#options.log.close();
-      throw new Error(`${error instanceof Error ? error.message : String(error)}${this.#lastLine === '' ? '' : ` (${this.#lastLine})`}`, { cause: error });
+      const reason = this.#errorLine === '' ? this.#lastLine : this.#errorLine;
+      throw new SetupError(`${error instanceof Error ? error.message : String(error)}${reason === '' ? '' : ` (${reason})`}`, `see ${this.#options.log.path}`, { cause: error });
     }
     this.#loop = this.#supervise(child);
   }
@@ -143,6 +146,7 @@ export class SupervisedProcess {
   }
 
   #launch(): ChildProcess {
+    this.#errorLine = '';
     const child = this.#specification.launch();
     this.#child = child;
     child.once('error', (error) => {
@@ -155,7 +159,8 @@ export class SupervisedProcess {
       if (stream === null) continue;
       createInterface({ input: stream, crlfDelay: Infinity }).on('line', (line) => {
         this.#options.log.append(`${line}\n`);
-        if (line.trim() !== '') this.#lastLine = line.slice(0, 400);
+        if (line.trim() !== '') this.#lastLine = line.trim().slice(0, 300);
+        this.#errorLine = complaint(line) ?? this.#errorLine;
         for (const listener of this.#listeners) listener(line);
         this.#options.onLine?.(this.name, line);
       });
@@ -191,4 +196,18 @@ export class SupervisedProcess {
 async function ended(child: ChildProcess): Promise<void> {
   if (hasEnded(child) || child.pid === undefined) return;
   await new Promise<void>((resolve) => child.once('exit', () => resolve()));
+}
+
+/** What a line complains of: the message of an error in HAL9's own log format, or a line of text that names one. */
+function complaint(line: string): string | undefined {
+  if (!line.startsWith('{')) return /\b(\w*Error|FATAL|PANIC|error):/.test(line) ? line.trim().slice(0, 300) : undefined;
+  try {
+    const parsed: unknown = JSON.parse(line);
+    if (typeof parsed !== 'object' || parsed === null || !('level' in parsed) || typeof parsed.level !== 'number' || parsed.level < 50) return undefined;
+    const message = 'msg' in parsed ? String(parsed.msg) : '';
+    const error = 'err' in parsed && typeof parsed.err === 'object' && parsed.err !== null && 'message' in parsed.err ? String(parsed.err.message) : '';
+    return [message, error].filter((part) => part !== '').filter((part, index, all) => all.indexOf(part) === index).join(': ').slice(0, 300);
+  } catch {
+    return undefined; // text that looks like JSON
+  }
 }
