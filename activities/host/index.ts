@@ -91,11 +91,10 @@ export function createHostActivities({ policy, sessions, actions }: HostAgentPar
 }
 
 /** Discovered: the agent of this machine on its own queue. */
-export default function register({ config, database, logger }: ActivityDependencies): RegisteredActivities {
+export default function register({ config, database }: ActivityDependencies): RegisteredActivities {
   const policy = hostPolicy(config, hostIdOf(config));
   const url = config.HAL9_AGENT_POSTGRES_URL ?? config.DATABASE_URL;
   const sessions = url === undefined ? undefined : new Sessions(url);
-  if (policy.orgId === undefined) logger.warn('HAL9_AGENT_ORG is not set: the host agent refuses every run');
   const activities = createHostActivities({ policy, sessions, actions: new RemediationActionStore(database) });
   return {
     queues: { [hostTaskQueue(policy.hostId)]: { ...activities } },

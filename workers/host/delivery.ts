@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Signal } from '../../schemas/signals/signal.ts';
 
 export interface DeliveryOptions {
@@ -8,6 +9,8 @@ export interface DeliveryOptions {
   /** Signals kept while the API is away; the oldest go first. */
   readonly capacity: number;
   readonly logger: Logger;
+  /** Gets the counters of what was accepted and dropped and the gauge of what waits. */
+  readonly registry?: Registry;
 }
 
 /** Signals of one request. */
@@ -31,6 +34,13 @@ export class Delivery {
 
   constructor(options: DeliveryOptions) {
     this.#options = options;
+    if (options.registry === undefined) return;
+    const registers = [options.registry];
+    const count = (name: string, help: string, read: () => number): Counter => new Counter({ name, help, registers, collect() { this.reset(); this.inc(read()); } });
+    count('hal9_collector_accepted_total', 'Readings the API accepted.', () => this.#accepted);
+    count('hal9_collector_dropped_total', 'Readings dropped because the API was away too long.', () => this.#dropped);
+    const queue = this.#queue;
+    new Gauge({ name: 'hal9_collector_waiting', help: 'Readings that wait to be sent.', registers, collect() { this.set(queue.length); } });
   }
 
   get accepted(): number {
