@@ -10,9 +10,10 @@ import { HalError } from '../schemas/errors.ts';
 import { HttpMetrics } from './http-metrics.ts';
 import { factsOf, pipeline } from './pipeline.ts';
 import { PROBLEM_TYPE, problemOf } from './problem.ts';
-import { RateLimits, type RateLimitOptions } from './rate-limits.ts';
+import type { RateLimits } from './rate-limits.ts';
 import { requestLog } from './request-log.ts';
 import type { AnyRoute } from './route.ts';
+import { TEMPORAL_UI_PATH } from './temporal-ui.ts';
 import type { UiSessions } from './ui-session.ts';
 
 export interface AppOptions {
@@ -23,12 +24,14 @@ export interface AppOptions {
   registry: Registry;
   /** Origins that browsers may call from; empty for none. */
   corsOrigins: readonly string[];
-  /** Origin of the Temporal UI, which may call the session routes with its cookie. */
-  uiOrigin?: string;
+  /** Origin of a Temporal UI that is not proxied, which may call the codec endpoint with its cookie. */
+  uiOrigin?: string | undefined;
+  /** The Temporal UI behind the API's session; see `temporal-ui.ts`. */
+  temporalUi?: RequestHandler | undefined;
   bodyLimitBytes: number;
   /** Time a JSON body has to arrive, milliseconds; default 30,000. */
   bodyArrivalMs?: number;
-  rateLimits: RateLimitOptions;
+  limits: RateLimits;
   /** Proxies in front whose X-Forwarded-For is believed; default 0. */
   trustedProxies?: number;
   /** Whether clients reach the app by HTTPS: sends Strict-Transport-Security. */
@@ -48,7 +51,8 @@ export function createApp(options: AppOptions): Express {
   const pipelineOptions = {
     apiKeys: options.apiKeys,
     sessions: options.sessions,
-    limits: new RateLimits(options.rateLimits),
+    limits: options.limits,
+    uiOrigin: options.uiOrigin,
     bodyLimitBytes: options.bodyLimitBytes,
     ...(options.bodyArrivalMs === undefined ? {} : { bodyArrivalMs: options.bodyArrivalMs }),
     metrics,
@@ -56,13 +60,19 @@ export function createApp(options: AppOptions): Express {
 
   app.use(identified(metrics));
   app.use(requestLog(options.logger));
-  app.use(helmet({ strictTransportSecurity: options.https ? { maxAge: 31_536_000, includeSubDomains: false } : false, crossOriginResourcePolicy: { policy: 'cross-origin' } }));
+  app.use(helmet({
+    strictTransportSecurity: options.https ? { maxAge: 31_536_000, includeSubDomains: false } : false,
+    // Without TLS there is nothing to upgrade to: forms and scripts of our own pages would fail.
+    contentSecurityPolicy: { directives: { upgradeInsecureRequests: options.https ? [] : null } },
+    crossOriginResourcePolicy: { policy: 'cross-origin' },
+  }));
   app.use(crossOrigin(options));
   for (const [path, routes] of byPath(options.routes)) {
     const endpoint = app.route(path);
     for (const route of routes) endpoint[route.method](pipeline(route, pipelineOptions));
     endpoint.all(refuseMethod(routes));
   }
+  if (options.temporalUi !== undefined) app.use(TEMPORAL_UI_PATH, options.temporalUi);
   app.use(() => {
     throw new HalError('NotFound', 'there is nothing at this path');
   });

@@ -8,6 +8,8 @@ export interface AuthenticationOptions {
   apiKeys: ApiKeys;
   sessions: UiSessions;
   limits: RateLimits;
+  /** Origin of the Temporal UI, where it is not proxied. */
+  uiOrigin?: string | undefined;
 }
 
 /**
@@ -33,6 +35,9 @@ function credentialText(request: Request): string | undefined {
 
 async function fromSession(request: Request, takesSession: boolean, options: AuthenticationOptions): Promise<Credential | undefined> {
   if (!takesSession) return undefined;
+  // SameSite keeps other sites out, this keeps out other ports of the same site.
+  const origin = request.headers.origin;
+  if (origin !== undefined && origin !== options.uiOrigin && !(URL.canParse(origin) && new URL(origin).host === request.headers.host)) return undefined;
   const token = cookie(request.headers.cookie, SESSION_COOKIE);
   const prefix = token === undefined ? undefined : options.sessions.verify(token);
   return prefix === undefined ? undefined : options.apiKeys.credentialOf(prefix);

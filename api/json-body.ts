@@ -29,6 +29,17 @@ export async function readJson(request: IncomingMessage, options: JsonBodyOption
   return parse(bytes);
 }
 
+/**
+ * Reads a short text body of one media type, UTF-8.
+ * @throws {HalError} as {@link readJson}.
+ */
+export async function readText(request: IncomingMessage, options: JsonBodyOptions & { type: string }): Promise<string> {
+  const media = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase();
+  if (media !== options.type) throw new HalError('UnsupportedMediaType', `expected ${options.type}`);
+  if (Number(request.headers['content-length']) > options.limitBytes) throw tooLarge(options.limitBytes);
+  return decode(await collect(request, options));
+}
+
 function assertJson(request: IncomingMessage): void {
   const type = request.headers['content-type'] ?? '';
   const [media = '', ...parameters] = type.split(';');
@@ -68,12 +79,7 @@ function collect(request: IncomingMessage, { limitBytes, arrivalMs = ARRIVAL_MS 
 
 /** @throws {HalError} `MalformedBody`. */
 function parse(bytes: Buffer): unknown {
-  let text: string;
-  try {
-    text = decoder.decode(bytes);
-  } catch (error) {
-    throw new HalError('MalformedBody', 'the body is not UTF-8', { cause: error });
-  }
+  const text = decode(bytes);
   assertShallow(text);
   let value: unknown;
   try {
@@ -84,6 +90,14 @@ function parse(bytes: Buffer): unknown {
   // A key can be written with escapes, so any escape calls for the walk; most bodies have neither.
   if (text.includes('__proto__') || text.includes('\\u')) assertNoPrototypeKey(value);
   return value;
+}
+
+function decode(bytes: Buffer): string {
+  try {
+    return decoder.decode(bytes);
+  } catch (error) {
+    throw new HalError('MalformedBody', 'the body is not UTF-8', { cause: error });
+  }
 }
 
 /** Where the parser stopped; its full message would quote the body. */

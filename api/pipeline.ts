@@ -2,7 +2,7 @@ import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import type { z } from 'zod';
 import type { Caller } from '../platform/identity/caller.ts';
 import { fieldErrors } from '../platform/failures/translate.ts';
-import { assertCan } from '../platform/identity/permissions.ts';
+import { assertCan, canSome } from '../platform/identity/permissions.ts';
 import { HalError, type FieldError } from '../schemas/errors.ts';
 import { authenticate, type AuthenticationOptions } from './authentication.ts';
 import type { HttpMetrics } from './http-metrics.ts';
@@ -72,7 +72,8 @@ async function callerOf(route: AnyRoute, request: Request, traceparent: string, 
   await options.limits.countRequest(credential.id);
   const caller: Caller = { orgId: credential.orgId, actor: { kind: 'api-key', id: credential.id }, scopes: credential.scopes, requestId, traceparent };
   const access = route.access?.({ params: textParams(request.params), query: request.query });
-  assertCan(caller, access?.permission ?? route.permission, access?.attributes);
+  const permission = access?.permission ?? route.permission;
+  if (access?.filtered !== true || !canSome(caller, permission)) assertCan(caller, permission, access?.attributes);
   return caller;
 }
 

@@ -22,7 +22,7 @@ export interface Route<Params extends z.ZodType = z.ZodType, Query extends z.Zod
    * What of the request decides the permission, for scopes that are narrowed (`runs:write:type=rollout`) and for operations
    * with a permission of their own. Runs before validation, on the raw parameters.
    */
-  readonly access?: (raw: { params: Readonly<Record<string, string>>; query: Readonly<Record<string, unknown>> }) => { permission?: string; attributes?: ScopeAttributes };
+  readonly access?: (raw: { params: Readonly<Record<string, string>>; query: Readonly<Record<string, unknown>> }) => Access;
   /** Whether the browser session of the Temporal UI also opens this route, besides an API key. */
   readonly session?: true;
   /** Time the handler has, milliseconds; default 30,000. 0 for streams, which end by the client or by themselves. */
@@ -36,6 +36,14 @@ export interface Route<Params extends z.ZodType = z.ZodType, Query extends z.Zod
   /** Success answers by status; failures are problem+json and documented for every route. */
   readonly responses: Readonly<Record<number, { description: string; schema?: z.ZodType; contentType?: string }>>;
   readonly handler: (context: RouteContext<z.output<Params>, z.output<Query>, z.output<Body>>) => Promise<RouteAnswer | void>;
+}
+
+export interface Access {
+  /** Instead of the route's own. */
+  readonly permission?: string;
+  readonly attributes?: ScopeAttributes;
+  /** The handler shows only what the caller's narrowed scopes allow, so any scope for the permission opens the route. */
+  readonly filtered?: true;
 }
 
 export interface RouteContext<Params, Query, Body> {

@@ -41,6 +41,10 @@ export const configSchema = z.object({
   HAL9_TLS_KEY: text('PEM key of the API.').optional(),
   HAL9_CORS_ORIGINS: z.string().default('').transform((list) => list.split(',').map((origin) => origin.trim()).filter(Boolean)).describe('Comma-separated origins allowed by CORS; empty for none.'),
   HAL9_BODY_LIMIT_BYTES: z.coerce.number().int().min(1024).default(4 * 1024 * 1024).describe('Largest JSON body, bytes; NDJSON streams are bounded by line instead.'),
+  HAL9_RATE_LIMIT: z.coerce.number().int().min(0).default(2000).describe('Requests a second for each API key, in each API process; 0 for no limit.'),
+  HAL9_FAILED_LOGINS: z.coerce.number().int().min(0).default(60).describe('Failed authentications a minute for each address, in each API process; 0 for no limit.'),
+  HAL9_TRUSTED_PROXIES: z.coerce.number().int().min(0).max(10).default(0).describe('Proxies in front of the API whose X-Forwarded-For is believed.'),
+  HAL9_TEMPORAL_UI_UPSTREAM: text('Address of a Temporal UI started with the public path /temporal; the API serves it there, behind its session.').optional(),
   HAL9_METRICS_PORT: port('Port of a worker or background process for /metrics and /healthz; 0 picks a free one.').default(0),
 
   HAL9_MASTER_KEYS: text('Key ring: comma-separated `id:base64 of 32 bytes`, the first encrypts, all decrypt. Unset: created in the data folder.').meta({ secret: true }).optional(),

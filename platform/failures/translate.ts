@@ -1,14 +1,5 @@
-import {
-  IllegalStateError,
-  QueryNotRegisteredError,
-  QueryRejectedError,
-  ServiceError,
-  WorkflowExecutionAlreadyStartedError,
-  WorkflowFailedError,
-  WorkflowUpdateFailedError,
-  WorkflowUpdateRPCTimeoutOrCancelledError,
-} from '@temporalio/client';
-import { ApplicationFailure, WorkflowNotFoundError } from '@temporalio/common';
+import { isGrpcServiceError, ServiceError } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
 import { ZodError } from 'zod';
 import { FAILURES, HalError, type FailureName, type FieldError } from '../../schemas/errors.ts';
 
@@ -27,53 +18,17 @@ export function fieldErrors(error: ZodError, prefix = ''): FieldError[] {
   }));
 }
 
-/** gRPC status codes, https://grpc.io/docs/guides/status-codes/. */
-const GRPC = { cancelled: 1, invalidArgument: 3, deadlineExceeded: 4, notFound: 5, alreadyExists: 6, resourceExhausted: 8, failedPrecondition: 9, unavailable: 14 } as const;
-
+/**
+ * Calls about runs are translated where they are made (`platform/operations`), which knows what was attempted. This is the
+ * net below: a failure that names its own type, and a server that does not answer.
+ */
 function fromTemporal(error: unknown): HalError | undefined {
-  if (error instanceof WorkflowNotFoundError) return new HalError('NotFound', 'no such run', { cause: error });
-  if (error instanceof WorkflowExecutionAlreadyStartedError) return new HalError('Conflict', 'a run with this id exists already', { cause: error });
-  if (error instanceof QueryNotRegisteredError) return new HalError('UnknownMessage', 'the run has no such query', { cause: error });
-  if (error instanceof QueryRejectedError) return new HalError('RunClosed', 'the run has ended', { cause: error });
-  if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return new HalError('Timeout', 'the run did not answer the update in time', { cause: error });
-  if (error instanceof WorkflowUpdateFailedError) return applicationFailure(error.cause) ?? new HalError('UpdateRejected', error.cause?.message ?? 'the run refused the update', { cause: error });
-  if (error instanceof WorkflowFailedError) return applicationFailure(error.cause) ?? new HalError('Conflict', 'the run did not complete', { cause: error });
-  if (error instanceof IllegalStateError) return unavailable('Temporal', error);
-  if (error instanceof ApplicationFailure) return applicationFailure(error);
-  const code = error instanceof ServiceError ? grpcCode(error.cause) : grpcCode(error);
-  switch (code) {
-    case GRPC.notFound:
-      return new HalError('NotFound', 'no such run', { cause: error });
-    case GRPC.alreadyExists:
-    case GRPC.failedPrecondition:
-      return new HalError('Conflict', 'Temporal refused: the run is not in a state that allows this', { cause: error });
-    case GRPC.invalidArgument:
-      return new HalError('InvalidInput', 'Temporal refused the arguments', { cause: error });
-    case GRPC.resourceExhausted:
-      return new HalError('RateLimited', 'Temporal is at its rate limit', { retryAfterSeconds: 1, cause: error });
-    case GRPC.cancelled:
-    case GRPC.deadlineExceeded:
-    case GRPC.unavailable:
-      return unavailable('Temporal', error);
-    default:
-      return undefined;
-  }
-}
-
-/** An activity's or workflow's own failure, when its type is one of the list. */
-function applicationFailure(error: unknown): HalError | undefined {
-  if (!(error instanceof ApplicationFailure) || !isFailureName(error.type)) return undefined;
-  return new HalError(error.type, error.message, { cause: error });
+  if (error instanceof ApplicationFailure) return isFailureName(error.type) ? new HalError(error.type, error.message, { cause: error }) : undefined;
+  return error instanceof ServiceError || isGrpcServiceError(error) ? unavailable('Temporal', error) : undefined;
 }
 
 function isFailureName(type: string | null | undefined): type is FailureName {
   return type != null && Object.hasOwn(FAILURES, type);
-}
-
-function grpcCode(error: unknown): number | undefined {
-  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'number') return undefined;
-  // gRPC errors carry metadata; other errors with numeric codes are not meant.
-  return 'metadata' in error ? error.code : undefined;
 }
 
 /** SQLSTATE classes after which the same statement may succeed: connection, resources, shutdown, serialization, recovery. */

@@ -35,6 +35,14 @@ export function can(caller: Pick<Caller, 'scopes'>, permission: string, attribut
   });
 }
 
+/**
+ * Whether some scope grants `permission` for at least some resources. For lists that then show only what {@link can} allows.
+ */
+export function canSome(caller: Pick<Caller, 'scopes'>, permission: string): boolean {
+  const [resource = '', verb = ''] = permission.split(':');
+  return caller.scopes.map(parse).some((scope) => (scope.resource === '*' || scope.resource === resource) && (scope.verb === '*' || scope.verb === verb));
+}
+
 /** @throws {HalError} `Forbidden`, naming the permission that is missing. */
 export function assertCan(caller: Pick<Caller, 'scopes'>, permission: string, attributes: ScopeAttributes = {}): void {
   if (!can(caller, permission, attributes)) {

@@ -1,0 +1,83 @@
+import type { Express } from 'express';
+import type { PayloadCodec } from '@temporalio/common';
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import type { Config } from '../platform/config/config.ts';
+import type { ApiKeys } from '../platform/identity/api-keys.ts';
+import type { KeyRing } from '../platform/keys/key-ring.ts';
+import type { Operations } from '../platform/operations/contract.ts';
+import { createApp } from './app.ts';
+import { openApiOf, type OpenApiDocument } from './openapi.ts';
+import { RateLimits } from './rate-limits.ts';
+import type { AnyRoute } from './route.ts';
+import { createApiKeyRoutes } from './routes/api-keys.ts';
+import { createCodecRoutes } from './routes/codec.ts';
+import { createDocumentationRoutes } from './routes/documentation.ts';
+import { createHealthRoutes, type Dependency } from './routes/health.ts';
+import { createRunRoutes } from './routes/runs.ts';
+import { createUiSessionRoutes } from './routes/ui-session.ts';
+import { createWorkflowRoutes } from './routes/workflows.ts';
+import { TEMPORAL_UI_PATH, temporalUi } from './temporal-ui.ts';
+import { UiSessions } from './ui-session.ts';
+
+/** What a running API process has; everything else is made from it. */
+export interface ApiParts {
+  readonly config: Config;
+  readonly version: string;
+  readonly apiKeys: ApiKeys;
+  readonly keys: KeyRing;
+  readonly codec: PayloadCodec;
+  readonly operations: Operations;
+  readonly dependencies: readonly Dependency[];
+  readonly logger: Logger;
+  readonly registry: Registry;
+  readonly draining: () => boolean;
+  readonly extraMetrics?: () => Promise<string>;
+  /** Routes of the resources that are not part of the ground floor: signals, neurons and so on. */
+  readonly resources: readonly AnyRoute[];
+}
+
+export interface AssembledApi {
+  readonly app: Express;
+  readonly routes: readonly AnyRoute[];
+  readonly openApi: OpenApiDocument;
+}
+
+/** Puts the app together. Routes that are asked most come first: Express tries them in order. */
+export function assembleApi(parts: ApiParts): AssembledApi {
+  const { config, operations, apiKeys, logger, registry } = parts;
+  const https = config.HAL9_TLS_CERT !== undefined || config.HAL9_PUBLIC_URL?.startsWith('https:') === true;
+  const sessions = new UiSessions(parts.keys);
+  const limits = new RateLimits({ requestsPerKey: config.HAL9_RATE_LIMIT, failedAuthentications: config.HAL9_FAILED_LOGINS });
+  const proxied = config.HAL9_TEMPORAL_UI_UPSTREAM;
+  const uiUrl = config.TEMPORAL_UI_URL ?? (proxied === undefined ? undefined : TEMPORAL_UI_PATH);
+  const ui = uiUrl === undefined ? undefined : { url: uiUrl, namespace: config.TEMPORAL_NAMESPACE };
+  const uiOrigin = config.TEMPORAL_UI_URL === undefined ? undefined : new URL(config.TEMPORAL_UI_URL).origin;
+
+  const routes: AnyRoute[] = [
+    ...createWorkflowRoutes({ operations, temporalUi: ui }),
+    ...createRunRoutes({ operations, temporalUi: ui }),
+    ...parts.resources,
+    ...createApiKeyRoutes({ apiKeys }),
+    ...createHealthRoutes({ dependencies: parts.dependencies, registry, draining: parts.draining, ...(parts.extraMetrics === undefined ? {} : { extraMetrics: parts.extraMetrics }) }),
+    ...createCodecRoutes({ codec: parts.codec, namespace: config.TEMPORAL_NAMESPACE, logger }),
+    ...createUiSessionRoutes({ apiKeys, sessions, limits, https, destination: proxied === undefined ? (config.TEMPORAL_UI_URL ?? '/docs') : TEMPORAL_UI_PATH }),
+    ...createDocumentationRoutes(() => openApi),
+  ];
+  const openApi = openApiOf(routes, operations.contracts.values(), parts.version);
+  const app = createApp({
+    routes,
+    apiKeys,
+    sessions,
+    limits,
+    logger,
+    registry,
+    corsOrigins: config.HAL9_CORS_ORIGINS,
+    uiOrigin,
+    temporalUi: proxied === undefined ? undefined : temporalUi(proxied, { apiKeys, sessions, limits, uiOrigin }),
+    bodyLimitBytes: config.HAL9_BODY_LIMIT_BYTES,
+    trustedProxies: config.HAL9_TRUSTED_PROXIES,
+    https,
+  });
+  return { app, routes, openApi };
+}

@@ -1,0 +1,52 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { loadConfig } from '../platform/config/config.ts';
+import { createLogger } from '../platform/telemetry/logger.ts';
+import { startApi } from './process.ts';
+
+/** The API as a process of its own, configured by its environment. Exit codes: 0 asked to stop, 1 failed, 2 wrong setting. */
+async function main(): Promise<void> {
+  const config = readConfig();
+  const logger = createLogger(config, 'api');
+  const { version } = z.object({ version: z.string() }).parse(JSON.parse(await readFile(join(import.meta.dirname, '../package.json'), 'utf8')));
+  const api = await startApi(config, { version, logger });
+  logger.info({ event: 'ready', port: api.port, https: api.https, routes: api.routes.length }, 'api ready');
+
+  let stopping = false;
+  const stop = (signal: NodeJS.Signals): void => {
+    if (stopping) return;
+    stopping = true;
+    logger.info({ event: 'stopping', signal }, 'stopping');
+    setTimeout(() => process.exit(1), FORCE_MS).unref();
+    api.stop().then(
+      () => {
+        logger.info({ event: 'stopped' }, 'stopped');
+        process.exit(0);
+      },
+      (error: unknown) => {
+        logger.fatal({ err: error }, 'not stopped cleanly');
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+}
+
+/** After this the process exits whatever still runs, milliseconds. */
+const FORCE_MS = 7_000;
+
+function readConfig() {
+  try {
+    return loadConfig(process.env);
+  } catch (error) {
+    process.stderr.write(`api: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(2);
+  }
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`api: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+});

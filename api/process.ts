@@ -1,0 +1,112 @@
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { Logger } from 'pino';
+import { createDataConverter } from '../platform/codec/data-converter.ts';
+import { EncryptionCodec } from '../platform/codec/payload-codec.ts';
+import type { Config } from '../platform/config/config.ts';
+import { connectDatabase } from '../platform/database/connect.ts';
+import { pingDatabase } from '../platform/database/ping.ts';
+import { openStores } from '../platform/database/stores.ts';
+import { ApiKeys } from '../platform/identity/api-keys.ts';
+import { loadKeyRing } from '../platform/keys/load.ts';
+import { discoverContracts, projectRoots } from '../platform/operations/discovery.ts';
+import { createOperations } from '../platform/operations/operations.ts';
+import { createLogger } from '../platform/telemetry/logger.ts';
+import { startTracing } from '../platform/telemetry/tracing.ts';
+import { connectTemporalClient } from '../platform/temporal/connect.ts';
+import { assembleApi, type AssembledApi } from './assemble.ts';
+import { openResources } from './resources.ts';
+import type { Dependency } from './routes/health.ts';
+import { listen } from './server.ts';
+
+/** Time open requests get after SIGTERM, milliseconds; the supervisor of the embedded stack kills after 8 s. */
+const DRAIN_MS = 5_000;
+
+export interface RunningApi extends AssembledApi {
+  readonly port: number;
+  readonly https: boolean;
+  /** Drains and closes everything, in the reverse order of the start. */
+  stop(): Promise<void>;
+}
+
+export interface ApiOptions {
+  readonly version: string;
+  /** Default: JSON lines on stdout. */
+  readonly logger?: Logger;
+  /** Default 5,000. */
+  readonly drainMs?: number;
+}
+
+/**
+ * Starts the API. Dependencies that are not up yet are no reason to fail: `/readyz` names them until they are.
+ * @throws {ConfigError} when a setting is wrong; {Error} when the port is taken.
+ */
+export async function startApi(config: Config, options: ApiOptions): Promise<RunningApi> {
+  const logger = options.logger ?? createLogger(config, 'api');
+  const closing: (() => Promise<unknown>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const step of closing.splice(0).reverse()) {
+      await step().catch((error: unknown) => logger.warn({ err: error }, 'not closed cleanly'));
+    }
+  };
+  try {
+    return await open();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+
+  async function open(): Promise<RunningApi> {
+    const tracing = startTracing(config, 'api');
+    closing.push(() => tracing.shutdown());
+    const [keys, contracts, database] = await Promise.all([loadKeyRing(config), discoverContracts(projectRoots(config.HAL9_OPERATIONS)), connectDatabase(config, 'hal9-api')]);
+    closing.push(() => database.close());
+    const temporal = await connectTemporalClient(config, createDataConverter(keys), tracing.clientInterceptors);
+    closing.push(() => temporal.close());
+    const operations = createOperations({ client: temporal.client, database, contracts, keys, logger });
+    closing.push(() => operations.close());
+    const apiKeys = new ApiKeys(database);
+    apiKeys.start();
+    closing.push(() => apiKeys.stop());
+
+    const registry = new Registry();
+    collectDefaultMetrics({ register: registry, prefix: 'hal9_' });
+    const dependencies: Dependency[] = [
+      { name: 'postgresql', check: () => pingDatabase(database) },
+      { name: 'temporal', check: async (signal) => void (await temporal.client.withAbortSignal(signal, () => temporal.client.workflowService.getSystemInfo({}))) },
+    ];
+    const resources = openResources({ config, stores: openStores(database), registry, dependencies });
+    closing.push(() => resources.close());
+
+    let draining = false;
+    const assembled = assembleApi({
+      config,
+      version: options.version,
+      apiKeys,
+      keys,
+      codec: new EncryptionCodec(keys),
+      operations,
+      dependencies,
+      logger,
+      registry,
+      draining: () => draining,
+      resources: resources.routes,
+    });
+    const tls = tlsFiles(config);
+    const server = await listen(assembled.app, { host: config.HAL9_HOST, port: config.HAL9_PORT, logger, drainMs: options.drainMs ?? DRAIN_MS, ...(tls === undefined ? {} : { tls }) });
+    closing.push(() => server.stop());
+    return {
+      ...assembled,
+      port: server.port,
+      https: server.https,
+      async stop() {
+        draining = true;
+        await close();
+      },
+    };
+  }
+}
+
+function tlsFiles(config: Config): { certFile: string; keyFile: string } | undefined {
+  const { HAL9_TLS_CERT: certFile, HAL9_TLS_KEY: keyFile } = config;
+  return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile };
+}

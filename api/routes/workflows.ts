@@ -1,0 +1,130 @@
+import type { Request } from 'express';
+import { z } from 'zod';
+import type { Operations, RunResult, StartedRun } from '../../platform/operations/contract.ts';
+import { HalError } from '../../schemas/errors.ts';
+import type { OperationContract } from '../../schemas/operations/operation.ts';
+import { startedRun, startOptions } from '../../schemas/rest/runs.ts';
+import { workflowParams, workflowView } from '../../schemas/rest/workflows.ts';
+import { describeOperation } from '../catalogue.ts';
+import { defineRoute, type AnyRoute } from '../route.ts';
+import { runLinks, type TemporalUi } from '../run-links.ts';
+
+export interface WorkflowRouteDependencies {
+  operations: Operations;
+  temporalUi?: TemporalUi | undefined;
+}
+
+/** Longest wait of `Prefer: wait`, seconds. */
+const WAIT_LIMIT = 60;
+const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
+
+/** The catalogue of operations, and how to start one. */
+export function createWorkflowRoutes({ operations, temporalUi }: WorkflowRouteDependencies): AnyRoute[] {
+  const contractOf = (type: string): OperationContract => {
+    const contract = operations.contracts.get(type);
+    if (contract === undefined) throw new HalError('UnknownOperation', `there is no operation ${JSON.stringify(type)}`);
+    return contract;
+  };
+  return [
+    defineRoute({
+      method: 'post',
+      path: '/v1/workflows/:type/runs',
+      id: 'startRun',
+      tag: 'Workflows',
+      summary: 'Starts a run of an operation',
+      description:
+        'With an `Idempotency-Key` header the same key and body start one run only, however often they are sent. With `Prefer: wait=<seconds>` the answer waits for the end. A `traceparent` header makes the run part of that trace.',
+      permission: 'runs:write',
+      access: ({ params }) => {
+        const type = params['type'] ?? '';
+        return { permission: operations.contracts.get(type)?.permission ?? 'runs:write', attributes: { type } };
+      },
+      timeoutMs: (WAIT_LIMIT + 15) * 1000,
+      params: workflowParams,
+      body: startOptions,
+      responses: { 201: { description: 'The run was started.', schema: startedRun }, 200: { description: 'The run was there already.', schema: startedRun } },
+      async handler({ caller, params, body, request }) {
+        if (contractOf(params.type).exposure === 'internal') throw new HalError('UnknownOperation', `${params.type} is started by HAL9 alone`);
+        const key = idempotencyKey(request);
+        const wait = preferredWait(request);
+        const run = await inInput(() =>
+          operations.start(caller, {
+            operation: params.type,
+            input: body.input,
+            origin: 'api',
+            ...(key === undefined ? {} : { idempotencyKey: key }),
+            ...(body.delaySeconds === undefined ? {} : { delaySeconds: body.delaySeconds }),
+            ...(body.tags === undefined ? {} : { tags: body.tags }),
+          }),
+        );
+        const outcome = await outcomeOf(run, wait);
+        const links = runLinks(caller.orgId, run.runId, temporalUi);
+        return {
+          status: run.created ? 201 : 200,
+          body: {
+            runId: run.runId,
+            operation: params.type,
+            status: outcome?.status ?? 'running',
+            created: run.created,
+            traceId: caller.traceparent?.slice(3, 35) ?? '',
+            links,
+            ...(wait !== undefined && outcome !== undefined && outcome.status !== 'running' ? { outcome } : {}),
+          },
+          headers: { Location: links.self, ...(wait === undefined ? {} : { 'Preference-Applied': `wait=${wait}` }) },
+        };
+
+        /** A new run is running; an older one, or one that is waited for, must be asked. */
+        function outcomeOf(started: StartedRun, seconds: number | undefined): Promise<RunResult> | undefined {
+          return started.created && seconds === undefined ? undefined : operations.result(caller, started.runId, (seconds ?? 0) * 1000);
+        }
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/v1/workflows',
+      id: 'listWorkflows',
+      tag: 'Workflows',
+      summary: 'Lists the operations this server knows, with their schemas',
+      permission: 'workflows:read',
+      responses: { 200: { description: 'The catalogue.', schema: z.object({ items: z.array(workflowView) }) } },
+      handler: async () => ({ status: 200, body: { items: [...operations.contracts.values()].map(describeOperation) } }),
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/v1/workflows/:type',
+      id: 'getWorkflow',
+      tag: 'Workflows',
+      summary: 'Describes one operation',
+      permission: 'workflows:read',
+      params: workflowParams,
+      responses: { 200: { description: 'The operation.', schema: workflowView } },
+      handler: async ({ params }) => ({ status: 200, body: describeOperation(contractOf(params.type)) }),
+    }),
+  ];
+}
+
+/** Field errors of the input, as pointers into the request's body. */
+async function inInput<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof HalError) || error.type !== 'InvalidInput') throw error;
+    throw new HalError('InvalidInput', error.message, { errors: error.errors.map(({ path, message }) => ({ path: `/input${path}`, message })), cause: error });
+  }
+}
+
+function idempotencyKey(request: Request): string | undefined {
+  const sent = request.headers['idempotency-key'];
+  if (sent === undefined) return undefined;
+  if (typeof sent !== 'string' || !IDEMPOTENCY_KEY.test(sent)) {
+    throw new HalError('InvalidInput', 'the Idempotency-Key is malformed', { errors: [{ path: '/headers/idempotency-key', message: '1 to 255 printable ASCII characters without spaces' }] });
+  }
+  return sent;
+}
+
+/** Seconds of `Prefer: wait=<seconds>` (RFC 7240), at most {@link WAIT_LIMIT}. A preference that cannot be read is ignored. */
+function preferredWait(request: Request): number | undefined {
+  const header = request.headers['prefer'];
+  const match = typeof header === 'string' ? /(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])/.exec(header) : null;
+  return match === null ? undefined : Math.min(Number(match[1]), WAIT_LIMIT);
+}
