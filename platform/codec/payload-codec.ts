@@ -2,7 +2,7 @@ import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 import type { Payload, PayloadCodec } from '@temporalio/common';
 import type { SerializationContext } from '@temporalio/common';
-import { temporal } from '@temporalio/proto';
+import proto from '@temporalio/proto';
 import { workflowOrganisation } from '../../schemas/names/workflow-id.ts';
 import { INSTALLATION, KeyError, type KeyRing } from '../keys/key-ring.ts';
 
@@ -46,7 +46,7 @@ export class EncryptionCodec implements PayloadCodec {
   }
 
   async #encrypt(payload: Payload, scope: string): Promise<Payload> {
-    const plain = temporal.api.common.v1.Payload.encode(payload).finish();
+    const plain = proto.temporal.api.common.v1.Payload.encode(payload).finish();
     const packed = plain.length >= COMPRESS_FROM ? await compress(plain, { level: 1 }) : undefined;
     const gzipped = packed !== undefined && packed.length < plain.length;
     const compression = gzipped ? 'gzip' : 'none';
@@ -68,7 +68,7 @@ export class EncryptionCodec implements PayloadCodec {
     const compression = read(payload.metadata?.['encryption-compression']);
     const opened = this.#keys.open(scope, PURPOSE, payload.data, compression);
     const plain = compression === 'gzip' ? await decompress(opened, { maxOutputLength: DECOMPRESS_LIMIT }) : opened;
-    return temporal.api.common.v1.Payload.decode(plain);
+    return proto.temporal.api.common.v1.Payload.decode(plain);
   }
 }
 

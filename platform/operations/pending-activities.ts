@@ -1,6 +1,7 @@
 import type { Client } from '@temporalio/client';
 import { decodeOptionalFailureToOptionalError, loadDataConverter } from '@temporalio/common/lib/internal-non-workflow/index.js';
-import { temporal } from '@temporalio/proto';
+import proto from '@temporalio/proto';
+import type { temporal } from '@temporalio/proto';
 import type { PendingActivity } from './contract.ts';
 import { rootFailure } from './run-reader.ts';
 
@@ -24,7 +25,7 @@ export async function pendingActivities(infos: readonly Info[], workflowId: stri
 }
 
 function stateOf(info: Info): PendingActivity['state'] {
-  const { PendingActivityState: state } = temporal.api.enums.v1;
+  const { PendingActivityState: state } = proto.temporal.api.enums.v1;
   switch (info.state) {
     case state.PENDING_ACTIVITY_STATE_STARTED:
       return 'running';

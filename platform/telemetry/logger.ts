@@ -1,0 +1,26 @@
+import pino, { type Logger } from 'pino';
+import type { Config } from '../config/config.ts';
+
+/** Members that never reach a log line, wherever they stand in it. */
+const SECRET_MEMBERS = ['authorization', 'cookie', 'password', 'secret', 'token', 'apiKey', 'api_key', 'connectionString'];
+
+/**
+ * JSON lines on stdout.
+ * @param name the process, e.g. `core`.
+ */
+export function createLogger(config: Pick<Config, 'HAL9_LOG_LEVEL'>, name: string): Logger {
+  return pino({
+    level: config.HAL9_LOG_LEVEL,
+    base: { process: name, pid: process.pid },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    redact: { paths: SECRET_MEMBERS.flatMap((member) => [member, `*.${member}`, `*.*.${member}`]), censor: '[redacted]' },
+    serializers: { err: describeError, error: describeError },
+  });
+}
+
+/** An error without its further members: drivers hang whole requests on them. */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { name, message, stack, cause } = error;
+  return { name, message, stack, ...(cause === undefined ? {} : { cause: describeError(cause) }) };
+}

@@ -1,0 +1,80 @@
+import { join } from 'node:path';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { randomBytes } from 'node:crypto';
+import pino from 'pino';
+import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import { inject } from 'vitest';
+import { createDataConverter } from '../../platform/codec/data-converter.ts';
+import { loadConfig, type Config } from '../../platform/config/config.ts';
+import { KeyRing } from '../../platform/keys/key-ring.ts';
+import type { Operations } from '../../platform/operations/contract.ts';
+import { contractsByName, discoverProjects } from '../../platform/operations/discovery.ts';
+import { createOperations } from '../../platform/operations/operations.ts';
+import { connectTemporalClient, type TemporalClient } from '../../platform/temporal/connect.ts';
+import { loadBundle } from '../../workers/bundle.ts';
+import { sdkLogger } from '../../workers/sdk-logger.ts';
+import { FailureMapping } from '../../workers/interceptors/activity.ts';
+import createGreetingActivities from '../fixtures/operations-project/activities/greetings/index.ts';
+import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
+import { createTestNamespace } from '../environment/temporal.ts';
+
+export const PROJECT = join(import.meta.dirname, '../fixtures/operations-project');
+
+export interface ServedProject {
+  readonly config: Config;
+  readonly test: TestDatabase;
+  readonly keys: KeyRing;
+  readonly temporal: TemporalClient;
+  readonly operations: Operations;
+  readonly namespace: string;
+  close(): Promise<void>;
+}
+
+/** The fixture project, served in this process: its own database, namespace, keys and a worker for `core` and `core-interactive`. */
+export async function serveProject(options: Partial<WorkerOptions> = {}): Promise<ServedProject> {
+  const folder = await mkdtemp(join(tmpdir(), 'hal9-operations-'));
+  const [test, namespace] = await Promise.all([createTestDatabase(), createTestNamespace()]);
+  const config = loadConfig({ DATABASE_URL: test.url, TEMPORAL_ADDRESS: inject('temporalAddress'), TEMPORAL_NAMESPACE: namespace, HAL9_DATA: folder });
+  const keys = new KeyRing([{ id: 'test', key: randomBytes(32) }]);
+  const dataConverter = createDataConverter(keys);
+  const logger = pino({ level: 'silent' });
+  quietRuntime();
+  const projects = await discoverProjects([PROJECT]);
+  const temporal = await connectTemporalClient(config, dataConverter);
+  const operations = createOperations({ client: temporal.client, database: test.database, contracts: contractsByName(projects), keys, logger });
+  const connection = await NativeConnection.connect({ address: inject('temporalAddress') });
+  const bundle = await loadBundle(projects, join(folder, 'bundles'));
+  const { queues } = createGreetingActivities({ logger });
+  const workers = await Promise.all(
+    Object.entries(queues).map(([taskQueue, activities]) =>
+      Worker.create({
+        connection, namespace, taskQueue, activities, dataConverter,
+        workflowBundle: { code: bundle.code },
+        interceptors: { activity: [() => ({ inbound: new FailureMapping() })] },
+        ...options,
+      }),
+    ),
+  );
+  const running = workers.map((worker) => worker.run());
+  return {
+    config, test, keys, temporal, operations, namespace,
+    async close() {
+      for (const worker of workers) worker.shutdown();
+      await Promise.all(running);
+      await connection.close();
+      await operations.close();
+      await temporal.close();
+      await test.drop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+let quiet = false;
+
+/** The native runtime is one for the process; its log would drown the tests'. */
+function quietRuntime(): void {
+  if (!quiet) Runtime.install({ logger: sdkLogger(pino({ level: 'silent' })), shutdownSignals: [], telemetryOptions: { logging: { filter: { core: 'ERROR' }, forward: {} } } });
+  quiet = true;
+}

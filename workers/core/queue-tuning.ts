@@ -1,0 +1,40 @@
+import type { WorkerOptions } from '@temporalio/worker';
+import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
+
+type Tuning = Pick<
+  WorkerOptions,
+  | 'maxConcurrentWorkflowTaskExecutions'
+  | 'maxConcurrentActivityTaskExecutions'
+  | 'maxConcurrentLocalActivityExecutions'
+  | 'maxCachedWorkflows'
+  | 'workflowTaskPollerBehavior'
+  | 'activityTaskPollerBehavior'
+>;
+
+/** Slots are fixed, so that memory is bounded; pollers follow the load. About 1 MB a cached workflow. */
+const BATCH: Tuning = {
+  maxConcurrentWorkflowTaskExecutions: 40,
+  maxConcurrentActivityTaskExecutions: 40,
+  maxConcurrentLocalActivityExecutions: 20,
+  maxCachedWorkflows: 300,
+  workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
+  activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 2, maximum: 20 },
+};
+
+const TUNING: Readonly<Record<string, Partial<Tuning>>> = {
+  // A caller waits: enough pollers from the start, since growing takes a few tasks.
+  [TASK_QUEUES.interactive]: {
+    maxConcurrentLocalActivityExecutions: 100,
+    maxConcurrentActivityTaskExecutions: 20,
+    maxCachedWorkflows: 200,
+    workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 5, initial: 5, maximum: 20 },
+    activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 1, maximum: 10 },
+  },
+  // Calls that wait for others: many at once cost little.
+  [TASK_QUEUES.neuronsExternal]: { maxConcurrentActivityTaskExecutions: 100 },
+};
+
+/** Slots, pollers and cache of the worker for a queue. */
+export function tuningOf(queue: string): Tuning {
+  return { ...BATCH, ...TUNING[queue] };
+}

@@ -1,0 +1,51 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker';
+import { createDataConverter } from '../../platform/codec/data-converter.ts';
+import { FailureMapping } from '../interceptors/activity.ts';
+import { DRAIN_MS, type BackgroundProcess } from '../process.ts';
+import type { WorkflowBundle } from '../bundle.ts';
+import type { ServedQueue } from './queues.ts';
+import { tuningOf } from './queue-tuning.ts';
+
+const RESTART_MS = 1_000;
+
+/**
+ * Serves one queue until the process is asked to end. A worker that fails, for instance because Temporal was replaced by an
+ * empty server, is made anew.
+ * @param onPolling called when the worker first polls.
+ */
+export async function serveQueue(context: BackgroundProcess, connection: NativeConnection, bundle: WorkflowBundle, served: ServedQueue, onPolling: () => void): Promise<void> {
+  const { shutdown, logger } = context;
+  while (!shutdown.aborted) {
+    try {
+      const worker = await Worker.create(optionsOf(context, connection, bundle, served));
+      const end = (): void => {
+        if (worker.getState() === 'RUNNING') worker.shutdown();
+      };
+      const running = worker.run();
+      shutdown.addEventListener('abort', end, { once: true });
+      onPolling();
+      await running.finally(() => shutdown.removeEventListener('abort', end));
+    } catch (error) {
+      if (shutdown.aborted) return;
+      logger.warn({ queue: served.queue, reason: error instanceof Error ? error.message : String(error) }, 'worker ended, starting it again');
+      await delay(RESTART_MS, undefined, { signal: shutdown }).catch(() => undefined);
+    }
+  }
+}
+
+function optionsOf({ config, keys, name }: BackgroundProcess, connection: NativeConnection, bundle: WorkflowBundle, served: ServedQueue): WorkerOptions {
+  return {
+    connection,
+    namespace: config.TEMPORAL_NAMESPACE,
+    taskQueue: served.queue,
+    identity: `${name}@${process.pid}`,
+    dataConverter: createDataConverter(keys),
+    ...(served.workflows ? { workflowBundle: { code: bundle.code } } : {}),
+    activities: served.activities,
+    interceptors: { activity: [() => ({ inbound: new FailureMapping() })] },
+    ...tuningOf(served.queue),
+    shutdownGraceTime: DRAIN_MS,
+    shutdownForceTime: DRAIN_MS + 1000,
+  };
+}
