@@ -1,42 +1,21 @@
 import { randomUUID } from 'node:crypto';
-import { createServer } from 'node:http';
-import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
-import { signalSchema, type Signal } from '../../schemas/signals/signal.ts';
+import { signalSchema } from '../../schemas/signals/signal.ts';
 import { Collector } from '../../workers/host/collector.ts';
 import { Delivery } from '../../workers/host/delivery.ts';
 import { machineProbe, spaceProbe } from '../../workers/host/machine-probe.ts';
 import { processProbe, temporaryProbe } from '../../workers/host/process-probe.ts';
 import { prometheusProbe } from '../../workers/host/prometheus-probe.ts';
 import { readingSignal, type Probe } from '../../workers/host/reading.ts';
+import { receiver } from './receiver.ts';
 import { BURN, IDLE, ownProcess } from './fault-process.ts';
 
 const logger = pino({ level: 'silent' });
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** A receiver of signals that answers as told: the API's manners are tested with the API itself. */
-async function receiver(answer: (count: number) => number) {
-  const received: Signal[] = [];
-  const server = createServer((request, response) => {
-    let body = '';
-    request.on('data', (chunk: Buffer) => (body += chunk.toString()));
-    request.on('end', () => {
-      const signals = body.trim().split('\n').map((line) => signalSchema.parse(JSON.parse(line)));
-      const status = answer(signals.length);
-      if (status === 202) received.push(...signals);
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ accepted: signals.length, rejectedCount: 0 }));
-    });
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no address');
-  return { url: `http://127.0.0.1:${address.port}`, received, port: address.port, close: () => new Promise((resolve) => server.close(resolve)) };
-}
 
 describe('probes', () => {
   it('read some dozens of series of this machine as valid signals', async () => {
