@@ -4,6 +4,24 @@ import type { CascadeTables } from './cascade-tables.ts';
 import type { RemediationTables } from './remediation-actions.ts';
 import type { HealthTables } from './health.ts';
 import type { RunTables } from './run-tables.ts';
+import type { ConnectionTables } from './connections.ts';
+import type { NotificationTables } from './notifications.ts';
+import type { BudgetTables } from './budgets.ts';
+import type { ApprovalTables } from './approvals.ts';
+import type { NeuronCallTables } from './neuron-calls.ts';
+import type { NeuronBreakerTables } from './neuron-breakers.ts';
 
 /** Every table of HAL9's own schema, as kysely sees it; each aggregate declares its own. */
-export interface Tables extends OrganisationTables, SignalTables, CascadeTables, RemediationTables, RunTables, HealthTables {}
+export interface Tables
+  extends OrganisationTables,
+    SignalTables,
+    CascadeTables,
+    RemediationTables,
+    RunTables,
+    HealthTables,
+    ConnectionTables,
+    NotificationTables,
+    BudgetTables,
+    ApprovalTables,
+    NeuronCallTables,
+    NeuronBreakerTables {}
