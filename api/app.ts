@@ -148,9 +148,13 @@ function failed(metrics: HttpMetrics, logger: Logger): ErrorRequestHandler {
     if (error.failure.status === 401) response.setHeader('WWW-Authenticate', 'Bearer realm="hal9"');
     if (error.retryAfterSeconds !== undefined) response.setHeader('Retry-After', String(Math.ceil(error.retryAfterSeconds)));
     // The rest of an unread body is not worth reading.
-    if (!request.complete) response.setHeader('Connection', 'close');
+    if (hasBody(request) && !request.complete) response.setHeader('Connection', 'close');
     response.statusCode = error.failure.status;
     response.setHeader('Content-Type', PROBLEM_TYPE);
     response.end(JSON.stringify(problemOf(error, String(request.id))));
   };
+}
+
+function hasBody(request: Request): boolean {
+  return request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0;
 }

@@ -148,22 +148,20 @@ class SchemaBook {
 
   inline(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
     const made = jsonSchemaOf(schema, io);
-    const id = typeof made['id'] === 'string' ? made['id'] : referencesItself(made) ? `Recursive${(this.#anonymous += 1)}` : undefined;
-    const adopted = this.#adopt(made, id);
-    if (id === undefined) return adopted;
-    this.#put(id, adopted);
-    return { $ref: `#/components/schemas/${id}` };
+    const wanted = typeof made['id'] === 'string' ? made['id'] : referencesItself(made) ? `Recursive${(this.#anonymous += 1)}` : undefined;
+    if (wanted === undefined) return this.#adopt(made, io, undefined);
+    return { $ref: `#/components/schemas/${this.#put(wanted, this.#adopt(made, io, wanted), io)}` };
   }
 
   named(id: string, schema: z.ZodType): void {
-    this.#put(id, this.#adopt(jsonSchemaOf(schema, 'output'), id));
+    this.#put(id, this.#adopt(jsonSchemaOf(schema, 'output'), 'output', id), 'output');
   }
 
   /** Moves `$defs` to the components and points the references there. */
-  #adopt(made: JsonSchema, self: string | undefined): JsonSchema {
+  #adopt(made: JsonSchema, io: 'input' | 'output', self: string | undefined): JsonSchema {
     const { $defs, id: _, ...rest } = made;
-    const names = new Map<string, string>();
-    for (const name of Object.keys(isRecord($defs) ? $defs : {})) names.set(name, name.startsWith('__schema') ? `Shared${(this.#anonymous += 1)}` : name);
+    const definitions = isRecord($defs) ? $defs : {};
+    const names = new Map(Object.keys(definitions).map((name) => [name, name.startsWith('__schema') ? `Shared${(this.#anonymous += 1)}` : name]));
     const moved = (value: unknown): unknown => {
       if (Array.isArray(value)) return value.map(moved);
       if (!isRecord(value)) return value;
@@ -175,17 +173,22 @@ class SchemaBook {
       }
       return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, moved(child)]));
     };
-    for (const [name, definition] of Object.entries(isRecord($defs) ? $defs : {})) {
+    for (const [name, definition] of Object.entries(definitions)) {
       const { id: __, ...body } = asRecord(moved(definition));
-      this.#put(names.get(name) ?? name, body);
+      names.set(name, this.#put(names.get(name) ?? name, body, io));
     }
     return asRecord(moved(rest));
   }
 
-  #put(id: string, schema: JsonSchema): void {
-    const before = this.all[id];
-    if (before !== undefined && JSON.stringify(before) !== JSON.stringify(schema)) throw new Error(`two different schemas are called ${id}`);
-    this.all[id] = schema;
+  /** @returns the name it got: what a client sends may differ from what it gets under the same id. */
+  #put(id: string, schema: JsonSchema, io: 'input' | 'output'): string {
+    for (const name of [id, `${id}${io === 'input' ? 'Input' : 'Output'}`]) {
+      const before = this.all[name];
+      if (before !== undefined && JSON.stringify(before) !== JSON.stringify(schema)) continue;
+      this.all[name] = schema;
+      return name;
+    }
+    throw new Error(`two different schemas are called ${id}`);
   }
 }
 
