@@ -199,6 +199,8 @@ async function insertChunks(client: pg.PoolClient, group: SignalGroup, plan: Chu
       text: `with written as (
           insert into chunks (org_id, id, lane, signals, received_on, mode, traceparent) overriding system value
           select $1, c.id, c.lane, c.signals, $2, $3, $4 from unnest($5::bigint[], $6::smallint[], $7::int[]) as c (id, lane, signals) returning 1
+        ), laned as (
+          insert into lanes (org_id, lane) select $1, lane from unnest($6::smallint[]) as l (lane) order by lane on conflict do nothing
         ) select pg_notify('${CHUNKS_CHANNEL}', '') where exists (select from written)`,
       values: [group.orgId, plan.day, group.interactiveBatchId === undefined ? 'batch' : 'interactive', group.traceparent ?? null, chunks.map((chunk) => chunk.id), chunks.map((chunk) => chunk.lane), chunks.map((chunk) => chunk.signals)],
     });

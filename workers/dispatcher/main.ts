@@ -1,0 +1,41 @@
+import { OpenBatchStore } from '../../database/batches-open.ts';
+import { Listener } from '../../database/listener.ts';
+import { SignalUpkeep } from '../../database/signal-upkeep.ts';
+import { databaseTls } from '../../platform/database/connect.ts';
+import { runProcess } from '../process.ts';
+import { createBatchOpener, createClock } from './batch-opener.ts';
+import { BatchStarter } from './batch-starter.ts';
+import { DrainLoop } from './drain-loop.ts';
+import type { Drain, DrainFactory } from './drains.ts';
+import { createRecovery } from './recovery.ts';
+import { createBacklogGauges, createUpkeep } from './upkeep.ts';
+
+/** Drains of other parts of the house; each is built once and runs in a loop of its own. */
+const DRAINS: readonly DrainFactory[] = [];
+
+await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
+  const { config, database, logger, operations, registry, shutdown } = context;
+  const batches = new OpenBatchStore(database);
+  const starter = new BatchStarter({ operations, batches, logger });
+  const drains: Drain[] = [
+    createBatchOpener({ batches, starter, batchSignals: config.HAL9_BATCH_SIGNALS }),
+    createClock({ batches, starter }),
+    createRecovery({ database, batches, starter, runs: operations, logger }),
+    createUpkeep({ upkeep: new SignalUpkeep(database), dedupDays: config.HAL9_DEDUP_DAYS, logger }),
+    createBacklogGauges(batches, registry),
+    ...(await Promise.all(DRAINS.map(async (create) => create(context)))),
+  ];
+  const loops = drains.map((drain) => ({ drain, loop: new DrainLoop(drain, logger, shutdown) }));
+  const listener = new Listener({
+    connection: { connectionString: config.DATABASE_SYSTEM_URL ?? config.DATABASE_URL, ssl: await databaseTls(config), application_name: 'hal9-dispatcher-listen' },
+    channels: [...new Set(drains.flatMap((drain) => drain.channels ?? []))],
+    onNotify: (channel) => {
+      for (const { drain, loop } of loops) if (drain.channels?.includes(channel) === true) loop.notify();
+    },
+    onLost: (error) => logger.warn({ reason: error.message }, 'notifications lost, polling until they are back'),
+  });
+  context.ready();
+  await Promise.all(loops.map(({ loop }) => loop.run()));
+  await listener.close();
+  await starter.idle();
+});
