@@ -20,7 +20,7 @@ export function installIfNeeded(root, options) {
     if (whyStale(root, options) === undefined) return true;
     process.stderr.write(`Installing the locked dependencies (${reason}) ...\n`);
     const npm = process.env.npm_execpath !== undefined && process.env.npm_execpath.endsWith('.js') ? [process.execPath, process.env.npm_execpath] : ['npm'];
-    const result = spawnSync(npm[0], [...npm.slice(1), 'ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] });
+    const result = spawnSync(npm[0], [...npm.slice(1), 'ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2], env: { ...process.env, SCARF_ANALYTICS: 'false' } });
     if (result.status === 0) return true;
     const cause = result.error === undefined ? `npm ended with ${result.signal ?? `code ${result.status}`}` : `npm cannot be run: ${result.error.message}`;
     process.stderr.write(`The dependencies could not be installed (${cause}): check that ${root} is yours to write and the npm registry can be reached, then run \`npm ci\`.\n`);

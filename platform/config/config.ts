@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { checkTogether } from './cross-field.ts';
 
 /**
  * Every setting of every HAL9 process, one schema. `.env.example` and the reference page are generated from it: the
@@ -58,7 +59,7 @@ export const configSchema = z.object({
   HAL9_HOST_ID: text('Name of this machine in metrics and on its host-<id> queue. Default: the host name.').optional(),
   HAL9_AGENT_ORG: z.uuid().describe('Organisation whose runs the host agent of this machine obeys. Unset: the agent refuses every run.').optional(),
   HAL9_AGENT_ACTIONS: list('Comma-separated actions the host agent may take besides gathering evidence: terminateProcess, killProcess, resumeProcess, restartProcess, terminateBackend, deleteTemporaryFiles.'),
-  HAL9_AGENT_APPROVAL: list('Comma-separated actions that wait for a person\'s approval.', 'terminateProcess,killProcess,restartProcess,terminateBackend,deleteTemporaryFiles'),
+  HAL9_AGENT_APPROVAL: list('Comma-separated actions that wait for a person\'s approval, or `none`.', 'terminateProcess,killProcess,restartProcess,terminateBackend,deleteTemporaryFiles'),
   HAL9_AGENT_PROCESSES: list('Comma-separated texts; a process may be ended only when its command line contains one of them. Empty: none. Never pid 1, the agent, its parents, PostgreSQL, Temporal or HAL9\'s own processes.'),
   HAL9_AGENT_SUPERVISED: list('Comma-separated texts; a process may be resumed or restarted only when its command line contains one of them, and the collector reports those that are stopped.', 'workers/core/main,workers/dispatcher/main,workers/host/main,api/main'),
   HAL9_AGENT_BACKENDS: list('Comma-separated beginnings of application_name; a PostgreSQL session may be ended only when one matches. Empty: none.'),
@@ -74,7 +75,7 @@ export const configSchema = z.object({
   HAL9_COLLECTOR_SCRAPE: list('Comma-separated `<name>=<url>` of Prometheus endpoints to read; names: temporal, api, or worker names.'),
   HAL9_COLLECTOR_QUEUE: z.coerce.number().int().min(100).max(1_000_000).default(50_000).describe('Readings kept while the API is away; the oldest go first.'),
   HAL9_OTLP_URL: text('OTLP/HTTP endpoint for traces, e.g. http://127.0.0.1:4318. Unset: no export.').optional(),
-});
+}).superRefine(checkTogether);
 
 export type Config = z.output<typeof configSchema>;
 
@@ -87,9 +88,14 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   const known = Object.fromEntries(Object.keys(configSchema.shape).map((key) => [key, env[key] === '' ? undefined : env[key]]));
   const parsed = configSchema.safeParse(known);
   if (!parsed.success) {
-    throw new ConfigError(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '));
+    throw new ConfigError(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${expectation(issue)}`).join('; '));
   }
   return parsed.data;
+}
+
+/** What a setting should have been. zod's own words for a wrong number speak of NaN. */
+function expectation(issue: z.core.$ZodIssue): string {
+  return issue.code === 'invalid_type' && issue.expected === 'number' ? 'expected a number' : issue.message;
 }
 
 /** A setting is missing or wrong. The message names it and what it expects, never its value. */
