@@ -44,7 +44,12 @@ export class RunStore {
   async recordOfAllOrganisations(rows: readonly RunRow[]): Promise<void> {
     if (rows.length === 0) return;
     // One statement cannot touch a row twice.
-    const latest = new Map(rows.map((row) => [`${row.orgId} ${row.runId}`, row]));
+    const latest = new Map<string, RunRow>();
+    for (const row of rows) {
+      const key = `${row.orgId} ${row.runId}`;
+      const other = latest.get(key);
+      if (other === undefined || row.startedAt >= other.startedAt) latest.set(key, row);
+    }
     const list = [...latest.values()];
     const column = (pick: (row: RunRow) => unknown): unknown[] => list.map(pick);
     await sql`
@@ -57,16 +62,16 @@ export class RunStore {
         ${column((row) => row.startedAt)}::timestamptz[], ${column((row) => row.closedAt)}::timestamptz[], ${column((row) => row.failure)}::text[]
       ) as fresh (org_id, run_id, operation, origin, status, tags, actor, request_id, traceparent, started_at, closed_at, failure)
       on conflict (org_id, run_id) do update set
-        status = case when excluded.status = 'running' and not ${isLater} then known.status else excluded.status end,
-        closed_at = case when excluded.status = 'running' and not ${isLater} then known.closed_at else excluded.closed_at end,
-        failure = case when ${isLater} then excluded.failure else coalesce(excluded.failure, known.failure) end,
+        status = case when ${isStale} then known.status else excluded.status end,
+        closed_at = case when ${isStale} then known.closed_at else excluded.closed_at end,
+        failure = case when ${isStale} then known.failure else excluded.failure end,
         origin = excluded.origin,
         tags = case when excluded.tags = '{}' then known.tags else excluded.tags end,
         actor = coalesce(excluded.actor, known.actor),
         request_id = coalesce(excluded.request_id, known.request_id),
         traceparent = coalesce(excluded.traceparent, known.traceparent),
-        started_at = greatest(excluded.started_at, known.started_at)
-      where excluded.started_at >= known.started_at - interval '1 minute'
+        -- While a run is open it may go on under a new history; its start stays the first one.
+        started_at = case when known.closed_at is null or ${isStale} then least(known.started_at, excluded.started_at) else excluded.started_at end
     `.execute(this.#database.system);
   }
 
@@ -95,6 +100,23 @@ export class RunStore {
     return rows.map(fromRow);
   }
 
+  /**
+   * Runs `work` with the time up to which Temporal was read, unless another process is at it, and keeps the time it answers.
+   * @returns whether it ran.
+   */
+  async projectOfAllOrganisations(name: string, work: (watermark: Date | undefined) => Promise<Date | undefined>): Promise<boolean> {
+    return this.#database.system.transaction().execute(async (tx) => {
+      const lock = await sql<{ taken: boolean }>`select pg_try_advisory_xact_lock(hashtextextended(${`hal9 projection ${name}`}, 0)) as taken`.execute(tx);
+      if (lock.rows[0]?.taken !== true) return false;
+      const row = await tx.selectFrom('run_projections').select('watermark').where('name', '=', name).executeTakeFirst();
+      const watermark = await work(row?.watermark);
+      if (watermark !== undefined && watermark.getTime() !== row?.watermark.getTime()) {
+        await tx.insertInto('run_projections').values({ name, watermark }).onConflict((conflict) => conflict.column('name').doUpdateSet({ watermark })).execute();
+      }
+      return true;
+    });
+  }
+
   /** Open runs of all organisations that started before; the projector checks whether they still exist. */
   async openOfAllOrganisations(startedBefore: Date, limit: number): Promise<RunRow[]> {
     const rows = await this.#database.system.selectFrom('runs').selectAll().where('status', '=', 'running').where('started_at', '<', startedBefore).orderBy('started_at').limit(limit).execute();
@@ -102,8 +124,8 @@ export class RunStore {
   }
 }
 
-/** Another, later execution under the same id: starts are at least this far apart, clocks of the two writers nearer. */
-const isLater = sql<boolean>`(excluded.started_at > known.started_at + interval '1 minute' or (known.closed_at is not null and excluded.started_at >= known.closed_at))`;
+/** News of an execution whose end is known already: it started before that end. */
+const isStale = sql<boolean>`(known.closed_at is not null and excluded.started_at < known.closed_at and (excluded.closed_at is null or excluded.closed_at < known.closed_at))`;
 
 function fromRow(row: {
   org_id: string; run_id: string; operation: string; origin: string; status: RunStatus; tags: string[]; actor: string | null;

@@ -108,8 +108,8 @@ export class KeyRing {
     return Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength).toString('latin1', 1, 1 + (sealed[0] ?? 0));
   }
 
-  /** HMAC-SHA256 of a text, 32 bytes: equal texts can be found again without being stored. */
-  hmac(orgId: string, purpose: string, text: string): Buffer {
+  /** HMAC-SHA256, 32 bytes: equal texts can be found again without being stored. */
+  hmac(orgId: string, purpose: string, text: string | Uint8Array): Buffer {
     return createHmac('sha256', this.#key(this.#oldest(), orgId, `hmac/${purpose}`)).update(text).digest();
   }
 

@@ -89,10 +89,11 @@ class TemporalOperations implements Operations {
     const prepared = this.#prepare(caller, request, contract, parsePayload(contract.input, request.input), undefined);
     const { workflowType, workflowId, runId, options } = prepared;
     const startWorkflowOperation = new WithStartWorkflowOperation(workflowType, { ...options, workflowId, workflowIdConflictPolicy: 'USE_EXISTING' });
+    const startedAt = new Date();
     const answer = await this.#call('update', runId, update.timeoutMs, () =>
       this.#client.workflow.executeUpdateWithStart(update.name, { args: [payload], startWorkflowOperation }),
     );
-    this.#record(caller, request, prepared);
+    this.#record(caller, request, prepared, startedAt);
     return answer;
   }
 
@@ -206,6 +207,8 @@ class TemporalOperations implements Operations {
     const { contract, workflowType, workflowId, runId, options } = prepared;
     const begin = (changes: Partial<WorkflowStartOptions>): Promise<unknown> =>
       this.#client.withDeadline(Date.now() + RPC_MS, () => this.#client.workflow.start(workflowType, { ...options, ...changes }));
+    // Before the call: a quick run may have ended when it returns.
+    const startedAt = new Date();
     try {
       await begin({});
     } catch (error) {
@@ -219,11 +222,11 @@ class TemporalOperations implements Operations {
       });
       return { runId, workflowId, created: false };
     }
-    this.#record(caller, request, prepared);
+    this.#record(caller, request, prepared, startedAt);
     return { runId, workflowId, created: true };
   }
 
-  #record(caller: Caller, request: StartRequest, prepared: PreparedStart): void {
+  #record(caller: Caller, request: StartRequest, prepared: PreparedStart, startedAt: Date): void {
     this.#recorder.record({
       orgId: caller.orgId,
       runId: prepared.runId,
@@ -234,7 +237,7 @@ class TemporalOperations implements Operations {
       actor: `${caller.actor.kind}:${caller.actor.id}`,
       requestId: caller.requestId,
       traceparent: caller.traceparent ?? null,
-      startedAt: new Date(),
+      startedAt,
       closedAt: null,
       failure: null,
     });

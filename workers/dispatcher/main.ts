@@ -8,10 +8,11 @@ import { BatchStarter } from './batch-starter.ts';
 import { DrainLoop } from './drain-loop.ts';
 import type { Drain, DrainFactory } from './drains.ts';
 import { createRecovery } from './recovery.ts';
+import { createRunsProjector, createRunsUpkeep } from './runs-projector.ts';
 import { createBacklogGauges, createUpkeep } from './upkeep.ts';
 
 /** Drains of other parts of the house; each is built once and runs in a loop of its own. */
-const DRAINS: readonly DrainFactory[] = [];
+const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep];
 
 await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const { config, database, logger, operations, registry, shutdown } = context;

@@ -1,0 +1,17 @@
+/** Reference to bytes of one organisation: `blob:` and 64 hexadecimal digits. Safe in histories and logs; it tells nothing of the content. */
+export type BlobRef = `blob:${string}`;
+
+/** Where bytes live that are too large or too private for rows and histories. Equal bytes of one organisation have one reference. */
+export interface BlobStore {
+  /** Durable when it returns. Writing the same bytes again changes nothing. */
+  put(orgId: string, bytes: Uint8Array): Promise<BlobRef>;
+  /** @throws {HalError} NotFound when the organisation has no such blob. */
+  get(orgId: string, ref: BlobRef): Promise<Buffer>;
+  /** Removing what is not there is fine. */
+  delete(orgId: string, ref: BlobRef): Promise<void>;
+}
+
+/** Whether a text is a reference, e.g. one read back from JSON. */
+export function isBlobRef(text: unknown): text is BlobRef {
+  return typeof text === 'string' && /^blob:[0-9a-f]{64}$/.test(text);
+}

@@ -1,0 +1,89 @@
+import { randomBytes } from 'node:crypto';
+import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { HalError } from '../../schemas/errors.ts';
+import { KeyError, type KeyRing } from '../keys/key-ring.ts';
+import { isBlobRef, type BlobRef, type BlobStore } from './blob-store.ts';
+
+const PURPOSE = 'blobs';
+
+/**
+ * Blobs as files `<folder>/<orgId>/<2 digits>/<62 digits>`, sealed with the organisation's key. The name is an HMAC of the
+ * content, so that equal bytes meet without the name telling what they are.
+ */
+export class FileBlobStore implements BlobStore {
+  readonly #folder: string;
+  readonly #keys: KeyRing;
+
+  constructor(folder: string, keys: KeyRing) {
+    this.#folder = folder;
+    this.#keys = keys;
+  }
+
+  async put(orgId: string, bytes: Uint8Array): Promise<BlobRef> {
+    const ref: BlobRef = `blob:${this.#keys.hmac(orgId, PURPOSE, bytes).toString('hex')}`;
+    const path = this.#path(orgId, ref);
+    if (await exists(path)) return ref;
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    // Written aside, flushed, then named: a reader sees all of it or nothing, also after a crash.
+    const draft = `${path}.${randomBytes(6).toString('hex')}.draft`;
+    const file = await open(draft, 'wx', 0o600);
+    try {
+      await file.writeFile(this.#keys.seal(orgId, PURPOSE, bytes, ref));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(draft, path);
+    await syncFolder(dirname(path));
+    return ref;
+  }
+
+  async get(orgId: string, ref: BlobRef): Promise<Buffer> {
+    let sealed: Buffer;
+    try {
+      sealed = await readFile(this.#path(orgId, ref));
+    } catch (error) {
+      if (isMissing(error)) throw new HalError('NotFound', 'no such blob');
+      throw error;
+    }
+    try {
+      return this.#keys.open(orgId, PURPOSE, sealed, ref);
+    } catch (error) {
+      if (error instanceof KeyError) throw new HalError('Internal', `the blob cannot be opened: ${error.message}`, { cause: error });
+      throw error;
+    }
+  }
+
+  async delete(orgId: string, ref: BlobRef): Promise<void> {
+    await rm(this.#path(orgId, ref), { force: true });
+  }
+
+  #path(orgId: string, ref: BlobRef): string {
+    // Both come from rows and histories; a path must not be built from anything else.
+    if (!isBlobRef(ref) || !/^[0-9a-f-]{36}$/.test(orgId)) throw new HalError('NotFound', 'no such blob');
+    const digits = ref.slice('blob:'.length);
+    return join(this.#folder, orgId, digits.slice(0, 2), digits.slice(2));
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** A name is durable once its folder is. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}
