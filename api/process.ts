@@ -71,7 +71,7 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
     const registry = new Registry();
     collectDefaultMetrics({ register: registry, prefix: 'hal9_' });
     const dependencies: Dependency[] = [
-      { name: 'postgresql', check: () => pingDatabase(database) },
+      { name: 'postgres', check: () => pingDatabase(database) },
       { name: 'temporal', check: async (signal) => void (await temporal.client.withAbortSignal(signal, () => temporal.client.workflowService.getSystemInfo({}))) },
     ];
     const resources = openResources({ config, stores: openStores(database), registry, dependencies });

@@ -67,7 +67,7 @@ export class HealthStore {
     this.#database = database;
   }
 
-  /** Writes reports and recoveries of the platform; `since` stays while the state does. Recoveries are written once per id. */
+  /** Writes reports and recoveries of the platform. Recoveries are written once per id. */
   async recordForPlatform(reports: readonly HealthReport[], recoveries: readonly Recovery[]): Promise<void> {
     await this.#database.system.transaction().execute(async (tx) => {
       if (reports.length > 0) {
@@ -91,7 +91,7 @@ export class HealthStore {
               state: row.ref('excluded.state'),
               detail: row.ref('excluded.detail'),
               depends_on: row.ref('excluded.depends_on'),
-              since: sql<Date>`case when health_components.state = excluded.state then health_components.since else excluded.since end`,
+              since: row.ref('excluded.since'),
               reported_at: sql<Date>`now()`,
               stale_seconds: row.ref('excluded.stale_seconds'),
             })),

@@ -131,7 +131,7 @@ async function open(
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: 'hal9_' });
   const checks = new Map<string, HealthCheck>([
-    ['postgresql', async () => void (await sql`select 1`.execute(database.system))],
+    ['postgres', async () => void (await sql`select 1`.execute(database.system))],
     ['temporal', async (signal) => void (await temporal.client.withAbortSignal(signal, () => temporal.client.workflowService.getSystemInfo({})))],
   ]);
   const server = await startMetricsServer({ port: config.HAL9_METRICS_PORT, registry, corePort, checks });

@@ -1,9 +1,12 @@
 import http from 'node:http';
 import https from 'node:https';
-import type pg from 'pg';
+import { Connection } from '@temporalio/client';
 import { Database } from '../../database/database.ts';
 import { HealthStore } from '../../database/health.ts';
+import type { Config } from '../../platform/config/config.ts';
+import { databaseTls } from '../../platform/database/connect.ts';
 import { HealthMonitor, type ComponentCheck } from '../../platform/health/monitor.ts';
+import { temporalTarget } from '../../platform/temporal/connect.ts';
 import type { ProcessEvent, SupervisedProcess } from './supervised-process.ts';
 
 /** What each process of a stack is, and what it cannot work without. */
@@ -17,8 +20,9 @@ const NATURE: Readonly<Record<string, { kind: string; dependsOn: readonly string
 };
 
 export interface StackHealthOptions {
+  config: Config;
   databaseUrl: string;
-  ssl: pg.PoolConfig['ssl'];
+  temporalAddress: string;
   /** Where a process answers that it lives; undefined when it has no such address. */
   livenessUrl: (process: string) => string | undefined;
   /** Milliseconds a process may be deaf before it is killed and started again. */
@@ -28,19 +32,39 @@ export interface StackHealthOptions {
 /** Watches the processes of a stack, records how they are, and gets them back. */
 export class StackHealth {
   readonly #database: Database;
+  readonly #temporal: Connection;
   readonly #monitor: HealthMonitor;
   readonly #options: StackHealthOptions;
   /** When and how a process ended, until it is back. */
   readonly #ended = new Map<string, { at: Date; how: string }>();
 
-  constructor(options: StackHealthOptions) {
+  private constructor(options: StackHealthOptions, database: Database, temporal: Connection) {
     this.#options = options;
-    this.#database = new Database({ url: options.databaseUrl, ssl: options.ssl, poolSize: 2, applicationName: 'hal9-supervisor' });
+    this.#database = database;
+    this.#temporal = temporal;
     this.#monitor = new HealthMonitor({ store: new HealthStore(this.#database) });
   }
 
-  watch(process: SupervisedProcess): void {
-    this.#monitor.watch(this.#check(process));
+  static async open(options: StackHealthOptions): Promise<StackHealth> {
+    const database = new Database({ url: options.databaseUrl, ssl: await databaseTls(options.config), poolSize: 2, applicationName: 'hal9-supervisor' });
+    const target = await temporalTarget({ ...options.config, TEMPORAL_ADDRESS: options.temporalAddress });
+    return new StackHealth(options, database, Connection.lazy({ ...target, connectTimeout: '2s' }));
+  }
+
+  /** Watches the processes of the stack, and the databases also where they are someone else's. */
+  watch(processes: readonly SupervisedProcess[]): void {
+    for (const process of processes) this.#monitor.watch(this.#checkProcess(process));
+    const own = new Set(processes.map(({ name }) => name));
+    for (const name of ['postgres', 'temporal'].filter((external) => !own.has(external))) {
+      this.#monitor.watch({
+        name,
+        ...natureOf(name),
+        check: async (signal) => {
+          await this.#answers(name, signal);
+          return { state: 'healthy', detail: 'It answers.' };
+        },
+      });
+    }
   }
 
   start(): void {
@@ -73,23 +97,22 @@ export class StackHealth {
   /** Call before the databases end. */
   async stop(): Promise<void> {
     await this.#monitor.stop();
-    await this.#database.close();
+    await Promise.all([this.#database.close(), this.#temporal.close()]);
   }
 
   #record(component: string, ended: { at: Date; how: string }, outcome: 'succeeded' | 'failed'): void {
     this.#monitor.recordRecovery({ component, action: 'restart', reason: `The process ended by ${ended.how}.`, outcome, startedAt: ended.at, endedAt: new Date() });
   }
 
-  #check(supervised: SupervisedProcess): ComponentCheck {
+  #checkProcess(supervised: SupervisedProcess): ComponentCheck {
     const { name } = supervised;
-    const nature = NATURE[name.replace(/-\d+$/, '')] ?? { kind: 'process', dependsOn: [] };
     return {
       name,
-      ...nature,
+      ...natureOf(name),
       check: async (signal) => {
         if (supervised.state !== 'ready') return { state: 'unhealthy', detail: `Its process is ${supervised.state === 'restarting' ? 'being started again' : supervised.state}.` };
         await this.#answers(name, signal);
-        return { state: 'healthy', detail: supervised.restarts === 0 ? 'It answers.' : `It answers; started again ${supervised.restarts} times.` };
+        return { state: 'healthy', detail: supervised.restarts === 0 ? 'It answers.' : `It answers; started again ${supervised.restarts === 1 ? 'once' : `${supervised.restarts} times`}.` };
       },
       recover: {
         action: 'kill and restart',
@@ -106,7 +129,15 @@ export class StackHealth {
 
   async #answers(name: string, signal: AbortSignal): Promise<void> {
     if (name === 'postgres') {
-      await this.#database.systemPool.query('select 1');
+      await this.#database.systemPool.query('select 1').catch((cause: unknown) => {
+        throw new Error('It does not answer.', { cause });
+      });
+      return;
+    }
+    if (name === 'temporal') {
+      await this.#temporal.withAbortSignal(signal, () => this.#temporal.workflowService.getSystemInfo({})).catch((cause: unknown) => {
+        throw new Error('It does not answer.', { cause });
+      });
       return;
     }
     const url = this.#options.livenessUrl(name);
@@ -114,6 +145,11 @@ export class StackHealth {
     const status = await statusOf(url, signal);
     if (status !== 200) throw new Error(`It answers with status ${status}.`);
   }
+}
+
+/** `core-2` is what `core` is. */
+function natureOf(name: string): { kind: string; dependsOn: readonly string[] } {
+  return NATURE[name.replace(/-\d+$/, '')] ?? { kind: 'process', dependsOn: [] };
 }
 
 /** HTTP status of a GET. Certificates are not checked: this asks its own child, on this machine, whether it lives. */

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { hasEnded, spawnOwned } from './child-process.ts';
 import type { ProcessSpecification } from './supervised-process.ts';
@@ -16,10 +15,6 @@ const MAIN: Readonly<Record<ProcessKind, string>> = {
 };
 
 export const ALL_PROCESSES: readonly ProcessKind[] = ['api', 'core', 'dispatcher', 'host'];
-
-export function isBuilt(kind: ProcessKind): boolean {
-  return existsSync(join(ROOT, MAIN[kind]));
-}
 
 const READY_MS = 120_000;
 

@@ -11,7 +11,7 @@ import { demandPort, preferPort } from './ports.ts';
 import { preparePostgres } from './postgres.ts';
 import { identify } from './process-identity.ts';
 import { StackHealth } from './stack-health.ts';
-import { ALL_PROCESSES, halProcess, isBuilt, type ProcessKind } from './stack-processes.ts';
+import { ALL_PROCESSES, halProcess, type ProcessKind } from './stack-processes.ts';
 import { SupervisedProcess, type ProcessEvent, type ProcessSpecification, type ProcessState } from './supervised-process.ts';
 import { prepareTemporal } from './temporal.ts';
 import { cacheFolder, resolveTool, temporalTool } from './tools.ts';
@@ -130,17 +130,18 @@ class StackStart {
       ...(temporal.uiUrl === undefined ? {} : { TEMPORAL_UI_URL: temporal.uiUrl }),
       ...this.#collectorSettings(database.collector, url, ports),
     };
-    this.#health = new StackHealth({
+    this.#health = await StackHealth.open({
+      config,
       databaseUrl: database.url,
-      ssl: await databaseTls(config),
-      livenessUrl: (name) => (name === 'api' ? `${url}/healthz` : name === 'temporal' ? undefined : `http://127.0.0.1:${ports.metrics(name)}/healthz`),
+      temporalAddress: temporal.address,
+      livenessUrl: (name) => (name === 'api' ? `${url}/healthz` : `http://127.0.0.1:${ports.metrics(name)}/healthz`),
       deafMs: this.#options.deafMs ?? DEAF_MS,
     });
     await settled(
       this.#names().map(({ kind, name }) => this.#start(halProcess(kind, name, { ...environment, HAL9_METRICS_PORT: String(ports.metrics(name)), HAL9_PROCESS: name }))),
     );
     this.#options.signal?.throwIfAborted();
-    for (const process of this.#processes.values()) this.#health.watch(process);
+    this.#health.watch([...this.#processes.values()]);
     this.#health.start();
     return {
       data: this.#folder.path,
@@ -175,7 +176,7 @@ class StackStart {
   }
 
   #names(): { kind: ProcessKind; name: string }[] {
-    const kinds = (this.#options.processes ?? ALL_PROCESSES).filter(isBuilt);
+    const kinds = this.#options.processes ?? ALL_PROCESSES;
     return kinds.flatMap<{ kind: ProcessKind; name: string }>((kind) =>
       kind === 'core' ? Array.from({ length: this.#config.HAL9_CORE_WORKERS }, (_, index) => ({ kind, name: `core-${index + 1}` })) : [{ kind, name: kind }],
     );

@@ -21,7 +21,7 @@ interface Settings {
   readonly HAL9_HOST: string;
 }
 
-type Name = keyof Settings & string;
+type Name = keyof Settings;
 
 const PAIRS: readonly (readonly [Name, Name])[] = [
   ['HAL9_TLS_CERT', 'HAL9_TLS_KEY'],

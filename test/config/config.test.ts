@@ -13,8 +13,8 @@ function refusal(env: Record<string, string>): string {
   try {
     loadConfig(env);
   } catch (error) {
-    expect(error).toBeInstanceOf(ConfigError);
-    return error instanceof Error ? error.message : '';
+    if (error instanceof ConfigError) return error.message;
+    throw error;
   }
   throw new Error('was accepted');
 }
@@ -74,11 +74,12 @@ describe('the reference', () => {
   });
 
   it('describes every setting in a sentence', () => {
-    for (const { name, description } of settingsReference()) expect(description, name).toMatch(/^\S.{8,}[.:)]/);
+    const terse = settingsReference().filter(({ description }) => !/^\S.{8,}[.:)]/.test(description));
+    expect(terse).toEqual([]);
   });
 
   it('marks what holds credentials as secret', () => {
-    const suspicious = settingsReference().filter(({ name }) => /(KEYS?|PASSWORD|TOKEN|SECRET)$|^DATABASE_.*URL$|POSTGRES_URL$/.test(name) && !/TLS_KEY$/.test(name));
+    const suspicious = settingsReference().filter(({ name }) => /(KEYS?|PASSWORD|TOKEN|SECRET)$|^DATABASE_.*URL$|POSTGRES_URL$/.test(name) && !name.endsWith('TLS_KEY'));
     expect(secretSettings()).toEqual(expect.arrayContaining(suspicious.map(({ name }) => name)));
     expect(suspicious.length).toBeGreaterThan(4);
   });
