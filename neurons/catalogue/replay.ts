@@ -9,20 +9,20 @@ export const SERIES_VALUE_TYPE = 'hal9.series.value';
 export const REPLAY_NEURONS: readonly NeuronDraft[] = [
   {
     name: 'series.anomaly',
-    description: 'Reports readings that are unlikely for their series; every parameter is the default.',
+    description: 'Reports readings that are unlikely for their series; at most every three hours while it lasts; else the default parameters.',
     layer: 'L2',
     subscription: { types: [SERIES_VALUE_TYPE] },
-    behaviour: { kind: 'detector', emit: { type: 'hal9.series.anomaly', severity: 'warning', subject: 'signal.source' } },
+    behaviour: { kind: 'detector', refractorySeconds: 10_800, emit: { type: 'hal9.series.anomaly', severity: 'warning', subject: 'signal.source' } },
   },
   {
     name: 'series.incident',
-    description: 'Puts the anomalies of one series that follow each other within twelve hours into one incident.',
+    description: 'Puts the anomalies of one series that follow each other within a day into one incident.',
     layer: 'L3',
     subscription: { types: ['hal9.series.anomaly'] },
     behaviour: {
       kind: 'correlator',
       key: 'signal.subject',
-      gapSeconds: 43_200,
+      gapSeconds: 86_400,
       maxSeconds: 7 * 86_400,
       latenessSeconds: 0,
       settleSeconds: 0,

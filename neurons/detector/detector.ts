@@ -3,7 +3,7 @@ import { Expression } from '../expression.ts';
 import { EmitTemplate, type Outcomes } from '../outcome.ts';
 import type { SignalContext } from '../signal-context.ts';
 import type { LiveState, StatefulKind } from '../stateful.ts';
-import { ReportMemory } from './report-memory.ts';
+import { ReportMemory, type Standing } from './report-memory.ts';
 import { SeriesModel } from './series-model.ts';
 
 /** Reports readings that are unlikely for their own series, or beyond fixed limits. */
@@ -59,17 +59,18 @@ class DetectorState implements LiveState {
     const likelihood = model === undefined ? 0 : model.update(timeMs, value);
     const expected = model === undefined ? null : model.expected;
     const beyond = (behaviour.above !== undefined && value > behaviour.above) || (behaviour.below !== undefined && value < behaviour.below);
-    const unusual = beyond || (model !== undefined && expected !== null && this.#unlikely(value - expected, likelihood, model));
-    if (!this.#reports.isDue(timeMs, unusual, identity, behaviour)) return;
+    const standing = beyond ? 'unusual' : model === undefined ? 'usual' : this.#standing(value - model.expected, likelihood, model);
+    if (!this.#reports.isDue(timeMs, standing, identity, behaviour)) return;
     const found = expected === null ? { value, series: this.#series } : { value, expected, deviation: value - expected, likelihood, series: this.#series };
     outcomes.emissions.push(emit.emission(context, { ...found, since: new Date(this.#reports.unusualSinceMs).toISOString() }));
     this.#reports.reported(timeMs);
   }
 
-  #unlikely(deviation: number, likelihood: number, model: SeriesModel): boolean {
+  #standing(deviation: number, likelihood: number, model: SeriesModel): Standing {
     const { threshold, warmUp, minimumDeviation, direction } = this.#kind.behaviour;
-    if (likelihood < threshold || model.count <= warmUp || Math.abs(deviation) < minimumDeviation) return false;
-    return direction === 'both' || (deviation > 0) === (direction === 'up');
+    if (likelihood < threshold || Math.abs(deviation) < minimumDeviation) return 'usual';
+    if (direction !== 'both' && (deviation > 0) !== (direction === 'up')) return 'usual';
+    return model.count > warmUp ? 'unusual' : 'early';
   }
 
   passTime(): void {

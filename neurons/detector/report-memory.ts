@@ -4,6 +4,9 @@ const LAST_REPORT = 1;
 const IDENTITY = 2;
 const LENGTH = 3;
 
+/** What a reading is: `early` is unusual, but by a baseline that is still warming up, so that what began then is not reported. */
+export type Standing = 'usual' | 'early' | 'unusual';
+
 /** When a series became unusual and when it was last reported: decides whether an unusual reading is worth a report. 24 bytes. */
 export class ReportMemory {
   static readonly BYTES = LENGTH * Float64Array.BYTES_PER_ELEMENT;
@@ -14,24 +17,25 @@ export class ReportMemory {
     if (bytes?.length === ReportMemory.BYTES) new Uint8Array(this.#fields.buffer).set(bytes);
   }
 
-  /** Event time of the first of the unusual readings in a row, ms. */
+  /** Event time of the first of the unusual readings in a row, ms; infinite when they began during warm-up. */
   get unusualSinceMs(): number {
     return this.#fields[UNUSUAL_SINCE] ?? Number.NaN;
   }
 
   /**
-   * Takes in whether a reading is unusual.
+   * Takes in how a reading stands.
    * @param identity what unusual readings in a row must agree in.
    * @returns whether it has lasted long enough and the last report is long enough ago.
    */
-  isDue(timeMs: number, unusual: boolean, identity: string, limits: { readonly sustainSeconds: number; readonly refractorySeconds: number }): boolean {
+  isDue(timeMs: number, standing: Standing, identity: string, limits: { readonly sustainSeconds: number; readonly refractorySeconds: number }): boolean {
     const fields = this.#fields;
-    if (!unusual) {
-      fields[UNUSUAL_SINCE] = Number.NaN;
+    if (standing !== 'unusual') {
+      fields[UNUSUAL_SINCE] = standing === 'usual' ? Number.NaN : Number.POSITIVE_INFINITY;
       return false;
     }
-    const number = numberOf(identity);
-    if (Number.isNaN(this.unusualSinceMs) || fields[IDENTITY] !== number) fields[UNUSUAL_SINCE] = timeMs;
+    const number = identity === '' ? 0 : numberOf(identity);
+    const since = this.unusualSinceMs;
+    if (Number.isNaN(since) || (fields[IDENTITY] !== number && since !== Number.POSITIVE_INFINITY)) fields[UNUSUAL_SINCE] = timeMs;
     fields[IDENTITY] = number;
     if (timeMs - this.unusualSinceMs < limits.sustainSeconds * 1000) return false;
     const lastReport = fields[LAST_REPORT] ?? Number.NaN;

@@ -89,10 +89,10 @@ export const detectorSchema = z.object({
   value: cel.default('signal.data.value'),
   /** CEL string that names the series; one bounded state each. Default: source, type and subject. */
   series: cel.optional(),
-  /** Seasonal periods in seconds that the baseline may learn, e.g. `[86400, 604800]`; `[]` for none. */
+  /** Seasonal periods in seconds that the baseline may learn; `[]` for none. Each costs up to 3 KB a series. */
   seasonsSeconds: z.array(z.number().positive()).max(4).default([86_400, 604_800]),
-  /** Readings before anything is reported. */
-  warmUp: z.int().min(1).max(100_000).default(150),
+  /** Readings before anything is reported; what is unusual already then is not reported while it lasts. */
+  warmUp: z.int().min(1).max(100_000).default(600),
   /** Anomaly likelihood in (0, 1) from which a reading is reported. */
   threshold: z.number().gt(0).lt(1).default(0.9999),
   /** Seconds after a report in which the same series stays quiet. */
