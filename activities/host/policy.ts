@@ -46,7 +46,8 @@ export function hostPolicy(config: Config, hostId: string): HostPolicy {
 
 function actions(names: readonly string[], setting: string): Set<HostAction> {
   return new Set(
-    names.map((name) => {
+    // An empty setting means its default, so "none" says that there is none.
+    names.filter((name) => name !== 'none').map((name) => {
       const action = HOST_ACTIONS.find((known) => known === name);
       if (action === undefined) throw new HalError('InvalidInput', `${setting}: there is no action "${name}"; the actions are ${HOST_ACTIONS.join(', ')}`);
       return action;

@@ -1,0 +1,121 @@
+import type { ChildProcess } from 'node:child_process';
+import { readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CAUSES, type Cause } from '../../../schemas/names/remedies.ts';
+import { isAlive } from '../../../activities/host/processes.ts';
+import { readProcess } from '../../../activities/host/process-table.ts';
+import { endProcess, spawnOwned } from '../child-process.ts';
+import type { Stack } from '../stack.ts';
+
+/** Something that goes wrong on purpose. */
+export interface Fault {
+  readonly cause: Cause;
+  /** For people. */
+  readonly title: string;
+  /** Resolves once it is going on. */
+  inject(): Promise<void>;
+  /** Whether the machine is free of it, seen from outside HAL9. */
+  isGone(): Promise<boolean>;
+  /** Takes it away if nothing else did. Safe to call at any time. */
+  cleanUp(): Promise<void>;
+}
+
+const FAULTS = join(import.meta.dirname, 'faults');
+
+/** What the host agent of the demo may end: command lines and sessions of the faults, and files with this ending. */
+export const FAULT_PROCESSES = 'deploy/local/demo/faults/';
+export const FAULT_SESSIONS = 'hal9-demo-fault';
+export const FAULT_FILES = '.demo-scratch';
+
+/** The five faults, mildest first. `folder` is the watched folder of temporary files. */
+export function faultsOf(stack: Pick<Stack, 'databaseUrl' | 'kill'>, folder: string): Fault[] {
+  return [
+    processFault(CAUSES.cpuHog, 'a process burns processor time', 'burn-cpu.ts', []),
+    processFault(CAUSES.memoryHog, 'a process takes memory', 'take-memory.ts', []),
+    diskFault(folder),
+    lockFault(stack.databaseUrl),
+    stoppedWorkerFault(stack),
+  ];
+}
+
+function processFault(cause: Cause, title: string, script: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): Fault & { child(): ChildProcess | undefined; output(): string } {
+  let child: ChildProcess | undefined;
+  let identity: { pid: number; startTicks: number } | undefined;
+  let output = '';
+  return {
+    cause,
+    title,
+    child: () => child,
+    output: () => output,
+    async inject() {
+      const started = spawnOwned(process.execPath, [join(FAULTS, script), ...args], { deathSignal: 'KILL', env });
+      child = started;
+      await new Promise<void>((resolve, reject) => {
+        started.stdout?.on('data', (chunk: Buffer) => {
+          output += chunk.toString();
+          if (output.includes('ready')) resolve();
+        });
+        started.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+        started.once('error', reject);
+        started.once('close', () => reject(new Error(`the fault "${title}" did not start: ${output}`)));
+      });
+      const reading = started.pid === undefined ? undefined : readProcess(started.pid);
+      if (reading !== undefined) identity = { pid: reading.pid, startTicks: reading.startTicks };
+    },
+    async isGone() {
+      return identity !== undefined && !isAlive(identity);
+    },
+    async cleanUp() {
+      if (child !== undefined) await endProcess(child, 'SIGKILL', 2000);
+    },
+  };
+}
+
+function diskFault(folder: string): Fault {
+  const writer = processFault(CAUSES.diskFilling, 'temporary files fill a disk', 'fill-disk.ts', [folder]);
+  return {
+    ...writer,
+    async isGone() {
+      return (await writer.isGone()) && (await bytesIn(folder)) === 0;
+    },
+    async cleanUp() {
+      await writer.cleanUp();
+      for (const name of await readdir(folder).catch(() => [])) await rm(join(folder, name), { force: true, recursive: true });
+    },
+  };
+}
+
+function lockFault(databaseUrl: string): Fault {
+  const pileUp = processFault(CAUSES.lockPileUp, 'sessions pile up behind a lock', 'pile-up-locks.ts', [], { ...process.env, DATABASE_URL: databaseUrl });
+  return { ...pileUp, isGone: async () => pileUp.output().includes('free') };
+}
+
+/** Stops one of the two core workers: the other has to find out and wake it. */
+function stoppedWorkerFault(stack: Pick<Stack, 'kill'>): Fault {
+  let pid: number | undefined;
+  return {
+    cause: CAUSES.workerStopped,
+    title: 'a core worker is stopped',
+    async inject() {
+      pid = stack.kill('core-2', 'SIGSTOP');
+      // The signal is on its way: the kernel stops each thread in its own time.
+      while (readProcess(pid)?.state !== 'T') await sleep(10);
+    },
+    async isGone() {
+      return pid !== undefined && readProcess(pid)?.state !== 'T';
+    },
+    async cleanUp() {
+      if (pid !== undefined && readProcess(pid)?.state === 'T') process.kill(pid, 'SIGCONT');
+    },
+  };
+}
+
+async function bytesIn(folder: string): Promise<number> {
+  let total = 0;
+  for (const name of await readdir(folder)) {
+    // Deleted between the two looks: nothing to count.
+    total += (await stat(join(folder, name)).catch(() => undefined))?.size ?? 0;
+  }
+  return total;
+}
