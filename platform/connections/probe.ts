@@ -1,0 +1,85 @@
+import { randomUUID } from 'node:crypto';
+import type { ConnectionSettings, LlmSettings, SmtpSettings } from '../../schemas/rest/connections.ts';
+import type { Egress, EgressAnswer } from './egress.ts';
+import { explainFailure, explainStatus, type OutsideFailure } from './failure.ts';
+import { explainSmtpFailure, smtpTransport } from './smtp-transport.ts';
+import { webhookHeaders } from './webhook-signature.ts';
+
+/** Time a test may take, milliseconds. */
+const PROBE_MS = 10_000;
+
+/**
+ * Uses a connection for real, without consequences where the other side has such a call:
+ * smtp connects, encrypts and signs in; slack sends a message without text, which a valid hook refuses with 400;
+ * pagerduty resolves an incident that does not exist; webhook posts `{"type":"hal9.test"}`; llm lists the models; http gets the base URL.
+ * @returns what is wrong; undefined when it works.
+ */
+export async function probe(egress: Egress, settings: ConnectionSettings, signal: AbortSignal): Promise<OutsideFailure | undefined> {
+  const limited = AbortSignal.any([signal, AbortSignal.timeout(PROBE_MS)]);
+  try {
+    switch (settings.kind) {
+      case 'smtp':
+        return await probeSmtp(egress, settings);
+      case 'slack':
+        return probeSlack(await egress.request(settings.url, { method: 'POST', headers: JSON_BODY, body: '{}', signal: limited }));
+      case 'pagerduty':
+        return unlessOk(
+          await egress.request(`${settings.baseUrl.replace(/\/+$/, '')}/v2/enqueue`, {
+            method: 'POST',
+            headers: JSON_BODY,
+            body: JSON.stringify({ routing_key: settings.routingKey, event_action: 'resolve', dedup_key: `hal9-test-${randomUUID()}` }),
+            signal: limited,
+          }),
+        );
+      case 'webhook': {
+        const body = JSON.stringify({ type: 'hal9.test', timestamp: new Date().toISOString(), data: {} });
+        return unlessOk(await egress.request(settings.url, { method: 'POST', headers: webhookHeaders(settings, randomUUID(), body), body, signal: limited }));
+      }
+      case 'llm': {
+        const { url, headers } = modelList(settings);
+        return unlessOk(await egress.request(url, { method: 'GET', headers, signal: limited, limitBytes: 8 * 1024 * 1024 }));
+      }
+      case 'http': {
+        const answer = await egress.request(settings.baseUrl, { method: 'GET', headers: settings.headers, signal: limited });
+        // Many services have nothing at their root: what counts is that they answer and take the credential.
+        return answer.status === 401 || answer.status === 403 || answer.status >= 500 ? explainStatus(answer.status, answer.headers) : undefined;
+      }
+    }
+  } catch (error) {
+    return explainFailure(error);
+  }
+}
+
+const JSON_BODY = { 'content-type': 'application/json' } as const;
+
+async function probeSmtp(egress: Egress, settings: SmtpSettings): Promise<OutsideFailure | undefined> {
+  const transport = await smtpTransport(egress, settings, PROBE_MS);
+  try {
+    await transport.verify();
+    return undefined;
+  } catch (error) {
+    return explainSmtpFailure(error);
+  } finally {
+    transport.close();
+  }
+}
+
+/** Slack answers a hook that exists with 400 `no_text` or `invalid_payload`; one that does not with 403 or 404, or 400 `no_team`. */
+function probeSlack(answer: EgressAnswer): OutsideFailure | undefined {
+  if (answer.status === 400 && !/no_team|no_service|invalid_token/.test(answer.text)) return undefined;
+  return unlessOk(answer);
+}
+
+function unlessOk(answer: EgressAnswer): OutsideFailure | undefined {
+  return answer.status >= 200 && answer.status < 300 ? undefined : explainStatus(answer.status, answer.headers);
+}
+
+/** Where the providers begin when the connection does not say. */
+export const PROVIDER_URLS = { anthropic: 'https://api.anthropic.com/v1', openai: 'https://api.openai.com/v1' } as const;
+
+function modelList(settings: LlmSettings): { url: string; headers: Record<string, string> } {
+  const base = settings.baseUrl ?? (settings.provider === 'anthropic' ? PROVIDER_URLS.anthropic : PROVIDER_URLS.openai);
+  const url = `${base.replace(/\/+$/, '')}/models`;
+  if (settings.provider === 'anthropic') return { url, headers: { 'x-api-key': settings.apiKey, 'anthropic-version': '2023-06-01' } };
+  return { url, headers: { authorization: `Bearer ${settings.apiKey}` } };
+}

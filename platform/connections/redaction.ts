@@ -1,0 +1,38 @@
+import type { ConnectionSettings } from '../../schemas/rest/connections.ts';
+
+/** What may be shown of settings, and the names of the secrets that are set. Built from what is allowed, not from what is not. */
+export interface RedactedSettings {
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly secrets: readonly string[];
+}
+
+export function redact(settings: ConnectionSettings): RedactedSettings {
+  switch (settings.kind) {
+    case 'smtp': {
+      const { host, port, tls, username, from, to } = settings;
+      return { settings: { kind: settings.kind, host, port, tls, username, from, to }, secrets: settings.password === undefined ? [] : ['password'] };
+    }
+    case 'slack':
+      return { settings: { kind: settings.kind, origin: new URL(settings.url).origin }, secrets: ['url'] };
+    case 'pagerduty':
+      return { settings: { kind: settings.kind, baseUrl: bareUrl(settings.baseUrl) }, secrets: ['routingKey'] };
+    case 'webhook':
+      return { settings: { kind: settings.kind, origin: new URL(settings.url).origin }, secrets: ['url', ...headerNames(settings.headers), ...(settings.secret === undefined ? [] : ['secret'])] };
+    case 'llm': {
+      const { provider, baseUrl } = settings;
+      return { settings: { kind: settings.kind, provider, ...(baseUrl === undefined ? {} : { baseUrl: bareUrl(baseUrl) }) }, secrets: ['apiKey'] };
+    }
+    case 'http':
+      return { settings: { kind: settings.kind, baseUrl: bareUrl(settings.baseUrl) }, secrets: headerNames(settings.headers) };
+  }
+}
+
+function headerNames(headers: Readonly<Record<string, string>>): string[] {
+  return Object.keys(headers).map((name) => `headers.${name}`);
+}
+
+/** Without user, password, query and fragment, where keys hide. */
+function bareUrl(text: string): string {
+  const url = new URL(text);
+  return url.origin + url.pathname;
+}
