@@ -1,31 +1,36 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestHandler } from 'express';
 import type { Logger } from 'pino';
-import { pinoHttp } from 'pino-http';
 import { factsOf } from './pipeline.ts';
 
 /** Paths that orchestrators ask all the time. */
 const QUIET = new Set(['/healthz', '/readyz', '/metrics']);
 
-/** One JSON line a request: who, what, how long. Never headers, query strings or bodies, which may hold secrets. */
+/**
+ * One JSON line a request: who, what, how long. Never headers, query strings or bodies, which may hold secrets.
+ * Written by hand on pino: pino-http's child logger and serializers cost a seventh of a start's CPU time here.
+ */
 export function requestLog(logger: Logger): RequestHandler {
-  return pinoHttp({
-    logger,
-    quietReqLogger: true,
-    quietResLogger: true,
-    autoLogging: { ignore: (request: IncomingMessage) => QUIET.has(request.url ?? '') },
-    genReqId: (request: IncomingMessage) => request.id,
-    customLogLevel: (_request: IncomingMessage, response: ServerResponse) => (response.statusCode >= 500 ? 'error' : 'info'),
-    customSuccessMessage: () => 'request',
-    customErrorMessage: () => 'request',
-    customAttributeKeys: { reqId: 'requestId', responseTime: 'ms' },
-    wrapSerializers: false,
-    serializers: { req: () => undefined, res: () => undefined, err: () => undefined },
-    customProps: (request: IncomingMessage, response: ServerResponse) => ({
-      method: request.method,
-      path: request.url?.split('?', 1)[0],
-      status: response.statusCode,
-      ...factsOf(request),
-    }),
-  });
+  return (request, response, next) => {
+    if (QUIET.has(request.path)) {
+      next();
+      return;
+    }
+    const { method, path } = request;
+    const began = performance.now();
+    response.once('close', () => {
+      const line = {
+        requestId: request.id,
+        method,
+        path,
+        status: response.statusCode,
+        // A client that went away before its answer was complete.
+        ...(response.writableFinished ? {} : { aborted: true }),
+        ms: Math.round((performance.now() - began) * 100) / 100,
+        ...factsOf(request),
+      };
+      if (response.statusCode >= 500) logger.error(line, 'request');
+      else logger.info(line, 'request');
+    });
+    next();
+  };
 }

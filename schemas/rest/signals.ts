@@ -3,7 +3,7 @@ import { z } from 'zod';
 /** A signal with what HAL9 knows of it. */
 export const signalView = z.object({
   /** HAL9's id, derived from (organisation, source, id). */
-  id: z.uuid(),
+  id: z.guid(),
   /** The CloudEvent as received, with the time of receipt where it had none. */
   signal: z.record(z.string(), z.unknown()),
   receivedAt: z.iso.datetime(),
@@ -18,11 +18,11 @@ export const signalView = z.object({
 
 /** A signal, or an emission of a neuron, that could not be worked off. */
 export const deadLetterView = z.object({
-  id: z.uuid(),
+  id: z.guid(),
   batch: z.uuid(),
   layer: z.string(),
   /** The signal's id, or that of the emission. */
-  ref: z.uuid(),
+  ref: z.guid(),
   neuron: z.uuid().nullable(),
   neuronVersion: z.int().nullable(),
   /** A failure type, e.g. `PoisonSignal`. */
@@ -32,7 +32,7 @@ export const deadLetterView = z.object({
   replayedAt: z.iso.datetime().nullable(),
 });
 
-export const signalParams = z.object({ id: z.uuid() });
+export const signalParams = z.object({ id: z.guid() });
 
 /** Filters of the list; `from` and `to` bound the event time (inclusive, exclusive). */
 export const signalFilter = z.object({

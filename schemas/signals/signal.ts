@@ -34,7 +34,7 @@ export const receiptSchema = z.object({
   /** Signals that were already there, by (source, id). */
   duplicates: z.int().min(0),
   /** HAL9's ids of the signals, in order of the request; at most the first 1,000. Use them with `/v1/signals/{id}`. */
-  ids: z.array(z.uuid()),
+  ids: z.array(z.guid()),
   /** Lines (1-based; elements of a JSON batch count as lines) that were refused, with the reason; at most the first 1,000. */
   rejected: z.array(z.object({ line: z.int().min(1), errors: z.array(z.object({ path: z.string(), message: z.string() })) })),
   rejectedCount: z.int().min(0),
