@@ -78,7 +78,7 @@ const require = createRequire(import.meta.url);
 async function sourceHash(projects: readonly Project[], workflows: readonly (readonly [string, string])[]): Promise<string> {
   const hash = createHash('sha256');
   hash.update(JSON.stringify(workflows));
-  for (const name of ['worker', 'workflow', 'common', 'interceptors-opentelemetry']) {
+  for (const name of ['worker', 'workflow', 'common']) {
     hash.update(await readFile(join(HAL9_ROOT, 'node_modules', '@temporalio', name, 'package.json')));
   }
   const folders = projects.flatMap(({ root }) => [join(root, 'workflows'), join(root, 'schemas', 'names')]);

@@ -16,7 +16,7 @@ import type { Operations } from '../platform/operations/contract.ts';
 import { contractsByName, discoverProjects, projectRoots, type Project } from '../platform/operations/discovery.ts';
 import { createOperations } from '../platform/operations/operations.ts';
 import { createLogger } from '../platform/telemetry/logger.ts';
-import { startTracing } from '../platform/telemetry/tracing.ts';
+import { startTracing, type Tracing } from '../platform/telemetry/tracing.ts';
 import { connectTemporalClient, temporalTarget } from '../platform/temporal/connect.ts';
 import { startMetricsServer, type HealthCheck } from './metrics-server.ts';
 import { sdkLogger } from './sdk-logger.ts';
@@ -39,6 +39,7 @@ export interface BackgroundProcess {
   readonly projects: readonly Project[];
   readonly client: Client;
   readonly operations: Operations;
+  readonly tracing: Tracing;
   /** For the process's own metrics. */
   readonly registry: Registry;
   /** Named in `/readyz`; PostgreSQL and Temporal are there already. */
@@ -138,7 +139,7 @@ async function open(
   closing.push(() => server.close());
 
   return {
-    name, config, logger, database, keys, projects, client: temporal.client, operations, registry, checks, shutdown,
+    name, config, logger, database, keys, projects, client: temporal.client, operations, tracing, registry, checks, shutdown,
     async connectWorker() {
       const connection = await untilConnected(config, logger, shutdown);
       closing.push(() => connection.close());

@@ -12,6 +12,7 @@ import { workflowName, type MessageContract, type OperationContract } from '../.
 import type { Caller } from '../identity/caller.ts';
 import { assertCan } from '../identity/permissions.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
+import { withTraceparent } from '../telemetry/trace-context.ts';
 import type { Operations, RunDescription, RunFilter, RunPage, RunResult, StartRequest, StartedRun } from './contract.ts';
 import { RunReader } from './run-reader.ts';
 import { RunRecorder } from './run-recorder.ts';
@@ -76,6 +77,10 @@ class TemporalOperations implements Operations {
   }
 
   async start(caller: Caller, request: StartRequest): Promise<StartedRun> {
+    return inTraceOf(caller, () => this.#start(caller, request));
+  }
+
+  async #start(caller: Caller, request: StartRequest): Promise<StartedRun> {
     const contract = this.#contractToStart(caller, request);
     const input = parsePayload(contract.input, request.input);
     if (request.idempotencyKey !== undefined) return this.#startOnce(caller, request, contract, input, request.idempotencyKey);
@@ -90,7 +95,7 @@ class TemporalOperations implements Operations {
     const { workflowType, workflowId, runId, options } = prepared;
     const startWorkflowOperation = new WithStartWorkflowOperation(workflowType, { ...options, workflowId, workflowIdConflictPolicy: 'USE_EXISTING' });
     const startedAt = new Date();
-    const answer = await this.#call('update', runId, update.timeoutMs, () =>
+    const answer = await this.#call('update', caller, runId, update.timeoutMs, () =>
       this.#client.workflow.executeUpdateWithStart(update.name, { args: [payload], startWorkflowOperation }),
     );
     this.#record(caller, request, prepared, startedAt);
@@ -100,29 +105,29 @@ class TemporalOperations implements Operations {
   async signal(caller: Caller, runId: string, name: string, payload: unknown): Promise<void> {
     const { workflowId, message } = this.#messageTo(caller, runId, 'signals', name);
     const value = parsePayload(message.payload, payload);
-    await this.#call('signal', runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).signal(name, value));
+    await this.#call('signal', caller, runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).signal(name, value));
   }
 
   async query(caller: Caller, runId: string, name: string, payload: unknown): Promise<unknown> {
     const { workflowId, message } = this.#messageTo(caller, runId, 'queries', name);
     const value = parsePayload(message.payload, payload);
-    return this.#call('query', runId, QUERY_MS, () => this.#client.workflow.getHandle(workflowId).query(name, value));
+    return this.#call('query', caller, runId, QUERY_MS, () => this.#client.workflow.getHandle(workflowId).query(name, value));
   }
 
   async update(caller: Caller, runId: string, name: string, payload: unknown): Promise<unknown> {
     const { workflowId, message } = this.#messageTo(caller, runId, 'updates', name);
     const value = parsePayload(message.payload, payload);
-    return this.#call('update', runId, UPDATE_MS, () => this.#client.workflow.getHandle(workflowId).executeUpdate(name, { args: [value] }));
+    return this.#call('update', caller, runId, UPDATE_MS, () => this.#client.workflow.getHandle(workflowId).executeUpdate(name, { args: [value] }));
   }
 
   async cancel(caller: Caller, runId: string): Promise<void> {
     const workflowId = this.#ownRun(caller, runId, 'runs:write');
-    await this.#call('cancel', runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).cancel());
+    await this.#call('cancel', caller, runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).cancel());
   }
 
   async terminate(caller: Caller, runId: string, reason: string): Promise<void> {
     const workflowId = this.#ownRun(caller, runId, 'runs:write');
-    await this.#call('terminate', runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).terminate(reason));
+    await this.#call('terminate', caller, runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).terminate(reason));
   }
 
   async list(caller: Caller, filter: RunFilter): Promise<RunPage> {
@@ -261,9 +266,9 @@ class TemporalOperations implements Operations {
     return { workflowId, message };
   }
 
-  async #call<T>(attempt: Attempt, runId: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
+  async #call<T>(attempt: Attempt, caller: Caller, runId: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
     try {
-      return await this.#client.withDeadline(Date.now() + timeoutMs, work);
+      return await inTraceOf(caller, () => this.#client.withDeadline(Date.now() + timeoutMs, work));
     } catch (error) {
       throw fromTemporal(error, attempt, runId);
     }
@@ -283,6 +288,11 @@ function messageOf(contract: OperationContract, kind: MessageKind, name: string)
 }
 
 const SINGULAR = { signals: 'signal', queries: 'query', updates: 'update' } as const;
+
+/** A caller without a trace leaves the one of the calling code. */
+function inTraceOf<T>(caller: Caller, work: () => Promise<T>): Promise<T> {
+  return caller.traceparent === undefined ? work() : withTraceparent(caller.traceparent, work);
+}
 
 /** What must be equal for two starts under one key to be the same request. */
 function bodyHash(request: StartRequest): Buffer {

@@ -11,10 +11,12 @@ import { KeyRing } from '../../platform/keys/key-ring.ts';
 import type { Operations } from '../../platform/operations/contract.ts';
 import { contractsByName, discoverProjects } from '../../platform/operations/discovery.ts';
 import { createOperations } from '../../platform/operations/operations.ts';
+import { startTracing } from '../../platform/telemetry/tracing.ts';
 import { connectTemporalClient, type TemporalClient } from '../../platform/temporal/connect.ts';
 import { loadBundle } from '../../workers/bundle.ts';
 import { sdkLogger } from '../../workers/sdk-logger.ts';
-import { FailureMapping } from '../../workers/interceptors/activity.ts';
+import { activityInterceptors } from '../../workers/interceptors/activity.ts';
+import { traceSink } from '../../workers/interceptors/trace-sink.ts';
 import createGreetingActivities from '../fixtures/operations-project/activities/greetings/index.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { createTestNamespace } from '../environment/temporal.ts';
@@ -32,16 +34,17 @@ export interface ServedProject {
 }
 
 /** The fixture project, served in this process: its own database, namespace, keys and a worker for `core` and `core-interactive`. */
-export async function serveProject(options: Partial<WorkerOptions> = {}): Promise<ServedProject> {
+export async function serveProject(options: Partial<WorkerOptions> = {}, settings: Readonly<Record<string, string>> = {}): Promise<ServedProject> {
   const folder = await mkdtemp(join(tmpdir(), 'hal9-operations-'));
   const [test, namespace] = await Promise.all([createTestDatabase(), createTestNamespace()]);
-  const config = loadConfig({ DATABASE_URL: test.url, TEMPORAL_ADDRESS: inject('temporalAddress'), TEMPORAL_NAMESPACE: namespace, HAL9_DATA: folder });
+  const config = loadConfig({ DATABASE_URL: test.url, TEMPORAL_ADDRESS: inject('temporalAddress'), TEMPORAL_NAMESPACE: namespace, HAL9_DATA: folder, ...settings });
   const keys = new KeyRing([{ id: 'test', key: randomBytes(32) }]);
   const dataConverter = createDataConverter(keys);
   const logger = pino({ level: 'silent' });
   quietRuntime();
   const projects = await discoverProjects([PROJECT]);
-  const temporal = await connectTemporalClient(config, dataConverter);
+  const tracing = startTracing(config, 'test');
+  const temporal = await connectTemporalClient(config, dataConverter, tracing.clientInterceptors);
   const operations = createOperations({ client: temporal.client, database: test.database, contracts: contractsByName(projects), keys, logger });
   const connection = await NativeConnection.connect({ address: inject('temporalAddress') });
   const bundle = await loadBundle(projects, join(folder, 'bundles'));
@@ -51,7 +54,8 @@ export async function serveProject(options: Partial<WorkerOptions> = {}): Promis
       Worker.create({
         connection, namespace, taskQueue, activities, dataConverter,
         workflowBundle: { code: bundle.code },
-        interceptors: { activity: [() => ({ inbound: new FailureMapping() })] },
+        interceptors: { activity: activityInterceptors },
+        sinks: traceSink(tracing),
         ...options,
       }),
     ),
@@ -65,6 +69,7 @@ export async function serveProject(options: Partial<WorkerOptions> = {}): Promis
       await connection.close();
       await operations.close();
       await temporal.close();
+      await tracing.shutdown();
       await test.drop();
       await rm(folder, { recursive: true, force: true });
     },

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker';
 import { createDataConverter } from '../../platform/codec/data-converter.ts';
-import { FailureMapping } from '../interceptors/activity.ts';
+import { activityInterceptors } from '../interceptors/activity.ts';
+import { traceSink } from '../interceptors/trace-sink.ts';
 import { DRAIN_MS, type BackgroundProcess } from '../process.ts';
 import type { WorkflowBundle } from '../bundle.ts';
 import type { ServedQueue } from './queues.ts';
@@ -34,7 +35,7 @@ export async function serveQueue(context: BackgroundProcess, connection: NativeC
   }
 }
 
-function optionsOf({ config, keys, name }: BackgroundProcess, connection: NativeConnection, bundle: WorkflowBundle, served: ServedQueue): WorkerOptions {
+function optionsOf({ config, keys, name, tracing }: BackgroundProcess, connection: NativeConnection, bundle: WorkflowBundle, served: ServedQueue): WorkerOptions {
   return {
     connection,
     namespace: config.TEMPORAL_NAMESPACE,
@@ -43,7 +44,8 @@ function optionsOf({ config, keys, name }: BackgroundProcess, connection: Native
     dataConverter: createDataConverter(keys),
     ...(served.workflows ? { workflowBundle: { code: bundle.code } } : {}),
     activities: served.activities,
-    interceptors: { activity: [() => ({ inbound: new FailureMapping() })] },
+    interceptors: { activity: activityInterceptors },
+    sinks: traceSink(tracing),
     ...tuningOf(served.queue),
     shutdownGraceTime: DRAIN_MS,
     shutdownForceTime: DRAIN_MS + 1000,
