@@ -2,18 +2,24 @@ import type { Registry } from 'prom-client';
 import type { Config } from '../platform/config/config.ts';
 import type { Stores } from '../platform/database/stores.ts';
 import { HealthReader } from '../platform/health/reader.ts';
+import type { Operations } from '../platform/operations/contract.ts';
+import { createDecide } from '../platform/signals/decide.ts';
 import { SignalIngest } from '../platform/signals/ingest.ts';
 import { IngestMetrics } from '../platform/signals/metrics.ts';
 import { SignalReceiver } from '../platform/signals/receive.ts';
 import type { AnyRoute } from './route.ts';
+import { createDecisionRoutes } from './routes/decisions.ts';
 import { createDeadLetterRoutes } from './routes/dead-letters.ts';
 import { createHealthComponentRoutes } from './routes/health-components.ts';
 import type { Dependency } from './routes/health.ts';
+import { createNeuronRoutes } from './routes/neurons.ts';
 import { createSignalRoutes } from './routes/signals.ts';
+import { createTraceRoutes } from './routes/trace.ts';
 
 export interface ResourceParts {
   readonly config: Config;
   readonly stores: Stores;
+  readonly operations: Operations;
   readonly registry: Registry;
   readonly dependencies: readonly Dependency[];
 }
@@ -25,13 +31,17 @@ export interface Resources {
 }
 
 /** Everything above the ground floor: signals, what became of them, health. */
-export function openResources({ config, stores, registry, dependencies }: ResourceParts): Resources {
+export function openResources({ config, stores, operations, registry, dependencies }: ResourceParts): Resources {
   const metrics = new IngestMetrics(registry);
   const ingest = new SignalIngest(stores.signals, metrics);
+  const decide = createDecide({ operations, decisions: stores.decisions });
   const receiver = new SignalReceiver({ ingest, metrics, lanes: config.HAL9_LANES });
   return {
     routes: [
-      ...createSignalRoutes({ receiver, store: stores.signals, reads: stores.signalReads, bodyLimitBytes: config.HAL9_BODY_LIMIT_BYTES }),
+      ...createSignalRoutes({ receiver, store: stores.signals, reads: stores.signalReads, bodyLimitBytes: config.HAL9_BODY_LIMIT_BYTES, decide, decisions: stores.decisions }),
+      ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),
+      ...createDecisionRoutes(stores.decisions),
+      ...createNeuronRoutes({ neurons: stores.neurons, contracts: operations.contracts }),
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),
       ...createHealthComponentRoutes(new HealthReader(stores.health, dependencies)),
     ],

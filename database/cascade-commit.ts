@@ -198,7 +198,7 @@ function initialState(effect: EffectOfDecision | null): 'none' | 'pending' | 'aw
 
 /** What leaves for a decision: its effects, or first the question whether they may. */
 function outboxRows(decision: DecisionRecord): { id: string; kind: 'operation' | 'notification'; payload: unknown }[] {
-  const { id, effect, summary, reason } = decision;
+  const { id, effect, summary, reason, severity } = decision;
   if (effect === null || (effect.operation === null && effect.notify === null)) return [];
   const { operation, notify, approval } = effect;
   if (approval !== null) {
@@ -206,7 +206,7 @@ function outboxRows(decision: DecisionRecord): { id: string; kind: 'operation' |
   }
   return [
     ...(operation === null ? [] : [{ id, kind: 'operation' as const, payload: operation }]),
-    ...(notify === null ? [] : [{ id, kind: 'notification' as const, payload: notify }]),
+    ...(notify === null ? [] : [{ id, kind: 'notification' as const, payload: { ...notify, severity } }]),
   ];
 }
 

@@ -1,5 +1,6 @@
 import type { ColumnType, Generated } from 'kysely';
 import type { NeuronDraft } from '../schemas/neurons/definition.ts';
+import type { EffectOfDecision } from './cascade-commit.ts';
 import type { Timestamp } from './organisations.ts';
 
 /** JSON columns: objects when read, JSON text when written. */
@@ -75,12 +76,14 @@ export interface CascadeTables {
     causes: string[];
     cost_usd: Money;
     duration_us: Generated<number>;
-    effect: Json<unknown> | null;
+    effect: Json<EffectOfDecision> | null;
+    /** Why its effect failed or was refused. */
+    effect_failure: string | null;
     state: 'none' | 'pending' | 'awaiting-approval' | 'done' | 'refused' | 'failed';
     run_id: string | null;
     created_at: Timestamp;
   };
-  neuron_states: { org_id: string; neuron_id: string; series: string; state: Buffer; due_at: MaybeTime; updated_at: Timestamp };
+  neuron_states: { org_id: string; neuron_id: string; series: string; state: Buffer; due_at: MaybeTime; due_event_at: MaybeTime; updated_at: Timestamp };
   dead_letters: {
     org_id: string;
     id: string;
@@ -93,6 +96,21 @@ export interface CascadeTables {
     cause: string;
     created_at: Timestamp;
     replayed_at: MaybeTime;
+  };
+  external_calls: {
+    org_id: string;
+    id: string;
+    batch_id: string;
+    layer: string;
+    ordinal: number;
+    neuron_id: string;
+    neuron_version: number;
+    signal: Json<unknown>;
+    created_at: Timestamp;
+    answer: Json<unknown> | null;
+    fallback: string | null;
+    cost_usd: Money;
+    answered_at: MaybeTime;
   };
   outbox: {
     org_id: string;

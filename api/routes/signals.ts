@@ -1,13 +1,16 @@
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
+import type { DecisionStore } from '../../database/decisions.ts';
 import type { ReceivedSignal, SignalReadStore } from '../../database/signal-reads.ts';
 import type { SignalStore } from '../../database/signals.ts';
 import type { Caller } from '../../platform/identity/caller.ts';
 import { binaryEvent, parseJson, signalForm, type SignalForm } from '../../platform/signals/cloudevents.ts';
 import { uuidText } from '../../platform/signals/key.ts';
 import type { SignalReceiver } from '../../platform/signals/receive.ts';
+import { knownDecision } from '../../platform/signals/decide.ts';
 import { commitWaiting, type Decide } from '../../platform/signals/waiting.ts';
 import { HalError } from '../../schemas/errors.ts';
+import { signalDecision } from '../../schemas/rest/decisions.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
 import { sendQuery, signalFilter, signalParams, signalView } from '../../schemas/rest/signals.ts';
 import { receiptSchema, signalSchema, type Receipt } from '../../schemas/signals/signal.ts';
@@ -22,6 +25,8 @@ export interface SignalRouteOptions {
   readonly bodyLimitBytes: number;
   /** Answers `wait=true`; without it that is refused. */
   readonly decide?: Decide;
+  /** Answers `wait=true` for a signal that was accepted before. */
+  readonly decisions?: DecisionStore;
 }
 
 const position = z.object({ day: z.iso.date(), chunk: z.int(), ordinal: z.int() });
@@ -52,7 +57,7 @@ export function createSignalRoutes(options: SignalRouteOptions): AnyRoute[] {
         'application/x-ndjson': plainSignal,
       },
       responses: {
-        200: { description: 'The decision, with `wait=true`.', schema: z.unknown() },
+        200: { description: 'The decision, with `wait=true`.', schema: signalDecision },
         202: { description: 'Committed.', schema: receiptSchema },
       },
       handler: async ({ caller, query, request, signal }) => {
@@ -122,11 +127,11 @@ async function single(request: IncomingMessage, form: SignalForm, limitBytes: nu
 }
 
 async function waited(options: SignalRouteOptions, caller: Caller, value: unknown, form: SignalForm, limits: { timeoutMs: number; signal: AbortSignal }): Promise<RouteAnswer> {
-  const { decide, receiver, store } = options;
-  if (decide === undefined) throw new HalError('DependencyUnavailable', 'this process cannot wait for decisions; send without wait=true');
+  const { decide, decisions, reads, receiver, store } = options;
+  if (decide === undefined || decisions === undefined) throw new HalError('DependencyUnavailable', 'this process cannot wait for decisions; send without wait=true');
   const row = receiver.prepareOne(caller, value, { defaultSpecversion: form === 'json' });
   const waiting = await commitWaiting(store, caller, row);
-  if (waiting === undefined) return { status: 202, body: { accepted: 0, duplicates: 1, ids: [uuidText(row.key)], rejected: [], rejectedCount: 0 } satisfies Receipt };
+  if (waiting === undefined) return { status: 200, body: await knownDecision({ decisions, reads }, caller, uuidText(row.key), limits) };
   return { status: 200, body: await decide(caller, waiting, limits) };
 }
 

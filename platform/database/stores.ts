@@ -1,8 +1,13 @@
 import type { Database } from '../../database/database.ts';
 import { DeadLetterStore } from '../../database/dead-letters.ts';
+import { DecisionStore } from '../../database/decisions.ts';
 import { HealthStore } from '../../database/health.ts';
+import { IncidentStore } from '../../database/incidents.ts';
+import { NeuronStore } from '../../database/neurons.ts';
+import { RunStore } from '../../database/runs.ts';
 import { SignalReadStore } from '../../database/signal-reads.ts';
 import { SignalStore } from '../../database/signals.ts';
+import { TraceStore } from '../../database/traces.ts';
 
 /** The stores that routes are given: the API sees them as types and never the SQL behind. */
 export function openStores(database: Database) {
@@ -11,6 +16,11 @@ export function openStores(database: Database) {
     signalReads: new SignalReadStore(database),
     deadLetters: new DeadLetterStore(database),
     health: new HealthStore(database),
+    neurons: new NeuronStore(database),
+    decisions: new DecisionStore(database),
+    traces: new TraceStore(database),
+    incidents: new IncidentStore(database),
+    runs: new RunStore(database),
   };
 }
 

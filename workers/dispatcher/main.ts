@@ -7,12 +7,13 @@ import { createBatchOpener, createClock } from './batch-opener.ts';
 import { BatchStarter } from './batch-starter.ts';
 import { DrainLoop } from './drain-loop.ts';
 import type { Drain, DrainFactory } from './drains.ts';
+import { createOutboxDrain } from './outbox.ts';
 import { createRecovery } from './recovery.ts';
 import { createRunsProjector, createRunsUpkeep } from './runs-projector.ts';
 import { createBacklogGauges, createUpkeep } from './upkeep.ts';
 
 /** Drains of other parts of the house; each is built once and runs in a loop of its own. */
-const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep];
+const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createOutboxDrain];
 
 await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const { config, database, logger, operations, registry, shutdown } = context;
