@@ -10,6 +10,9 @@ import { SetupError, systemCode } from './setup-error.ts';
 /** Room a cluster needs to start at all: one WAL segment, a checkpoint, temporary files. */
 const LEAST_FREE_BYTES = 256 * 1024 * 1024;
 
+/** Larger than any process number of a kernel. */
+const NO_PROCESS = '2147483646';
+
 export interface Cluster {
   /** PostgreSQL's data directory. */
   readonly data: string;
@@ -114,25 +117,24 @@ async function assertRoom(folder: string): Promise<void> {
 }
 
 /**
- * After a crash the pid file may name a server that still runs without an owner (it is ended), or a number that another
- * process has by now (then PostgreSQL would refuse to start). The rest of the file stays: PostgreSQL needs it to notice
- * backends of the dead server.
+ * After a crash the pid file may name a server that still runs without an owner (it is ended), a number that another
+ * process has by now, or one that died but was not yet taken note of (PostgreSQL would refuse to start for either). The rest
+ * of the file stays: PostgreSQL needs it to notice backends of the dead server.
  */
 async function clearStalePid(data: string): Promise<void> {
   const file = join(data, 'postmaster.pid');
-  const content = await readFile(file, 'utf8').catch((error: unknown) => {
+  const [first = '', folder = ''] = (await readPidFile(file)).split('\n');
+  const identity = identify(Number(first));
+  if (identity !== undefined && folder === data && commandOf(identity.pid) === 'postgres') await endStranger(identity, 'SIGINT', 10_000);
+  const [left, ...rest] = (await readPidFile(file)).split('\n');
+  if (left !== '') await writeFile(file, [NO_PROCESS, ...rest].join('\n'));
+}
+
+async function readPidFile(file: string): Promise<string> {
+  return readFile(file, 'utf8').catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT') return '';
     throw error;
   });
-  const [first = '', folder = '', ...rest] = content.split('\n');
-  const identity = identify(Number(first));
-  if (identity === undefined) return;
-  if (folder === data && commandOf(identity.pid) === 'postgres') {
-    await endStranger(identity, 'SIGINT', 10_000);
-    return;
-  }
-  const nobody = 2_147_483_646;
-  await writeFile(file, [String(nobody), folder, ...rest].join('\n'));
 }
 
 async function readPassword(home: string): Promise<string> {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { hostIdOf } from '../../activities/host/index.ts';
 import { Database } from '../../database/database.ts';
 import { migrate } from '../../database/migrate.ts';
 import { loadConfig, type Config } from '../../platform/config/config.ts';
@@ -59,6 +60,8 @@ export interface Stack {
   readonly temporalAddress: string;
   readonly temporalNamespace: string;
   readonly temporalUiUrl: string | undefined;
+  /** Name of this machine, as runs that touch it are given. */
+  readonly hostId: string;
   /** The environment of the HAL9 processes; holds secrets. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Set by the start that created the first organisation: its id and the administrator's key, known at this moment only. */
@@ -150,6 +153,7 @@ class StackStart {
       temporalAddress: temporal.address,
       temporalNamespace: config.TEMPORAL_NAMESPACE,
       temporalUiUrl: temporal.uiUrl ?? config.TEMPORAL_UI_URL,
+      hostId: hostIdOf(config),
       environment,
       first: database.first,
       processes: () => [...this.#processes.values()].map(({ name, pid, state, restarts }) => ({ name, pid, state, restarts })),
@@ -208,7 +212,7 @@ class StackStart {
       const server = await preparePostgres({ folder: join(this.#folder.path, 'postgres'), port, settings: this.#options.postgresSettings });
       this.#options.signal?.throwIfAborted();
       this.#databases.add('postgres');
-      await this.#start({ name: 'postgres', launch: server.launch, ready: server.ready, recover: server.recover, stopSignal: 'SIGINT', stopGraceMs: 15_000 });
+      await this.#start({ name: 'postgres', launch: server.launch, ready: server.ready, recover: server.recover, stopSignal: 'SIGINT', stopGraceMs: 15_000, startAttempts: 4 });
       url = server.url;
     }
     const ssl = await databaseTls(this.#config);

@@ -63,11 +63,12 @@ function welcome(stack: Stack, elapsedMs: number): string {
   if (stack.first !== undefined) {
     lines.push('', `Organisation ${stack.first.orgId} was created, and its administrator's API key. It is shown only now:`, '', `  export HAL9_URL=${stack.url} HAL9_API_KEY=${stack.first.apiKey}`);
   }
+  const body = JSON.stringify({ input: { incidentId: 'first-look', hostId: stack.hostId, dryRun: true } });
   lines.push(
     '',
-    'Start a run:  curl -s -X POST $HAL9_URL/v1/workflows/remediate/runs -H "Authorization: Bearer $HAL9_API_KEY" -H "Content-Type: application/json" -d @incident.json',
-    'Watch it:     curl -s "$HAL9_URL/v1/runs?limit=5" -H "Authorization: Bearer $HAL9_API_KEY"',
-    ...(stack.temporalUiUrl === undefined ? [] : [`Open the UI:  ${stack.temporalUiUrl}`]),
+    `Start a run:  curl -s -X POST $HAL9_URL/v1/workflows/remediate/runs -H "Authorization: Bearer $HAL9_API_KEY" -H "Content-Type: application/json" -d '${body}'`,
+    'Watch it:     curl -s "$HAL9_URL/v1/runs?type=remediate&limit=1" -H "Authorization: Bearer $HAL9_API_KEY"',
+    `Open the UI:  ${stack.temporalUiUrl ?? `${stack.url}/docs`}`,
     '',
     'Ctrl-C stops everything.',
   );

@@ -21,6 +21,8 @@ export interface ProcessSpecification {
   recover?(): Promise<void>;
   readonly stopSignal: NodeJS.Signals;
   readonly stopGraceMs: number;
+  /** Times the first start is tried: what an earlier crash left may need a moment to go away. Default 1. */
+  readonly startAttempts?: number;
 }
 
 /** What happened to a process, as `name` and `pid` at that time. */
@@ -83,16 +85,24 @@ export class SupervisedProcess {
    * @throws {SetupError} when the first start fails, with what the process said last and where the rest is.
    */
   async start(): Promise<void> {
-    const child = this.#launch();
-    try {
-      await this.#awaitReady(child);
-    } catch (error) {
-      await endProcess(child, this.#specification.stopSignal, 2000);
-      this.#options.log.close();
-      const reason = this.#errorLine === '' ? this.#lastLine : this.#errorLine;
-      throw new SetupError(`${error instanceof Error ? error.message : String(error)}${reason === '' ? '' : ` (${reason})`}`, `see ${this.#options.log.path}`, { cause: error });
+    for (let attempt = 1; ; attempt += 1) {
+      this.#stopping.signal.throwIfAborted();
+      const child = this.#launch();
+      try {
+        await this.#awaitReady(child);
+        this.#loop = this.#supervise(child);
+        return;
+      } catch (error) {
+        await endProcess(child, this.#specification.stopSignal, 2000);
+        if (attempt >= (this.#specification.startAttempts ?? 1) || this.#stopping.signal.aborted) {
+          this.#options.log.close();
+          const reason = this.#errorLine === '' ? this.#lastLine : this.#errorLine;
+          throw new SetupError(`${error instanceof Error ? error.message : String(error)}${reason === '' ? '' : ` (${reason})`}`, `see ${this.#options.log.path}`, { cause: error });
+        }
+      }
+      await sleep(FIRST_BACKOFF_MS * 2 ** attempt, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+      await this.#specification.recover?.();
     }
-    this.#loop = this.#supervise(child);
   }
 
   /** Sends a signal to the process; false when there is none. */
