@@ -9,10 +9,10 @@ export const SERIES_VALUE_TYPE = 'hal9.series.value';
 export const REPLAY_NEURONS: readonly NeuronDraft[] = [
   {
     name: 'series.anomaly',
-    description: 'Reports readings that are unlikely for their series; at most every three hours while it lasts; else the default parameters.',
+    description: 'Reports readings that are unlikely for their series; at most once an hour while it lasts; else the default parameters.',
     layer: 'L2',
     subscription: { types: [SERIES_VALUE_TYPE] },
-    behaviour: { kind: 'detector', refractorySeconds: 10_800, emit: { type: 'hal9.series.anomaly', severity: 'warning', subject: 'signal.source' } },
+    behaviour: { kind: 'detector', refractorySeconds: 3600, emit: { type: 'hal9.series.anomaly', severity: 'warning', subject: 'signal.source' } },
   },
   {
     name: 'series.incident',

@@ -94,7 +94,7 @@ export const detectorSchema = z.object({
   /** Readings before anything is reported; what is unusual already then is not reported while it lasts. */
   warmUp: z.int().min(1).max(100_000).default(600),
   /** Anomaly likelihood in (0, 1) from which a reading is reported. */
-  threshold: z.number().gt(0).lt(1).default(0.9999),
+  threshold: z.number().gt(0).lt(1).default(0.9998),
   /** Seconds after a report in which the same series stays quiet. */
   refractorySeconds: z.number().min(0).default(0),
   /** Which side matters. */
