@@ -1,4 +1,8 @@
-import { activityInfo } from '@temporalio/activity';
+import { activityInfo, cancellationSignal } from '@temporalio/activity';
+import { Connections } from '../../platform/connections/connections.ts';
+import { Egress } from '../../platform/connections/egress.ts';
+import { loadKeyRing } from '../../platform/keys/load.ts';
+import { createNotify } from '../../platform/notify/notify.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 
@@ -12,17 +16,34 @@ export interface Escalation {
 }
 
 export interface RemediationActivities {
-  /** Tells people that a remedy did not help. Idempotent: the run is the message's id. */
+  /**
+   * Tells people that a remedy did not help. The run's id is the message's key: a retry tells nobody twice.
+   * @throws {HalError} ExternalCallFailed (retried), NotFound for an unknown connection, Conflict when the message failed for good.
+   */
   escalate(escalation: Escalation): Promise<void>;
 }
 
 /** Discovered: what a remediation does away from the machine. */
-export default function register({ logger }: ActivityDependencies): RegisteredActivities {
+export default async function register({ config, database, logger }: ActivityDependencies): Promise<RegisteredActivities> {
+  const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
+  const notify = createNotify({ database, egress, connections: new Connections({ database, keys: await loadKeyRing(config), egress }) });
   const activities: RemediationActivities = {
-    async escalate(escalation) {
-      const { incidentId, hostId, cause, reason } = escalation;
-      logger.error({ incidentId, hostId, cause, reason, workflowId: activityInfo().workflowExecution?.workflowId }, 'remediation escalated to people');
+    async escalate({ incidentId, hostId, cause, reason, connection }) {
+      const workflowId = activityInfo().workflowExecution?.workflowId ?? '';
+      logger.warn({ incidentId, hostId, cause, reason, workflowId }, 'remediation escalated to people');
+      if (connection === undefined) return;
+      const orgId = workflowId.split('/')[0] ?? '';
+      await notify.deliver(
+        { orgId },
+        { connection, title: `HAL9 could not mend ${cause} on ${hostId}`, message: `Incident ${incidentId}: ${reason}`, severity: 'critical', dedupKey: `escalation/${workflowId}` },
+        cancellationSignal(),
+      );
     },
   };
-  return { queues: { [TASK_QUEUES.core]: { ...activities } } };
+  return {
+    queues: { [TASK_QUEUES.core]: { ...activities } },
+    async shutdown() {
+      await egress.close();
+    },
+  };
 }

@@ -88,11 +88,14 @@ interface Ending {
   readonly reason: string;
 }
 
-async function closed(input: RemediateInput, state: RemedyState, evidence: Evidence | null, { helped, reason }: Ending, remedy?: Remedy): Promise<RemediateResult> {
+async function closed(input: RemediateInput, state: RemedyState, evidence: Evidence | null, { helped, reason: ending }: Ending, remedy?: Remedy): Promise<RemediateResult> {
+  let reason = ending;
   const escalated = !helped && !input.dryRun;
   if (escalated) {
     state.step = 'escalation';
-    await escalate({ incidentId: input.incidentId, hostId: input.hostId, cause: state.cause, reason, connection: input.escalateTo });
+    const told = await escalate({ incidentId: input.incidentId, hostId: input.hostId, cause: state.cause, reason, connection: input.escalateTo }).catch(unlessCancelled);
+    // A message that cannot leave must not hide what was done and seen.
+    if (told instanceof Error) reason = `${reason}; nobody could be told: ${reasonOf(told)}`;
   }
   state.step = 'done';
   log.info('remediation closed', { incidentId: input.incidentId, helped, escalated });

@@ -8,11 +8,11 @@ import { remediateResultSchema, type RemediateResult } from '../../../schemas/op
 const incidentSchema = z.object({
   id: z.string(),
   state: z.string(),
-  subject: z.string().nullable(),
   cause: z.string().nullable(),
+  subject: z.string().nullable(),
   /** Event time. */
   openedAt: z.iso.datetime(),
-  neuron: z.string(),
+  members: z.array(z.unknown()),
 });
 export type Incident = z.infer<typeof incidentSchema>;
 
@@ -94,7 +94,7 @@ export class DemoApi {
   }
 
   async #pages<Item extends z.ZodType>(path: string, item: Item): Promise<z.output<Item>[]> {
-    const page = z.object({ items: z.array(item), nextCursor: z.string().nullable() });
+    const page = z.object({ items: z.array(item), nextCursor: z.string().nullable().default(null) });
     const found: z.output<Item>[] = [];
     for (let cursor: string | null = ''; cursor !== null; ) {
       const query: string = `${path}${path.includes('?') ? '&' : '?'}limit=200${cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`}`;
