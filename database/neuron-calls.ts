@@ -1,6 +1,7 @@
 import { sql, type ColumnType } from 'kysely';
 import { settleBudget, type Amount } from './budgets.ts';
 import type { Database } from './database.ts';
+import type { Neuron } from '../schemas/neurons/definition.ts';
 import type { Timestamp } from './organisations.ts';
 
 export interface NeuronCallTables {
@@ -44,6 +45,14 @@ export class NeuronCallStore {
 
   constructor(database: Database) {
     this.#database = database;
+  }
+
+  /** The neuron as it was at one version. */
+  async neuronAt(orgId: string, neuronId: string, version: number): Promise<Neuron | undefined> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const row = await tx.selectFrom('neuron_versions').select('draft').where('neuron_id', '=', neuronId).where('version', '=', version).executeTakeFirst();
+      return row === undefined ? undefined : { ...row.draft, id: neuronId, version };
+    });
   }
 
   async find(orgId: string, key: CallKey): Promise<CallRecord | undefined> {

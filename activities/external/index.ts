@@ -1,0 +1,96 @@
+import { cancellationSignal, heartbeat, activityInfo, ApplicationFailure } from '@temporalio/activity';
+import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
+import { NeuronCallStore } from '../../database/neuron-calls.ts';
+import { ExternalCallStore, type CallOutcome } from '../../database/external-calls.ts';
+import { isExternal } from '../../neurons/external.ts';
+import { createBlobStore } from '../../platform/blobs/create.ts';
+import { Budgets } from '../../platform/budgets/budgets.ts';
+import { Connections } from '../../platform/connections/connections.ts';
+import { Egress } from '../../platform/connections/egress.ts';
+import { loadKeyRing } from '../../platform/keys/load.ts';
+import type { Layer } from '../../schemas/names/layers.ts';
+import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
+import { workflowOrganisation } from '../../schemas/names/workflow-id.ts';
+import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
+import { callNeuron, type CallDependencies } from './call-neuron.ts';
+
+/** Calls one activity has under way at once. */
+const PARALLEL = 5;
+const HEARTBEAT_MS = 2000;
+
+export interface LayerCalls {
+  readonly batchId: string;
+  readonly layer: Layer;
+  /** Most calls of this activity. */
+  readonly limit: number;
+}
+
+export interface ExternalActivities {
+  /**
+   * Makes calls of a layer that have no outcome yet and stores what each came to. A retry makes only those that were under way, and reads
+   * what was answered before.
+   * @returns how many still wait.
+   */
+  callNeurons(input: LayerCalls): Promise<{ readonly waiting: number }>;
+}
+
+export interface ExternalActivityDependencies extends CallDependencies {
+  readonly store: ExternalCallStore;
+}
+
+export function createExternalActivities(deps: ExternalActivityDependencies): ExternalActivities {
+  return {
+    async callNeurons({ batchId, layer, limit }) {
+      const orgId = organisation();
+      const signal = cancellationSignal();
+      const beat = setInterval(() => heartbeat(), HEARTBEAT_MS);
+      try {
+        // One more than is called, to know whether any is left.
+        const ids = await deps.store.unanswered(orgId, batchId, layer, limit + 1);
+        const queue = ids.slice(0, limit);
+        const lane = async (): Promise<void> => {
+          for (let id = queue.shift(); id !== undefined; id = queue.shift()) {
+            const outcome = await outcomeOf(deps, orgId, id, signal);
+            await deps.store.settle(orgId, id, outcome);
+          }
+        };
+        await Promise.all(Array.from({ length: PARALLEL }, lane));
+        return { waiting: ids.length - Math.min(ids.length, limit) };
+      } finally {
+        clearInterval(beat);
+      }
+    },
+  };
+}
+
+async function outcomeOf(deps: ExternalActivityDependencies, orgId: string, id: string, signal: AbortSignal): Promise<CallOutcome> {
+  const call = await deps.store.find(orgId, id);
+  if (call === undefined) throw ApplicationFailure.nonRetryable('the call is gone', 'NotFound');
+  const neuron = await deps.calls.neuronAt(orgId, call.neuronId, call.neuronVersion);
+  if (neuron === undefined || !isExternal(neuron)) return { fallback: true, reason: 'the neuron is not there any more', costUsd: '0' };
+  const { outcome, costUsd } = await callNeuron(deps, { orgId, batchId: call.batchId, neuron, signal: call.signal }, signal);
+  return { ...outcome, costUsd };
+}
+
+/** Discovered: calls of llm and http neurons. */
+export default async function register({ config, database }: ActivityDependencies): Promise<RegisteredActivities> {
+  const keys = await loadKeyRing(config);
+  const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
+  const activities = createExternalActivities({
+    connections: new Connections({ database, keys, egress }),
+    egress,
+    budgets: new Budgets(database),
+    calls: new NeuronCallStore(database),
+    breakers: new NeuronBreakerStore(database),
+    blobs: createBlobStore(config, keys),
+    store: new ExternalCallStore(database),
+  });
+  return { queues: { [TASK_QUEUES.neuronsExternal]: { ...activities } }, shutdown: () => egress.close() };
+}
+
+/** The organisation of the run: the first part of its workflow id. */
+function organisation(): string {
+  const orgId = workflowOrganisation(activityInfo().workflowExecution?.workflowId ?? '');
+  if (orgId === undefined) throw ApplicationFailure.nonRetryable('the workflow id names no organisation', 'InvalidInput');
+  return orgId;
+}
