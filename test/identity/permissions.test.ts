@@ -7,7 +7,7 @@ const part = fc.constantFrom('runs', 'signals', 'keys');
 const verb = fc.constantFrom('read', 'write');
 const narrowing = fc.constantFrom('', ':type=a', ':type=b', ':type=a:region=x');
 const scope = fc.oneof(fc.constant('*'), fc.tuple(fc.oneof(part, fc.constant('*')), fc.oneof(verb, fc.constant('*')), narrowing).map(([resource, action, rest]) => `${resource}:${action}${rest}`));
-const attributes = fc.constantFrom({}, { type: 'a' }, { type: 'b' }, { type: 'a', region: 'x' }, { region: 'x' });
+const attributes = fc.constantFrom<Record<string, string>>({}, { type: 'a' }, { type: 'b' }, { type: 'a', region: 'x' }, { region: 'x' });
 
 describe('permissions', () => {
   it('a scope that is covered never allows what the covering ones do not', () => {
