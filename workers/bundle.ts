@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, readdir, rename, writeFile } from 'node:fs/promises';
+import { access, constants, mkdir, readFile, readdir, rename, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { homedir } from 'node:os';
 import { join, relative } from 'node:path';
 import { bundleWorkflowCode, type Logger } from '@temporalio/worker';
 import { FAILURE_CONVERTER_PATH } from '../platform/codec/data-converter.ts';
@@ -9,6 +10,9 @@ import { workflowName } from '../schemas/operations/operation.ts';
 
 /** Where bundles are kept by the hash of what went into them: a warm start reads a file instead of running webpack. */
 export const BUNDLE_FOLDER = join(HAL9_ROOT, '.cache', 'workflows');
+
+/** The same for a user who may not write there. */
+const USER_FOLDER = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'hal9', 'workflows');
 
 /** Modules whose `interceptors` wrap every workflow. */
 const INTERCEPTORS = [join(import.meta.dirname, 'interceptors', 'workflow.ts')];
@@ -34,15 +38,29 @@ export async function loadBundle(projects: readonly Project[], folder: string = 
   assertWorkflows(projects);
   const workflows = projects.flatMap((project) => [...project.workflows]);
   const hash = await sourceHash(projects, workflows);
-  const file = join(folder, `${hash}.js`);
-  const cached = await readFile(file, 'utf8').catch(() => undefined);
-  if (cached !== undefined) return { hash, code: cached };
-  await mkdir(folder, { recursive: true });
-  const code = await build(workflows, join(folder, `${hash}.entry.ts`));
+  for (const known of [folder, USER_FOLDER]) {
+    const cached = await readFile(join(known, `${hash}.js`), 'utf8').catch(() => undefined);
+    if (cached !== undefined) return { hash, code: cached };
+  }
+  const own = await writableFolder(folder, USER_FOLDER);
+  const file = join(own, `${hash}.js`);
+  const code = await build(workflows, join(own, `${hash}.entry.ts`));
   const draft = `${file}.${process.pid}`;
   await writeFile(draft, code);
   await rename(draft, file);
   return { hash, code };
+}
+
+/** The first folder this user may write to, created when missing: an installation may belong to someone else. */
+async function writableFolder(wanted: string, instead: string): Promise<string> {
+  try {
+    await mkdir(wanted, { recursive: true });
+    await access(wanted, constants.W_OK);
+    return wanted;
+  } catch {
+    await mkdir(instead, { recursive: true });
+    return instead;
+  }
 }
 
 async function build(workflows: readonly (readonly [string, string])[], entry: string): Promise<string> {

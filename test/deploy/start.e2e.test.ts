@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -127,7 +128,8 @@ describe('npm start', () => {
     expect((await fetch(`${url}/v1/runs`, { headers: { authorization: `Bearer ${key}` } })).status).toBe(200);
     await third.end('SIGTERM');
     expect(await leftovers(data, 100)).toEqual([]);
-    expect(seconds).toBeLessThan(15);
+    // Ten seconds on a machine that has a core to spare; more in proportion to what else waits for one.
+    expect(seconds).toBeLessThan(10 * Math.max(1, (loadavg()[0] ?? 0) / availableParallelism()));
   });
 });
 
