@@ -1,11 +1,15 @@
 import { ApplicationFailure, type LogLevel, type LogMetadata, type Logger as TemporalLogger } from '@temporalio/common';
 import type { Logger } from 'pino';
+import { HalError } from '../schemas/errors.ts';
 
 /** What the SDK may say about its work: ids and numbers, nothing a person wrote. */
 const SAFE = new Set([
   'workflowId', 'workflowType', 'runId', 'activityId', 'activityType', 'attempt', 'taskQueue', 'namespace', 'isLocal', 'durationMs',
   'sdkComponent', 'subsystem', 'target', 'state', 'from', 'to', 'size', 'poller_type', 'num_pollers', 'buildId',
 ]);
+
+/** What the SDK finds worth a warning, and is meant: a queue may have activities only. */
+const EXPECTED = /^No (workflows|activities|Nexus services) registered/;
 
 /** Components whose messages are written by operations' authors, with attributes of their choice. */
 const AUTHORED = new Set(['workflow', 'activity']);
@@ -17,7 +21,7 @@ const AUTHORED = new Set(['workflow', 'activity']);
 export function sdkLogger(logger: Logger): TemporalLogger {
   const write = (level: LogLevel, message: string, meta?: LogMetadata): void => {
     const fields = meta === undefined ? {} : redact(meta);
-    switch (level) {
+    switch (EXPECTED.test(message) ? 'DEBUG' : level) {
       case 'TRACE':
         return logger.trace(fields, message);
       case 'DEBUG':
@@ -50,10 +54,12 @@ function redact(meta: LogMetadata): Record<string, unknown> {
   return fields;
 }
 
-/** The innermost type: the outer ones only say through which activity or child it came. */
+/** The innermost declared type: outer failures only say through which activity or child it came. What left the isolate has lost its type. */
 function failureType(error: Error): string {
   let type = error.name;
-  for (let at: unknown = error; at instanceof Error; at = at.cause) type = at instanceof ApplicationFailure ? (at.type ?? at.name) : at.name;
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (at instanceof ApplicationFailure || at instanceof HalError) type = at.type ?? type;
+  }
   return type;
 }
 
