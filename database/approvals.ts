@@ -143,11 +143,11 @@ export class ApprovalStore {
   }
 
   /** What became of the decision that waited. */
-  async settleDecision(orgId: string, decisionId: string, outcome: { state: 'done' | 'refused' | 'failed'; runId: string | null }): Promise<void> {
+  async settleDecision(orgId: string, decisionId: string, outcome: { state: 'done' | 'refused' | 'failed'; runId: string | null; failure: string | null }): Promise<void> {
     await this.#database.withOrg(orgId, (tx) =>
       tx
         .updateTable('decisions')
-        .set({ state: outcome.state, ...(outcome.runId === null ? {} : { run_id: outcome.runId }) })
+        .set({ state: outcome.state, effect_failure: outcome.failure, ...(outcome.runId === null ? {} : { run_id: outcome.runId }) })
         .where('id', '=', decisionId)
         .execute(),
     );

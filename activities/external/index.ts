@@ -54,7 +54,10 @@ export function createExternalActivities(deps: ExternalActivityDependencies): Ex
             await deps.store.settle(orgId, id, outcome);
           }
         };
-        await Promise.all(Array.from({ length: PARALLEL }, lane));
+        // All lanes end before the activity does, whatever became of one: nothing may still be calling after it failed.
+        const ended = await Promise.allSettled(Array.from({ length: PARALLEL }, lane));
+        const failed = ended.find((result) => result.status === 'rejected');
+        if (failed !== undefined) throw failed.reason;
         return { waiting: ids.length - Math.min(ids.length, limit) };
       } finally {
         clearInterval(beat);

@@ -1,0 +1,143 @@
+import { activityInfo, ApplicationFailure, cancellationSignal } from '@temporalio/activity';
+import type { Logger } from 'pino';
+import { ApprovalStore } from '../../database/approvals.ts';
+import { approvalToken, hashToken, publicUrl } from '../../platform/approvals/links.ts';
+import { isProven } from '../../platform/approvals/proof.ts';
+import { Connections } from '../../platform/connections/connections.ts';
+import { Egress } from '../../platform/connections/egress.ts';
+import { systemCaller } from '../../platform/identity/caller.ts';
+import { KeyError, type KeyRing } from '../../platform/keys/key-ring.ts';
+import { loadKeyRing } from '../../platform/keys/load.ts';
+import { createNotify, type Notify } from '../../platform/notify/notify.ts';
+import type { OperationsPort } from '../../platform/operations/contract.ts';
+import { HalError } from '../../schemas/errors.ts';
+import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
+import { formatRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
+import { approvalAnswerSchema, type ApprovalEffect } from '../../schemas/operations/approval.ts';
+import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
+import type { ApprovalActivities, ApprovalOpening } from './activity-contract.ts';
+
+/** Connection that carries questions when nobody names another. */
+const DEFAULT_CONNECTION = 'approvals';
+
+export interface ApprovalActivityDependencies {
+  readonly store: ApprovalStore;
+  readonly connections: Pick<Connections, 'exists'>;
+  readonly notify: Notify;
+  readonly operations: Pick<OperationsPort, 'start'>;
+  readonly keys: KeyRing;
+  /** Where people reach the API, without a slash at the end. */
+  readonly publicUrl: string;
+  readonly logger: Logger;
+}
+
+export function createApprovalActivities(deps: ApprovalActivityDependencies): ApprovalActivities {
+  const { store } = deps;
+  return {
+    async openApproval(opening) {
+      const { orgId, runId } = run();
+      const { approvalId: id, summary, reason, permission, required, deadlineMs, decisionId, effect } = opening;
+      await store.open(orgId, { id, runId, decisionId: decisionId ?? null, summary, reason, effect: effect ?? null, permission, required, deadlineAt: new Date(deadlineMs) });
+    },
+
+    async announceApproval(opening) {
+      const { orgId } = run();
+      const connection = opening.connection ?? DEFAULT_CONNECTION;
+      if (!(await deps.connections.exists(orgId, connection))) {
+        if (opening.connection !== undefined) deps.logger.warn({ approvalId: opening.approvalId, connection }, 'the connection for an approval does not exist; nobody was told');
+        return;
+      }
+      try {
+        await deps.notify.deliver({ orgId }, { ...(await question(deps, orgId, opening)), connection }, cancellationSignal());
+      } catch (error) {
+        if (!(error instanceof HalError) || error.failure.retryable) throw error;
+        deps.logger.warn({ approvalId: opening.approvalId, connection, reason: error.message }, 'the question of an approval was not delivered');
+      }
+    },
+
+    async recordAnswer(given) {
+      const { orgId } = run();
+      const answer = approvalAnswerSchema.parse(given);
+      if (!proven(deps.keys, orgId, answer)) throw ApplicationFailure.nonRetryable('the answer was not given through HAL9', 'UpdateRejected');
+      const recorded = await store.answer(orgId, answer.approvalId, { approver: answer.approver, approved: answer.approved, comment: answer.comment ?? null });
+      if (recorded === 'other') throw ApplicationFailure.nonRetryable('this approver has answered already', 'UpdateRejected');
+      if (recorded === 'closed') throw ApplicationFailure.nonRetryable('the approval is closed', 'UpdateRejected');
+    },
+
+    async closeApproval({ approvalId, state, reason, decisionId }) {
+      const { orgId } = run();
+      await store.close(orgId, approvalId, state, reason);
+      if (decisionId !== undefined && state !== 'approved') await store.settleDecision(orgId, decisionId, { state: 'refused', runId: null, failure: `approval ${state}: ${reason}` });
+    },
+
+    async releaseEffect({ approvalId, decisionId, effect }) {
+      const { orgId } = run();
+      try {
+        const runId = await release(deps, orgId, decisionId ?? approvalId, effect);
+        if (decisionId !== undefined) await store.settleDecision(orgId, decisionId, { state: 'done', runId, failure: null });
+        return { runId, failure: null };
+      } catch (error) {
+        if (!(error instanceof HalError) || error.failure.retryable) throw error;
+        const failure = `${error.type}: ${error.message}`;
+        if (decisionId !== undefined) await store.settleDecision(orgId, decisionId, { state: 'failed', runId: null, failure });
+        return { runId: null, failure };
+      }
+    },
+  };
+}
+
+/** The id makes both effects happen once: it is the run's uuid and the message's key, as for a decision without approval. */
+async function release({ operations, notify }: ApprovalActivityDependencies, orgId: string, id: string, effect: ApprovalEffect): Promise<string | null> {
+  const caller = systemCaller(orgId, 'approvals');
+  const started = effect.operation == null ? null : await operations.start(caller, { operation: effect.operation.type, input: effect.operation.input, uuid: id, origin: 'decision' });
+  if (effect.notify != null) await notify.deliver(caller, { ...effect.notify, dedupKey: id }, cancellationSignal());
+  return started?.runId ?? null;
+}
+
+async function question(deps: ApprovalActivityDependencies, orgId: string, opening: ApprovalOpening) {
+  const { approvalId, summary, reason, required, deadlineMs } = opening;
+  const deadline = new Date(deadlineMs);
+  const token = approvalToken(deps.keys, orgId, approvalId, deadline);
+  await deps.store.addLink(orgId, { id: approvalId, approvalId, tokenHash: hashToken(token), expiresAt: deadline });
+  const needs = required === 1 ? 'One approval' : `${String(required)} approvals, one of them by this link,`;
+  return {
+    title: `Approval needed: ${summary}`,
+    message: `${reason}\n\n${needs} needed until ${deadline.toISOString()}. The link opens a page that asks you to confirm, and answers once.`,
+    severity: 'warning' as const,
+    dedupKey: `approval/${approvalId}`,
+    link: `${deps.publicUrl}/approve/${token}`,
+  };
+}
+
+function proven(keys: KeyRing, orgId: string, answer: ReturnType<typeof approvalAnswerSchema.parse>): boolean {
+  try {
+    return isProven(keys, { orgId, ...answer }, answer.proof);
+  } catch (error) {
+    if (error instanceof KeyError) return false;
+    throw error;
+  }
+}
+
+/** The organisation and name of the run this activity belongs to. */
+function run(): { orgId: string; runId: string } {
+  const parts = parseWorkflowId(activityInfo().workflowExecution?.workflowId ?? '');
+  if (parts === undefined) throw ApplicationFailure.nonRetryable('the workflow id is none of HAL9\'s', 'InvalidInput');
+  return { orgId: parts.orgId, runId: formatRunId(parts) };
+}
+
+/** Discovered: questions to people. */
+export default async function register({ config, database, operations, logger }: ActivityDependencies): Promise<RegisteredActivities> {
+  const keys = await loadKeyRing(config);
+  const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
+  const connections = new Connections({ database, keys, egress });
+  const activities = createApprovalActivities({
+    store: new ApprovalStore(database),
+    connections,
+    notify: createNotify({ database, connections, egress }),
+    operations,
+    keys,
+    publicUrl: publicUrl(config),
+    logger,
+  });
+  return { queues: { [TASK_QUEUES.core]: { ...activities } }, shutdown: () => egress.close() };
+}
