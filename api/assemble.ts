@@ -12,6 +12,7 @@ import { RateLimits } from './rate-limits.ts';
 import type { AnyRoute } from './route.ts';
 import { createApiKeyRoutes } from './routes/api-keys.ts';
 import { createCodecRoutes } from './routes/codec.ts';
+import { createConsoleRoutes } from './routes/console.ts';
 import { createDocumentationRoutes } from './routes/documentation.ts';
 import { createHealthRoutes, type Dependency } from './routes/health.ts';
 import { createRunRoutes } from './routes/runs.ts';
@@ -62,6 +63,7 @@ export function assembleApi(parts: ApiParts): AssembledApi {
     ...createHealthRoutes({ dependencies: parts.dependencies, registry, draining: parts.draining, ...(parts.extraMetrics === undefined ? {} : { extraMetrics: parts.extraMetrics }) }),
     ...createCodecRoutes({ codec: parts.codec, namespace: config.TEMPORAL_NAMESPACE, logger }),
     ...createUiSessionRoutes({ apiKeys, sessions, limits, https, destination: proxied === undefined ? (config.TEMPORAL_UI_URL ?? '/docs') : TEMPORAL_UI_PATH }),
+    ...createConsoleRoutes(),
     ...createDocumentationRoutes(() => openApi),
   ];
   const openApi = openApiOf(routes, operations.contracts.values(), parts.version);

@@ -55,7 +55,7 @@ export function pipeline(route: AnyRoute, options: PipelineOptions): RequestHand
     const params = validate(route.params, request.params, '/params');
     const query = validate(route.query, request.query, '/query');
     const body = route.body === undefined ? undefined : validate(route.body, await readJson(request, limits(options)), '');
-    await trace.run(() => handle(route, { caller, params, query, body, request, response }));
+    await handle(route, { caller, params, query, body, request, response });
   };
 }
 

@@ -74,7 +74,7 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
       { name: 'postgres', check: () => pingDatabase(database) },
       { name: 'temporal', check: async (signal) => void (await temporal.client.withAbortSignal(signal, () => temporal.client.workflowService.getSystemInfo({}))) },
     ];
-    const resources = openResources({ config, stores: openStores(database), operations, registry, dependencies });
+    const resources = openResources({ config, database, stores: openStores(database), keys, operations, registry, dependencies });
     closing.push(() => resources.close());
 
     let draining = false;

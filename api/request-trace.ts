@@ -1,10 +1,9 @@
 import { randomFillSync } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { context, propagation, SpanKind, SpanStatusCode, trace, type Span } from '@opentelemetry/api';
+import { SpanKind, SpanStatusCode, trace, type Span } from '@opentelemetry/api';
+import { formatTraceparent, parseTraceparent, traceOf } from '../platform/telemetry/trace-context.ts';
 
 const tracer = trace.getTracer('hal9-api');
-/** https://www.w3.org/TR/trace-context/#traceparent-header */
-const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** The server span of one request, or only its trace context when the process exports no traces. */
 export class RequestTrace {
@@ -14,21 +13,14 @@ export class RequestTrace {
 
   constructor(request: IncomingMessage, routeId: string, path: string) {
     const sent = request.headers['traceparent'];
-    const parent = typeof sent === 'string' && TRACEPARENT.test(sent) ? sent : undefined;
-    const outer = parent === undefined ? context.active() : propagation.extract(context.active(), request.headers);
-    this.#span = tracer.startSpan(`${request.method ?? 'GET'} ${path}`, { kind: SpanKind.SERVER, attributes: { 'http.request.method': request.method ?? 'GET', 'http.route': path, 'hal9.route': routeId } }, outer);
-    const own = this.#span.spanContext();
-    if (this.#span.isRecording()) this.traceparent = `00-${own.traceId}-${own.spanId}-${own.traceFlags.toString(16).padStart(2, '0')}`;
-    else this.traceparent = parent ?? newTraceparent();
+    const parent = typeof sent === 'string' && parseTraceparent(sent) !== undefined ? sent : undefined;
+    this.#span = tracer.startSpan(`${request.method ?? 'GET'} ${path}`, { kind: SpanKind.SERVER, attributes: { 'http.request.method': request.method ?? 'GET', 'http.route': path, 'hal9.route': routeId } }, traceOf(parent));
+    const own = this.#span.isRecording() ? formatTraceparent(this.#span.spanContext()) : undefined;
+    this.traceparent = own ?? parent ?? newTraceparent();
   }
 
   get traceId(): string {
     return this.traceparent.slice(3, 35);
-  }
-
-  /** Runs `work` with the span as the parent of what it starts. */
-  run<T>(work: () => Promise<T>): Promise<T> {
-    return this.#span.isRecording() ? context.with(trace.setSpan(context.active(), this.#span), work) : work();
   }
 
   end(status: number): void {

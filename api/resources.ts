@@ -1,24 +1,34 @@
 import type { Registry } from 'prom-client';
+import type { Database } from '../database/database.ts';
+import { Budgets } from '../platform/budgets/budgets.ts';
 import type { Config } from '../platform/config/config.ts';
+import { Connections } from '../platform/connections/connections.ts';
+import { Egress } from '../platform/connections/egress.ts';
 import type { Stores } from '../platform/database/stores.ts';
 import { HealthReader } from '../platform/health/reader.ts';
+import type { KeyRing } from '../platform/keys/key-ring.ts';
 import type { Operations } from '../platform/operations/contract.ts';
 import { createDecide } from '../platform/signals/decide.ts';
 import { SignalIngest } from '../platform/signals/ingest.ts';
 import { IngestMetrics } from '../platform/signals/metrics.ts';
 import { SignalReceiver } from '../platform/signals/receive.ts';
 import type { AnyRoute } from './route.ts';
+import { createBudgetRoutes } from './routes/budgets.ts';
+import { createConnectionRoutes } from './routes/connections.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
 import { createDeadLetterRoutes } from './routes/dead-letters.ts';
 import { createHealthComponentRoutes } from './routes/health-components.ts';
 import type { Dependency } from './routes/health.ts';
 import { createNeuronRoutes } from './routes/neurons.ts';
+import { createNotificationRoutes } from './routes/notifications.ts';
 import { createSignalRoutes } from './routes/signals.ts';
 import { createTraceRoutes } from './routes/trace.ts';
 
 export interface ResourceParts {
   readonly config: Config;
+  readonly database: Database;
   readonly stores: Stores;
+  readonly keys: KeyRing;
   readonly operations: Operations;
   readonly registry: Registry;
   readonly dependencies: readonly Dependency[];
@@ -31,7 +41,7 @@ export interface Resources {
 }
 
 /** Everything above the ground floor: signals, what became of them, health. */
-export function openResources({ config, stores, operations, registry, dependencies }: ResourceParts): Resources {
+export function openResources({ config, database, stores, keys, operations, registry, dependencies }: ResourceParts): Resources {
   const metrics = new IngestMetrics(registry);
   const ingest = new SignalIngest(stores.signals, metrics);
   const decide = createDecide({ operations, decisions: stores.decisions });
@@ -43,6 +53,9 @@ export function openResources({ config, stores, operations, registry, dependenci
       ...createDecisionRoutes(stores.decisions),
       ...createNeuronRoutes({ neurons: stores.neurons, contracts: operations.contracts }),
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),
+      ...createConnectionRoutes({ connections: new Connections({ database, keys, egress: new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES }) }) }),
+      ...createNotificationRoutes({ notifications: stores.notifications }),
+      ...createBudgetRoutes({ budgets: new Budgets(database) }),
       ...createHealthComponentRoutes(new HealthReader(stores.health, dependencies)),
     ],
     close: () => ingest.close(),

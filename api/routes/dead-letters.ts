@@ -34,7 +34,7 @@ export function createDeadLetterRoutes(options: DeadLetterRouteOptions): AnyRout
           ...(query.replayed === undefined ? {} : { replayed: query.replayed === 'true' }),
           ...(at === undefined ? {} : { after: { createdAt: at.at, id: at.id } }),
         });
-        return { status: 200, body: { items: letters.map(view), ...(next === undefined ? {} : { nextCursor: encodeCursor({ at: next.createdAt, id: next.id }) }) } };
+        return { status: 200, body: { items: letters.map(view), nextCursor: next === undefined ? null : encodeCursor({ at: next.createdAt, id: next.id }) } };
       },
     }),
     defineRoute({

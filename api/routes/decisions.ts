@@ -6,7 +6,7 @@ import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
 import { decodeCursor, encodeCursor } from '../cursor.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
-const position = z.object({ at: z.iso.datetime(), id: z.uuid() });
+const position = z.object({ at: z.iso.datetime(), id: z.guid() });
 
 /** Decisions: what was decided, why, on what evidence, and what came of it. */
 export function createDecisionRoutes(decisions: DecisionStore): AnyRoute[] {

@@ -85,7 +85,7 @@ export function createSignalRoutes(options: SignalRouteOptions): AnyRoute[] {
           ...(query.to === undefined ? {} : { to: new Date(query.to) }),
         };
         const { signals, next } = await reads.list(caller.orgId, filter, query.limit, at === undefined ? undefined : { day: at.day, chunkId: at.chunk, ordinal: at.ordinal });
-        return { status: 200, body: { items: signals.map(view), ...(next === undefined ? {} : { nextCursor: encodeCursor({ day: next.day, chunk: next.chunkId, ordinal: next.ordinal }) }) } };
+        return { status: 200, body: { items: signals.map(view), nextCursor: next === undefined ? null : encodeCursor({ day: next.day, chunk: next.chunkId, ordinal: next.ordinal }) } };
       },
     }),
     defineRoute({

@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { writeApiReference } from './generate-api-reference.ts';
 import { environmentExample, referencePage } from '../../platform/config/reference.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -18,4 +19,5 @@ if (process.argv[1] === import.meta.filename) {
     await writeFile(join(ROOT, path), content);
     process.stdout.write(`wrote ${path}\n`);
   }
+  await writeApiReference();
 }

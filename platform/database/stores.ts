@@ -5,6 +5,7 @@ import { HealthStore } from '../../database/health.ts';
 import { IncidentStore } from '../../database/incidents.ts';
 import { NeuronStore } from '../../database/neurons.ts';
 import { RunStore } from '../../database/runs.ts';
+import { NotificationStore } from '../../database/notifications.ts';
 import { SignalReadStore } from '../../database/signal-reads.ts';
 import { SignalStore } from '../../database/signals.ts';
 import { TraceStore } from '../../database/traces.ts';
@@ -21,6 +22,7 @@ export function openStores(database: Database) {
     traces: new TraceStore(database),
     incidents: new IncidentStore(database),
     runs: new RunStore(database),
+    notifications: new NotificationStore(database),
   };
 }
 
