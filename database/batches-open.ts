@@ -28,6 +28,17 @@ export interface OpenOptions {
 /** Most chunks of a batch: many small chunks must not make one statement long. */
 const CHUNKS_PER_BATCH = 2000;
 
+/** A batch of fewer signals is followed by the next at once. */
+const RESTLESS_SIGNALS = 1000;
+
+/**
+ * A busy lane rests a millisecond for each signal of its last batch, at most a second: where signals stream in, batches grow instead of
+ * becoming many, because each costs the same few starts and commits whatever its size. A lane with little to do does not wait.
+ */
+const restingLane = sql`exists (
+  select from batches b where b.org_id = l.org_id and b.lane = l.lane and b.mode = 'batch' and b.signals >= ${RESTLESS_SIGNALS}
+    and b.opened_at > now() - interval '1 second' and b.opened_at > now() - make_interval(secs => b.signals / 1000.0))`;
+
 export class OpenBatchStore {
   readonly #database: Database;
 
@@ -44,7 +55,7 @@ export class OpenBatchStore {
     return this.#database.system.transaction().execute(async (tx) => {
       const ready = sql`(c.mode = 'batch' or c.received_at < now() - make_interval(secs => ${interactiveGraceSeconds}))`;
       const { rows: free } = await sql<{ org_id: string; lane: number }>`
-        select org_id, lane from lanes l where open_batch is null and lane >= 0
+        select org_id, lane from lanes l where open_batch is null and lane >= 0 and not ${restingLane}
           and exists (select from chunks c where c.org_id = l.org_id and c.lane = l.lane and c.batch_id is null and ${ready})
         limit ${batchIds.length} for update skip locked`.execute(tx);
       if (free.length === 0) return [];

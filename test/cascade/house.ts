@@ -131,8 +131,17 @@ export class CascadeHouse {
     const results: CascadeResult[] = [];
     for (;;) {
       const batches = await this.openBatches();
-      if (batches.length === 0) return results;
+      if (batches.length === 0) {
+        if (!(await this.#somethingWaits())) return results;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        continue;
+      }
       results.push(...(await Promise.all(batches.map(async (batch) => (await this.start(batch)).result()))));
     }
+  }
+
+  async #somethingWaits(): Promise<boolean> {
+    const { rows } = await this.test.database.systemPool.query('select from chunks where batch_id is null limit 1');
+    return rows.length > 0;
   }
 }
