@@ -15,31 +15,34 @@ const NOBODY: readonly number[] = [];
 
 /** Positions of neurons by source: exact, by prefix (looked up once per distinct prefix length), or any. */
 class SourceIndex {
-  readonly #any: number[] = [];
-  readonly #exact = new Map<string, number[]>();
-  readonly #prefixes = new Map<number, Map<string, number[]>>();
+  // Made when first needed: with 100,000 neurons most indexes hold one of them.
+  #any: number[] | undefined;
+  #exact: Map<string, number[]> | undefined;
+  #prefixes: Map<number, Map<string, number[]>> | undefined;
 
   add(position: number, sources: readonly string[] | undefined): void {
     if (sources === undefined || sources.includes('*')) {
-      this.#any.push(position);
+      (this.#any ??= []).push(position);
       return;
     }
     for (const source of sources) {
       if (source.endsWith('*')) {
         const prefix = source.slice(0, -1);
-        let byPrefix = this.#prefixes.get(prefix.length);
-        if (byPrefix === undefined) this.#prefixes.set(prefix.length, byPrefix = new Map());
+        const prefixes = this.#prefixes ??= new Map();
+        let byPrefix = prefixes.get(prefix.length);
+        if (byPrefix === undefined) prefixes.set(prefix.length, byPrefix = new Map());
         append(byPrefix, prefix, position);
       } else {
-        append(this.#exact, source, position);
+        append(this.#exact ??= new Map(), source, position);
       }
     }
   }
 
   collect(source: string, into: number[][]): void {
-    if (this.#any.length > 0) into.push(this.#any);
-    const exact = this.#exact.get(source);
+    if (this.#any !== undefined) into.push(this.#any);
+    const exact = this.#exact?.get(source);
     if (exact !== undefined) into.push(exact);
+    if (this.#prefixes === undefined) return;
     for (const [length, byPrefix] of this.#prefixes) {
       if (length > source.length) continue;
       const found = byPrefix.get(source.slice(0, length));
@@ -48,10 +51,16 @@ class SourceIndex {
   }
 }
 
+/** Neurons whose filter demands one of these values at `path`. */
+interface ValueGroup {
+  readonly path: readonly string[];
+  readonly values: Map<string, SourceIndex>;
+}
+
 /** Neurons of one type pattern: those told apart by source alone, and those told apart by a value that their filter demands. */
 class Bucket {
   readonly #plain = new SourceIndex();
-  readonly #byValue = new Map<string, { readonly path: readonly string[]; readonly values: Map<string, SourceIndex> }>();
+  #byValue: Map<string, ValueGroup> | undefined;
 
   add(position: number, route: Route): void {
     // A source that the filter demands is as good as one that the subscription names.
@@ -63,8 +72,9 @@ class Bucket {
       return;
     }
     const key = JSON.stringify(demanded.path);
-    let group = this.#byValue.get(key);
-    if (group === undefined) this.#byValue.set(key, group = { path: demanded.path, values: new Map() });
+    const groups = this.#byValue ??= new Map<string, ValueGroup>();
+    let group = groups.get(key);
+    if (group === undefined) groups.set(key, group = { path: demanded.path, values: new Map() });
     let index = group.values.get(demanded.value);
     if (index === undefined) group.values.set(demanded.value, index = new SourceIndex());
     index.add(position, sources);
@@ -74,12 +84,12 @@ class Bucket {
     this.#plain.collect(source, into);
   }
 
-  get valueGroups(): Iterable<{ readonly path: readonly string[]; readonly values: Map<string, SourceIndex> }> {
-    return this.#byValue.values();
+  get valueGroups(): Iterable<ValueGroup> {
+    return this.#byValue?.values() ?? [];
   }
 
   get hasValueGroups(): boolean {
-    return this.#byValue.size > 0;
+    return this.#byValue !== undefined;
   }
 }
 

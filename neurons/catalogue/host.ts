@@ -53,10 +53,11 @@ const MIB = 1024 * 1024;
 export const HOST_SYMPTOMS: readonly NeuronDraft[] = [
   symptom({
     name: 'host.process-cpu',
-    description: 'One and the same process takes far more processor time than the busiest process usually does, for eight seconds.',
+    description: 'One and the same process takes half a core more than the busiest process usually does, for ten seconds.',
     metric: 'process.cpu',
     data: PROCESS,
-    detector: { sustainSeconds: 8, sustainedBy: 'string(signal.data.?pid.orValue(0.0))', minimumDeviation: 0.5 },
+    // Short bursts are everyday life, so that height alone says little: ten seconds of one process do.
+    detector: { threshold: 0, sustainSeconds: 10, sustainedBy: 'string(signal.data.?pid.orValue(0.0))', minimumDeviation: 0.5 },
   }),
   symptom({
     name: 'host.process-memory',
@@ -125,7 +126,7 @@ export const HOST_INCIDENT: NeuronDraft = neuronDraftSchema.parse({
   behaviour: {
     kind: 'correlator',
     key: 'signal.data.hostId',
-    gapSeconds: 20,
+    gapSeconds: 15,
     maxSeconds: 1800,
     latenessSeconds: 10,
     settleSeconds: 2,

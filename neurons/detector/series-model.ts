@@ -103,6 +103,8 @@ export class SeriesModel {
     const magnitude = towards(state, MAGNITUDE, Math.abs(value), Math.max(1 / MAGNITUDE_MEMORY, 1 / count));
     const floor = FLOOR * magnitude + Number.EPSILON;
 
+    const [first] = levels;
+    this.expected = first === undefined || count === 1 ? value : centreOf(state, first);
     const local = state[LOCAL_LEVEL] ?? 0;
     let rarest = judge(state, jump, value - local, floor);
     let all = rarest;
@@ -128,8 +130,6 @@ export class SeriesModel {
       if (count >= scale) weigh(judge(state, place, Math.log(activity + floor), ACTIVITY_FLOOR));
     }
 
-    const [first] = levels;
-    this.expected = first === undefined ? local : centreOf(state, first);
     for (const { place, views } of seasons) {
       const baseline = seasonalBaseline(state, place, timeMs, value);
       if (Number.isNaN(baseline)) continue;

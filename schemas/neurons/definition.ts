@@ -93,13 +93,13 @@ export const detectorSchema = z.object({
   seasonsSeconds: z.array(z.number().positive()).max(4).default([86_400, 604_800]),
   /** Readings before anything is reported; what is unusual already then is not reported while it lasts. */
   warmUp: z.int().min(1).max(100_000).default(600),
-  /** Anomaly likelihood in (0, 1) from which a reading is reported. */
-  threshold: z.number().gt(0).lt(1).default(0.9998),
+  /** Anomaly likelihood in [0, 1) from which a reading is unusual; at 0 `minimumDeviation` alone decides. */
+  threshold: z.number().min(0).lt(1).default(0.9998),
   /** Seconds after a report in which the same series stays quiet. */
   refractorySeconds: z.number().min(0).default(0),
   /** Which side matters. */
   direction: z.enum(['both', 'up', 'down']).default('both'),
-  /** Series quieter than this absolute deviation are never reported; in units of the value. */
+  /** A reading closer to the expected value than this is never unusual; in units of the value. */
   minimumDeviation: z.number().min(0).default(0),
   /** Fixed limits: a reading beyond one counts as unusual whatever the baseline says, also during warm-up. In units of the value. */
   above: z.number().optional(),
