@@ -92,5 +92,7 @@ function pool(options: DatabaseOptions, loginUrl: string | undefined, role: stri
   });
   // An idle connection that breaks (server restart) is dropped by the pool; the next query opens a new one.
   created.on('error', () => undefined);
+  // One that breaks between two statements of a transaction would end the process; its next statement fails and says so.
+  created.on('connect', (client) => client.on('error', () => undefined));
   return created;
 }

@@ -177,6 +177,8 @@ async function stage(client: pg.PoolClient, rows: readonly SignalRow[]): Promise
   }
   const copy = client.query(copyFrom('copy hal9_staging from stdin'));
   const finished = once(copy, 'finish');
+  // A breaking connection may report itself twice; the first report is the one that counts.
+  copy.on('error', () => undefined);
   copy.end(Buffer.from(text, 'utf8'));
   await finished;
 }

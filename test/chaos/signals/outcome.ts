@@ -19,10 +19,10 @@ export interface Outcome {
 
 /** Each signal's decision carries the signal's own id as its summary. */
 const OUTCOME = `
-  with stored as (select envelope::jsonb ->> 'id' as id, key from signals),
-    decided as (select summary as id, count(*) as times from decisions group by summary),
+  with stored as (select envelope::jsonb ->> 'id' as id, count(*) as times, min(key::text)::uuid as key from signals group by 1),
+    decided as (select summary as id, count(*) as decisions from decisions group by 1),
     dead as (select distinct coalesce(s.id, e.subject) as id from dead_letters d left join stored s on s.key = d.ref left join emissions e on e.id = d.ref),
-    each as (select s.id, count(*) as times, (select times from decided d where d.id = s.id) as decisions, exists (select from dead where dead.id = s.id) as dead from stored s group by s.id)
+    each as (select s.id, s.times, d.decisions, dead.id is not null as dead from stored s left join decided d on d.id = s.id left join dead on dead.id = s.id)
   select count(*)::int as stored, count(decisions)::int as decided, (count(*) filter (where dead and decisions is null))::int as "deadLettered",
     (count(*) filter (where not dead and decisions is null))::int as lost,
     (coalesce(sum(decisions - 1), 0) + coalesce(sum(times - 1), 0))::int as duplicated,
