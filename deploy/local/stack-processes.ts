@@ -56,5 +56,5 @@ function saysReady(line: string): boolean {
 
 /** Flags of this Node that its children need too (none of a debugger's). */
 function nodeFlags(): string[] {
-  return process.execArgv.filter((flag) => flag.startsWith('--max-') || flag.startsWith('--conditions'));
+  return process.execArgv.filter((flag) => flag.startsWith('--max-'));
 }

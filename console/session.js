@@ -1,0 +1,53 @@
+/** The API key of this tab, and the only door to the API. */
+const STORED = 'hal9-api-key';
+
+/** Asks the API; answers its JSON. @throws {Error} with the problem's detail and remedy. */
+export async function ask(path) {
+  const key = sessionStorage.getItem(STORED);
+  if (key === null) throw new Error('Enter an API key above; it stays in this tab.');
+  const response = await fetch(path, { headers: { Authorization: `Bearer ${key}`, Accept: 'application/json' }, signal: AbortSignal.timeout(15_000) });
+  const body = await response.json();
+  if (!response.ok) throw new Error([body.title, body.detail, body.remedy].filter(Boolean).join('. '));
+  return body;
+}
+
+/** An element with attributes and children; strings become text nodes. */
+export function element(name, attributes = {}, ...children) {
+  const svg = ['svg', 'g', 'rect', 'text', 'path', 'title'].includes(name);
+  const made = svg ? document.createElementNS('http://www.w3.org/2000/svg', name) : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (typeof value === 'function') made.addEventListener(key, value);
+    else made.setAttribute(key, String(value));
+  }
+  made.append(...children);
+  return made;
+}
+
+/** Draws the head of every page and runs `draw` into main; again whenever a key is entered. */
+export function page(draw) {
+  const main = document.querySelector('main');
+  const run = async () => {
+    try {
+      main.replaceChildren(...(await draw()));
+    } catch (error) {
+      main.replaceChildren(element('p', { class: 'problem' }, error.message));
+    }
+    document.body.dataset.drawn = 'yes';
+  };
+  const field = element('input', { type: 'password', placeholder: 'API key', autocomplete: 'off', 'aria-label': 'API key' });
+  const form = element('form', {
+    submit: (event) => {
+      event.preventDefault();
+      sessionStorage.setItem(STORED, field.value.trim());
+      field.value = '';
+      void run();
+    },
+  }, field, element('button', {}, 'Use'));
+  document.querySelector('header').append(element('b', {}, 'HAL9'), element('a', { href: '/console/incidents.html' }, 'Incidents'), element('a', { href: '/console/trace.html' }, 'Trace'), element('a', { href: '/docs' }, 'API'), form);
+  void run();
+}
+
+/** A local, readable time. */
+export function when(text) {
+  return text === null || text === undefined ? '' : new Date(text).toLocaleString();
+}
