@@ -52,6 +52,7 @@ export const configSchema = z.object({
   HAL9_ALLOW_PRIVATE_ADDRESSES: flag('Whether webhooks, HTTP neurons and connections may reach private and loopback addresses.').default(false),
 
   HAL9_QUEUES: z.string().default('').transform((list) => list.split(',').map((queue) => queue.trim()).filter(Boolean)).describe('Comma-separated task queues a core worker serves, to scale each alone, e.g. `neurons-l3`; empty for all.'),
+  HAL9_INCOMPATIBLE_RUNS: z.enum(['warn', 'refuse']).default('warn').describe('What a worker with a new build does when open runs cannot go on with it: start and name them, or end.'),
   HAL9_OPERATIONS: text('Folder of a project with operations of your own.').optional(),
   HAL9_LANES: z.coerce.number().int().min(1).max(256).default(8).describe('Lanes an organisation\'s signals are spread over; order holds within a lane. Fixed at the first start.'),
   HAL9_BATCH_SIGNALS: z.coerce.number().int().min(1).max(100_000).default(20_000).describe('Most signals one cascade takes.'),

@@ -1,8 +1,13 @@
 import { pathToFileURL } from 'node:url';
+import { Gauge } from 'prom-client';
 import type { ActivityDependencies, ActivityFactory, RegisteredActivities } from '../../activities/dependencies.ts';
+import { createDataConverter } from '../../platform/codec/data-converter.ts';
+import { ConfigError } from '../../platform/config/config.ts';
 import { DiscoveryError, type Project } from '../../platform/operations/discovery.ts';
 import { loadBundle } from '../bundle.ts';
-import { runProcess } from '../process.ts';
+import type { WorkflowBundle } from '../bundle.ts';
+import { runProcess, type BackgroundProcess } from '../process.ts';
+import { checkOpenRuns } from './open-runs.ts';
 import { servedQueues } from './queues.ts';
 import { serveQueue } from './serve.ts';
 
@@ -13,6 +18,7 @@ await runProcess('core', { temporalWorker: true }, async (context) => {
   try {
     const queues = servedQueues(operations.contracts.values(), registered, config.HAL9_QUEUES);
     const connection = await context.connectWorker();
+    await judgeOpenRuns(context, bundle, queues.map(({ queue }) => queue));
     let waiting = queues.length;
     const onPolling = (): void => {
       waiting -= 1;
@@ -23,6 +29,18 @@ await runProcess('core', { temporalWorker: true }, async (context) => {
     for (const { shutdown } of registered) await shutdown?.();
   }
 });
+
+/** A new build is tried on the open runs before it serves them: their failures would otherwise only show one by one. */
+async function judgeOpenRuns({ client, config, keys, logger, registry }: BackgroundProcess, bundle: WorkflowBundle, queues: readonly string[]): Promise<void> {
+  const gauge = new Gauge({ name: 'hal9_incompatible_runs', help: 'Open runs that could not go on with this build when it started.', registers: [registry] });
+  const incompatible = await checkOpenRuns({ client, dataConverter: createDataConverter(keys), bundle, queues, dataFolder: config.HAL9_DATA }).catch((error: unknown) => {
+    logger.warn({ err: error }, 'open runs not checked against this build');
+    return [];
+  });
+  gauge.set(incompatible.length);
+  for (const { workflowId } of incompatible) logger.error({ workflowId }, 'this run cannot go on with this build: its workflow changed without patched()');
+  if (incompatible.length > 0 && config.HAL9_INCOMPATIBLE_RUNS === 'refuse') throw new ConfigError('open runs cannot go on with this build, see above; start the previous one, or set HAL9_INCOMPATIBLE_RUNS=warn');
+}
 
 async function createActivities(projects: readonly Project[], dependencies: ActivityDependencies): Promise<RegisteredActivities[]> {
   return Promise.all(projects.flatMap((project) => project.activities).map(async (file) => (await loadFactory(file))(dependencies)));
