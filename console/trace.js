@@ -12,7 +12,7 @@ function place(node, depth, next, placed) {
 }
 
 function shorten(text) {
-  return text.length > 25 ? `${text.slice(0, 24)}…` : text;
+  return text.length > 23 ? `${text.slice(0, 22)}…` : text;
 }
 
 function draw(tree, choose) {
