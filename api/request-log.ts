@@ -5,6 +5,9 @@ import { factsOf } from './pipeline.ts';
 /** Paths that orchestrators ask all the time. */
 const QUIET = new Set(['/healthz', '/readyz', '/metrics']);
 
+/** Paths whose last part opens something by itself. */
+const BEARER = /^(\/approve\/).+/;
+
 /**
  * One JSON line a request: who, what, how long. Never headers, query strings or bodies, which may hold secrets.
  * Written by hand on pino: pino-http's child logger and serializers cost a seventh of a start's CPU time here.
@@ -21,7 +24,7 @@ export function requestLog(logger: Logger): RequestHandler {
       const line = {
         requestId: request.id,
         method,
-        path,
+        path: path.replace(BEARER, '$1:token'),
         status: response.statusCode,
         // A client that went away before its answer was complete.
         ...(response.writableFinished ? {} : { aborted: true }),

@@ -35,5 +35,7 @@ export function explainSmtpFailure(error: unknown): OutsideFailure {
     const what = code === 'EENVELOPE' ? 'refused the sender or a recipient' : 'refused the message';
     return { message: `the mail server ${what} (SMTP ${reply})`, retryable: reply < 500 };
   }
+  // nodemailer keeps the system's own code in the text only: refused connections and untrusted certificates look alike.
+  if (code === 'ESOCKET' || code === 'ECONNECTION') return { message: 'no connection to the mail server', retryable: true };
   return explainFailure(error);
 }
