@@ -7,7 +7,7 @@ export interface BenchArguments {
   /** Empty folder of its own, removed afterwards; others may enter it, so that a database server of another user can run in it. */
   readonly folder: string;
   /** Says how far it is; never on stdout. */
-  progress(message: string): void;
+  readonly progress: (message: string) => void;
   /** Aborts on Ctrl-C; what was started must be ended. */
   readonly signal: AbortSignal;
 }
