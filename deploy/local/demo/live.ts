@@ -108,7 +108,8 @@ async function runFault({ api }: DemoSession, fault: Fault, report: (task: strin
       report(`${fault.title}: found after ${record.detectSeconds.toFixed(1)} s`);
     }
     const { incident } = record;
-    record.decision ??= (await api.decisions()).find((decision) => decision.incidentId === incident.id && decision.cause === fault.cause);
+    // Until its effect has left, a decision has no run yet.
+    if (record.decision?.runId == null) record.decision = (await api.decisions()).find((decision) => decision.incidentId === incident.id && decision.cause === fault.cause);
     const runId = record.decision?.runId;
     if (runId != null) {
       report(`${fault.title}: ${runId} mends it`);

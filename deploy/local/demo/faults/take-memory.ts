@@ -2,8 +2,8 @@ import { freemem, totalmem } from 'node:os';
 
 /** A fault of the demo: takes memory step by step up to a bound that leaves the machine alive, and keeps it for two minutes. */
 const MIB = 1024 * 1024;
-const BOUND = Math.min(2048 * MIB, totalmem() / 4, freemem() * 0.6);
-const STEP = 64 * MIB;
+const BOUND = Math.min(4608 * MIB, totalmem() / 4, freemem() * 0.6);
+const STEP = 96 * MIB;
 const END_MS = 120_000;
 const held: Buffer[] = [];
 const timer = setInterval(() => {
