@@ -82,6 +82,8 @@ export class CorrelatorKind implements StatefulKind {
   readonly settleMs: number;
   readonly minMembers: number;
   readonly activeMs: number;
+  /** Whether the event time of the whole layer counts, not only that of the group's own key. */
+  readonly layerClock: boolean;
   readonly causes: readonly CompiledCause[];
   readonly emit: EmitTemplate;
   readonly #key: Expression;
@@ -96,6 +98,7 @@ export class CorrelatorKind implements StatefulKind {
     this.settleMs = behaviour.settleSeconds * 1000;
     this.minMembers = behaviour.minMembers;
     this.activeMs = (behaviour.activeSeconds ?? Number.POSITIVE_INFINITY) * 1000;
+    this.layerClock = behaviour.clock === 'layer';
     this.emit = new EmitTemplate(neuron, behaviour.emit, '/behaviour/emit');
     this.#key = Expression.compile(behaviour.key, '/behaviour/key', 'string');
     this.#member = behaviour.member === undefined ? undefined : Expression.compile(behaviour.member, '/behaviour/member', 'string');
@@ -132,6 +135,7 @@ class CorrelatorState implements LiveState {
   }
 
   get dueMs(): number | null {
+    if (!this.#kind.layerClock) return null;
     let due: number | null = null;
     for (const group of this.#memory.groups) {
       const at = Math.min(this.#closesAt(group), this.#opensAt(group) ?? Number.POSITIVE_INFINITY);
@@ -155,13 +159,17 @@ class CorrelatorState implements LiveState {
       if (context.test(cause.when)) matched.push({ position, data: cause.data === undefined ? undefined : context.map(cause.data) });
     }
     const shell = this.#shell(context);
-    this.passTime(signal.timeMs, outcomes);
+    this.#advance(signal.timeMs, outcomes);
     const group = this.#groupFor(signal, shell, outcomes);
     take(group, signal, key, matched);
     this.#tell(group, outcomes);
   }
 
   passTime(watermarkMs: number, outcomes: Outcomes): void {
+    if (this.#kind.layerClock) this.#advance(watermarkMs, outcomes);
+  }
+
+  #advance(watermarkMs: number, outcomes: Outcomes): void {
     const memory = this.#memory;
     memory.watermark = Math.max(memory.watermark, watermarkMs);
     for (const group of memory.groups) this.#tell(group, outcomes);

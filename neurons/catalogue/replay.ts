@@ -22,6 +22,7 @@ export const REPLAY_NEURONS: readonly NeuronDraft[] = [
     behaviour: {
       kind: 'correlator',
       key: 'signal.subject',
+      clock: 'key',
       gapSeconds: 86_400,
       maxSeconds: 7 * 86_400,
       latenessSeconds: 0,

@@ -123,6 +123,11 @@ export const correlatorSchema = z.object({
   maxSeconds: z.number().positive().default(3600),
   /** Event-time lateness still accepted, seconds; later members are counted and dropped. */
   latenessSeconds: z.number().min(0).default(5),
+  /**
+   * Whose event time closes groups: the whole layer's, so that a group closes though nothing more comes for it, or only that of its own key, for
+   * replayed history whose series lie in different years. Default: the layer's.
+   */
+  clock: z.enum(['layer', 'key']).default('layer'),
   /** Seconds (event time) after the first member before the group opens, so that the likely cause is known. */
   settleSeconds: z.number().min(0).default(3),
   /** Distinct members (by `member`) needed to open. */
