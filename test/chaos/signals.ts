@@ -38,10 +38,11 @@ export const run: Bench = async (args) => {
     const client = new RetryingClient({ url: stack.url, apiKey: apiKeyOf(stack), signal: args.signal });
     await createNeurons(stack);
     const names = stack.processes().map(({ name }) => name);
-    const killing = killAtRandom({ stack, names, kills, pauseMs: preset.pauseMs, progress: args.progress, signal: args.signal });
-    const killed = settleLater(killing);
-    const accepted = await sendAll(client, signals, killing);
-    const victims = await killed;
+    const pace = new Pace(signals, kills);
+    const killing = killAtRandom({ stack, names, kills, pauseMs: preset.pauseMs, progress: args.progress, onKill: () => pace.killed(), signal: args.signal });
+    killing.catch(() => pace.end());
+    const accepted = await sendAll(client, signals, pace);
+    const victims = await killing;
     await Promise.all(names.map((name) => stack.whenReady(name)));
     const outcome = await settledOutcome(stack.databaseUrl, { timeoutMs: 240_000, signal: args.signal, progress: args.progress });
     return {
@@ -62,29 +63,44 @@ export const run: Bench = async (args) => {
   }
 };
 
-/** Keeps a failure for the one who asks for it later. */
-async function settleLater<T>(work: Promise<T>): Promise<T> {
-  work.catch(() => undefined);
-  return work;
+/** Spreads the sending over the kills: after each one a further share may go in, so that none hits a platform at rest. */
+class Pace {
+  readonly #share: number;
+  #allowed: number;
+
+  constructor(signals: number, kills: number) {
+    this.#share = signals / (kills + 1);
+    this.#allowed = this.#share;
+  }
+
+  killed(): void {
+    this.#allowed += this.#share;
+  }
+
+  end(): void {
+    this.#allowed = Infinity;
+  }
+
+  allows(signal: number): boolean {
+    return signal <= this.#allowed;
+  }
 }
 
-/** Spreads the sending over the time of the kills: each sender pauses while more was sent than kills would allow for. */
-async function sendAll(client: RetryingClient, signals: number, killing: Promise<unknown>): Promise<number> {
+/** @returns signals that the server vouched for. */
+async function sendAll(client: RetryingClient, signals: number, pace: Pace): Promise<number> {
   let next = 0;
   let accepted = 0;
-  let over = false;
-  const done = (): void => {
-    over = true;
-  };
-  killing.then(done, done);
   await Promise.all(
     Array.from({ length: SENDERS }, async () => {
       for (let from = next; from < signals; from = next) {
+        if (!pace.allows(from)) {
+          await sleep(20);
+          continue;
+        }
         next = Math.min(signals, from + LINES_A_REQUEST);
         const sent = await client.send(Array.from({ length: next - from }, (_, n) => line(from + n)));
         accepted += sent;
-        // The last fifth is kept for after the last kill, so that no kill hits a platform at rest.
-        if (!over) await sleep(next > signals * 0.8 ? 500 : 50);
+        await sleep(30);
       }
     }),
   );

@@ -9,12 +9,14 @@ export interface KillerOptions {
   /** Between the return of one victim and the next kill, at least and at most, ms. */
   readonly pauseMs: readonly [number, number];
   readonly progress: (message: string) => void;
+  /** Told of each kill. */
+  readonly onKill: () => void;
   readonly signal: AbortSignal;
 }
 
 /** Kills processes at random and lets the stack bring them back. @returns how often each was killed. */
 export async function killAtRandom(options: KillerOptions): Promise<Record<string, number>> {
-  const { stack, names, kills, pauseMs, progress, signal } = options;
+  const { stack, names, kills, pauseMs, progress, onKill, signal } = options;
   const killed: Record<string, number> = {};
   let hat: string[] = [];
   for (let count = 0; count < kills; count++) {
@@ -24,6 +26,7 @@ export async function killAtRandom(options: KillerOptions): Promise<Record<strin
     await stack.whenReady(name);
     stack.kill(name, 'SIGKILL');
     killed[name] = (killed[name] ?? 0) + 1;
+    onKill();
     progress(`kill ${count + 1} of ${kills}: ${name}`);
     // Not waiting for its return now and then: two parts may be away at once.
     if (Math.random() < 0.7) await Promise.race([sleep(100).then(() => stack.whenReady(name)), sleep(20_000)]);
