@@ -33,6 +33,8 @@ export interface ApiParts {
   readonly logger: Logger;
   readonly registry: Registry;
   readonly draining: () => boolean;
+  /** See `platform/identity/platform-organisation.ts`. */
+  readonly platformOrganisation: () => Promise<string | undefined>;
   readonly extraMetrics?: () => Promise<string>;
   /** Routes of the resources that are not part of the ground floor: signals, neurons and so on. */
   readonly resources: readonly AnyRoute[];
@@ -76,7 +78,7 @@ export function assembleApi(parts: ApiParts): AssembledApi {
     registry,
     corsOrigins: config.HAL9_CORS_ORIGINS,
     uiOrigin,
-    temporalUi: proxied === undefined ? undefined : temporalUi(proxied, { apiKeys, sessions, limits, uiOrigin }),
+    temporalUi: proxied === undefined ? undefined : temporalUi({ target: proxied, platformOrganisation: parts.platformOrganisation, apiKeys, sessions, limits, uiOrigin }),
     bodyLimitBytes: config.HAL9_BODY_LIMIT_BYTES,
     trustedProxies: config.HAL9_TRUSTED_PROXIES,
     https,

@@ -7,6 +7,7 @@ import { connectDatabase } from '../platform/database/connect.ts';
 import { pingDatabase } from '../platform/database/ping.ts';
 import { openStores } from '../platform/database/stores.ts';
 import { ApiKeys } from '../platform/identity/api-keys.ts';
+import { platformOrganisation } from '../platform/identity/platform-organisation.ts';
 import { loadKeyRing } from '../platform/keys/load.ts';
 import { discoverContracts, projectRoots } from '../platform/operations/discovery.ts';
 import { createOperations } from '../platform/operations/operations.ts';
@@ -89,6 +90,7 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
       logger,
       registry,
       draining: () => draining,
+      platformOrganisation: platformOrganisation(database),
       resources: resources.routes,
     });
     const tls = tlsFiles(config);

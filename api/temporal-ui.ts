@@ -13,12 +13,18 @@ const TIMEOUT_MS = 30_000;
 /** Headers about one connection (RFC 9110, 7.6.1) do not travel further; neither do HAL9's own credentials. */
 const STAY = new Set(['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'authorization', 'x-api-key', 'cookie']);
 
+export interface TemporalUiOptions extends AuthenticationOptions {
+  /** Address of the UI, started with the public path {@link TEMPORAL_UI_PATH}. */
+  target: string;
+  /** The one organisation whose people may use it: the UI shows and steers the runs of all. */
+  platformOrganisation: () => Promise<string | undefined>;
+}
+
 /**
  * The Temporal UI behind HAL9's session: it has no sign-in of its own, and under the API's own origin its calls to the
  * codec endpoint carry the session cookie without any setting in the browser.
- * @param target address of the UI, started with the public path {@link TEMPORAL_UI_PATH}.
  */
-export function temporalUi(target: string, authentication: AuthenticationOptions): RequestHandler {
+export function temporalUi({ target, platformOrganisation, ...authentication }: TemporalUiOptions): RequestHandler {
   const base = new URL(target);
   const send = base.protocol === 'https:' ? httpsRequest : httpRequest;
   return async (request, response, next) => {
@@ -31,6 +37,7 @@ export function temporalUi(target: string, authentication: AuthenticationOptions
       return;
     }
     assertCan(credential, 'temporal-ui:use');
+    if (credential.orgId !== (await platformOrganisation())) throw new HalError('Forbidden', 'the Temporal UI shows all organisations; only the one that runs the installation may use it');
     const upstream = send({ host: base.hostname, port: base.port, method: request.method, path: request.originalUrl, headers: { ...travelling(request.headers), ...otherCookies(request.headers.cookie), host: base.host }, timeout: TIMEOUT_MS }, (answer) => {
       response.writeHead(answer.statusCode ?? 502, travelling(answer.headers));
       answer.pipe(response);

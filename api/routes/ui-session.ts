@@ -34,7 +34,8 @@ export function createUiSessionRoutes(dependencies: UiSessionRouteDependencies):
       summary: 'The page where an operator signs in to the Temporal UI',
       permission: 'public',
       responses: { 200: { description: 'A form that asks for an API key.', schema: z.string(), contentType: HTML } },
-      handler: async () => ({ status: 200, body: PAGE }),
+      // Without a referrer policy of its own the form would be sent with `Origin: null`.
+      handler: async () => ({ status: 200, body: PAGE, headers: { 'Referrer-Policy': 'same-origin' } }),
     }),
     defineRoute({
       method: 'post',

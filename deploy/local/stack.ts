@@ -19,6 +19,8 @@ import { cacheFolder, resolveTool, temporalTool } from './tools.ts';
 
 /** The codec endpoint of the API, which the Temporal UI decodes payloads with. */
 const CODEC_PATH = '/codec';
+/** Where the API serves the Temporal UI behind its own sign-in; the UI must know. */
+const UI_PATH = '/temporal';
 const DEAF_MS = 120_000;
 
 export interface StackOptions {
@@ -130,7 +132,7 @@ class StackStart {
       HAL9_MASTER_KEYS: masterKeys,
       DATABASE_URL: database.url,
       TEMPORAL_ADDRESS: temporal.address,
-      ...(temporal.uiUrl === undefined ? {} : { TEMPORAL_UI_URL: temporal.uiUrl }),
+      ...(temporal.uiUrl === undefined ? {} : { TEMPORAL_UI_URL: `${url}${UI_PATH}`, HAL9_TEMPORAL_UI_UPSTREAM: temporal.uiUrl }),
       ...this.#collectorSettings(database.collector, url, ports),
     };
     this.#health = await StackHealth.open({
@@ -152,7 +154,7 @@ class StackStart {
       databaseUrl: database.url,
       temporalAddress: temporal.address,
       temporalNamespace: config.TEMPORAL_NAMESPACE,
-      temporalUiUrl: temporal.uiUrl ?? config.TEMPORAL_UI_URL,
+      temporalUiUrl: temporal.uiUrl === undefined ? config.TEMPORAL_UI_URL : `${url}${UI_PATH}`,
       hostId: hostIdOf(config),
       environment,
       first: database.first,
@@ -228,7 +230,7 @@ class StackStart {
 
   async #startTemporal(ports: { temporal: number; temporalUi: number; temporalMetrics: number }, apiUrl: string): Promise<{ address: string; uiUrl: string | undefined }> {
     const config = this.#config;
-    if (config.TEMPORAL_ADDRESS !== undefined) return { address: config.TEMPORAL_ADDRESS, uiUrl: config.TEMPORAL_UI_URL };
+    if (config.TEMPORAL_ADDRESS !== undefined) return { address: config.TEMPORAL_ADDRESS, uiUrl: undefined };
     const executable = await resolveTool(temporalTool(), { env: this.#env, progress: (message) => this.#options.progress?.(message), signal: this.#options.signal });
     const server = await prepareTemporal({
       executable,
@@ -236,7 +238,8 @@ class StackStart {
       port: ports.temporal,
       uiPort: ports.temporalUi,
       metricsPort: ports.temporalMetrics,
-      codecEndpoint: `${apiUrl}${CODEC_PATH}`,
+      uiPublicPath: UI_PATH,
+      codecEndpoint: `${apiUrl}${CODEC_PATH}/${config.TEMPORAL_NAMESPACE}`,
       namespace: config.TEMPORAL_NAMESPACE,
     });
     this.#options.signal?.throwIfAborted();

@@ -15,6 +15,8 @@ export interface TemporalOptions {
   uiPort?: number;
   /** Port of the server's own Prometheus metrics; undefined picks any. */
   metricsPort?: number;
+  /** Path under which a proxy serves the UI; default `/`. */
+  uiPublicPath?: string;
   /** Address of HAL9's codec endpoint for the UI. */
   codecEndpoint?: string;
   namespace?: string;
@@ -68,6 +70,7 @@ export async function prepareTemporal(options: TemporalOptions): Promise<Tempora
   if (options.uiPort === undefined) args.push('--headless');
   else args.push('--ui-port', String(options.uiPort));
   if (options.metricsPort !== undefined) args.push('--metrics-port', String(options.metricsPort));
+  if (options.uiPublicPath !== undefined) args.push('--ui-public-path', options.uiPublicPath);
   if (options.codecEndpoint !== undefined) args.push('--ui-codec-endpoint', options.codecEndpoint);
   for (const entry of DYNAMIC_CONFIG) args.push('--dynamic-config-value', entry);
   for (const attribute of Object.values(SEARCH_ATTRIBUTES)) args.push('--search-attribute', `${attribute}=Keyword`);

@@ -159,6 +159,8 @@ describe('protocol', () => {
     const page = await fetch(`${test.url}/temporal/`, { headers: { accept: 'text/html' }, redirect: 'manual' });
     expect([page.status, page.headers.get('location')]).toEqual([303, '/ui-session']);
     expect((await fetch(`${test.url}/temporal/`)).status).toBe(401);
+    const stranger = await test.key(await test.database.organisation());
+    expect(await problem(await fetch(`${test.url}/temporal/`, { headers: { authorization: `Bearer ${stranger.text}` } }))).toMatchObject({ status: 403, type: 'Forbidden' });
   });
 
   it('asks to come again while PostgreSQL or Temporal is away, and names it', async () => {

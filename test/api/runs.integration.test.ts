@@ -25,7 +25,7 @@ describe('runs over REST', () => {
     apiKeys = new ApiKeys(project.test.database);
     const { config, keys, operations } = project;
     const logger = pino({}, { write: (line: string) => void lines.push(line) });
-    const parts = { version: '0', apiKeys, keys, codec: new EncryptionCodec(keys), operations, dependencies: [], logger, registry: new Registry(), draining: () => false, resources: [] };
+    const parts = { version: '0', apiKeys, keys, codec: new EncryptionCodec(keys), operations, dependencies: [], logger, registry: new Registry(), draining: () => false, platformOrganisation: () => Promise.resolve(undefined), resources: [] };
     const { app } = assembleApi({ ...parts, config: { ...config, TEMPORAL_UI_URL: 'http://ui.example' } });
     server = await listen(app, { host: '127.0.0.1', port: 0, logger, drainMs: 100 });
     const key = async () => (await apiKeys.create({ orgId: await project.test.organisation(), actor: { kind: 'system', id: 'test' }, scopes: ['*'], requestId: 'test', traceparent: undefined }, { name: 'test', scopes: ['*'] })).secret;
