@@ -94,8 +94,8 @@ function read(path: string): string {
   }
 }
 
-/** What a user's shell has: nothing of HAL9's, and nothing of the npm script that runs the tests. */
+/** What a user's shell has: nothing of HAL9's, and nothing of the npm script that runs the tests but its coverage. */
 function cleanEnvironment(): Record<string, string> {
   const entries = Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined);
-  return Object.fromEntries(entries.filter(([name]) => name === 'HAL9_TEMPORAL_CLI' || !/^(HAL9_|DATABASE_|TEMPORAL_|npm_|NODE_|VITEST)/.test(name)));
+  return Object.fromEntries(entries.filter(([name]) => ['HAL9_TEMPORAL_CLI', 'NODE_V8_COVERAGE'].includes(name) || !/^(HAL9_|DATABASE_|TEMPORAL_|npm_|NODE_|VITEST)/.test(name)));
 }
