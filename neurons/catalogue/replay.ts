@@ -28,14 +28,14 @@ export const REPLAY_NEURONS: readonly NeuronDraft[] = [
       latenessSeconds: 0,
       settleSeconds: 0,
       causes: [{ cause: 'series-anomaly', when: 'true', data: '{"value": signal.data.value, "expected": signal.data.expected}' }],
-      emit: { type: 'hal9.series.incident', severity: 'warning', subject: 'signal.subject' },
+      emit: { type: 'hal9.incident', severity: 'warning', subject: 'signal.subject' },
     },
   },
   {
     name: 'series.decision',
     description: 'Records each incident of a series as a decision.',
     layer: 'L4',
-    subscription: { types: ['hal9.series.incident'] },
+    subscription: { types: ['hal9.incident'], filter: 'signal.source == "neuron/series.incident"' },
     behaviour: {
       kind: 'rules',
       rules: [{

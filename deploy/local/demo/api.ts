@@ -35,6 +35,8 @@ export type Decision = z.infer<typeof decisionSchema>;
 const outcomeSchema = z.object({ status: z.string(), result: z.unknown().optional() });
 const signalStateSchema = z.object({ state: z.enum(['pending', 'decided', 'failed']) });
 
+/** Items of a page. */
+const PAGE = 200;
 /** Milliseconds a request may take. */
 const ANSWER_MS = 20_000;
 /** Tries of a request that may be repeated. */
@@ -66,9 +68,9 @@ export class DemoApi {
     return signalStateSchema.parse(await this.#ask(`/v1/signals/${id}`)).state;
   }
 
-  /** Every incident, newest first. */
+  /** The latest 500 incidents. */
   async incidents(): Promise<Incident[]> {
-    return this.#pages('/v1/incidents', incidentSchema);
+    return z.object({ items: z.array(incidentSchema) }).parse(await this.#ask('/v1/incidents?limit=500')).items;
   }
 
   /** Every decision, newest first. */
@@ -97,7 +99,7 @@ export class DemoApi {
     const page = z.object({ items: z.array(item), nextCursor: z.string().nullable().default(null) });
     const found: z.output<Item>[] = [];
     for (let cursor: string | null = ''; cursor !== null; ) {
-      const query: string = `${path}${path.includes('?') ? '&' : '?'}limit=200${cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`}`;
+      const query: string = `${path}${path.includes('?') ? '&' : '?'}limit=${PAGE}${cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`}`;
       const answer: { items: z.output<Item>[]; nextCursor: string | null } = page.parse(await this.#ask(query));
       found.push(...answer.items);
       cursor = answer.nextCursor;
