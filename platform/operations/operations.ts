@@ -14,6 +14,7 @@ import { assertCan } from '../identity/permissions.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 import { withTraceparent } from '../telemetry/trace-context.ts';
 import type { Operations, RunDescription, RunFilter, RunPage, RunResult, StartRequest, StartedRun } from './contract.ts';
+import { writeRunMemo } from './run-memo.ts';
 import { RunReader } from './run-reader.ts';
 import { RunRecorder } from './run-recorder.ts';
 import { fromTemporal, type Attempt } from './temporal-failures.ts';
@@ -179,7 +180,7 @@ class TemporalOperations implements Operations {
           { key: OPERATION, value: contract.name },
           { key: ORIGIN, value: request.origin },
         ],
-        memo: { tags: [...(request.tags ?? [])], actor: `${caller.actor.kind}:${caller.actor.id}`, requestId: caller.requestId },
+        memo: writeRunMemo(caller, request.tags ?? []),
         ...(request.delaySeconds === undefined ? {} : { startDelay: request.delaySeconds * 1000 }),
       },
     };

@@ -3,6 +3,7 @@ import type { RunRow, RunStore } from '../../database/runs.ts';
 import { SEARCH_ATTRIBUTES } from '../../schemas/names/search-attributes.ts';
 import { formatRunId, formatWorkflowId, parseRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import { failedResult } from './run-reader.ts';
+import { readRunMemo } from './run-memo.ts';
 import { runStatus } from './run-status.ts';
 
 /** How late Temporal's visibility may show a start or an end, ms. */
@@ -91,16 +92,16 @@ export class RunProjection {
     const parts = parseWorkflowId(info.workflowId);
     if (parts === undefined) return undefined;
     const status = runStatus(info.status.name);
-    const { tags, actor, requestId } = info.memo ?? {};
+    const { tags, actor, requestId } = readRunMemo(info.memo);
     return {
       orgId: parts.orgId,
       runId: formatRunId(parts),
       operation: parts.operation,
       origin: String(info.searchAttributes[SEARCH_ATTRIBUTES.origin]?.[0] ?? 'workflow'),
       status,
-      tags: Array.isArray(tags) ? tags.filter((tag) => typeof tag === 'string') : [],
-      actor: typeof actor === 'string' ? actor : null,
-      requestId: typeof requestId === 'string' ? requestId : null,
+      tags: [...tags],
+      actor,
+      requestId,
       traceparent: null,
       startedAt: info.startTime,
       closedAt: status === 'running' ? null : (info.closeTime ?? new Date()),

@@ -15,6 +15,7 @@ import type { Caller } from '../identity/caller.ts';
 import { assertCan, can } from '../identity/permissions.ts';
 import type { RunDescription, RunFilter, RunPage, RunResult, RunSummary } from './contract.ts';
 import { pendingActivities } from './pending-activities.ts';
+import { readRunMemo } from './run-memo.ts';
 import { runStatus } from './run-status.ts';
 import { fromTemporal } from './temporal-failures.ts';
 
@@ -62,15 +63,14 @@ export class RunReader {
       return { ...summary(row), source: 'read-model', progress: null, pendingActivities: [], historyLength: null, temporalRunId: null };
     }
     const status = runStatus(described.status.name);
-    const memo = described.memo ?? {};
-    const actor = memo['actor'];
+    const memo = readRunMemo(described.memo);
     return {
       runId,
       operation: row?.operation ?? runId.slice(0, runId.indexOf('~')),
       status,
       origin: row?.origin ?? String(described.searchAttributes['Origin']?.[0] ?? 'api'),
-      tags: row?.tags ?? readTags(memo['tags']),
-      startedBy: row?.actor ?? (typeof actor === 'string' ? actor : null),
+      tags: row?.tags ?? memo.tags,
+      startedBy: row?.actor ?? memo.actor,
       startedAt: described.startTime,
       closedAt: status === 'running' ? null : (described.closeTime ?? null),
       failure: row?.failure ?? null,
@@ -166,10 +166,6 @@ export function rootFailure(error: unknown): { type: string; message: string } {
 function summary(row: RunRow): RunSummary {
   const { runId, operation, status, origin, tags, actor, startedAt, closedAt, failure } = row;
   return { runId, operation, status, origin, tags, startedBy: actor, startedAt, closedAt, failure };
-}
-
-function readTags(value: unknown): string[] {
-  return Array.isArray(value) ? value.filter((tag) => typeof tag === 'string') : [];
 }
 
 function isProgress(value: unknown): value is Progress {
