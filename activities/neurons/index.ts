@@ -11,8 +11,6 @@ import type { Poison } from './stage-evaluation.ts';
 import type { StageSummary } from './stage-summary.ts';
 import { JobFailed, ThreadDied, ThreadPool } from './thread-pool.ts';
 
-/** Milliseconds one layer of a batch may take; the slowest neurons at the largest batch need a tenth. */
-const LAYER_TIMEOUT_MS = 120_000;
 const INTERACTIVE_TIMEOUT_MS = 20_000;
 const HEARTBEAT_MS = 2000;
 /** Attempts at a layer that kills its thread before the batch is given up. */
@@ -27,9 +25,18 @@ export interface NeuronPools {
   readonly interactive: ThreadPool;
 }
 
-export function createLayerActivities({ batch: pool }: Pick<NeuronPools, 'batch'>): LayerActivities {
+export interface LayerTimeouts {
+  /** Milliseconds one layer of a batch may take. Default 120,000: the slowest neurons at the largest batch need a tenth. */
+  readonly layerMs: number;
+  /** Milliseconds one probe of a search for poison may take before it counts as a crash. Default 20,000. */
+  readonly probeMs: number;
+}
+
+const TIMEOUTS: LayerTimeouts = { layerMs: 120_000, probeMs: 20_000 };
+
+export function createLayerActivities({ batch: pool }: Pick<NeuronPools, 'batch'>, { layerMs, probeMs }: LayerTimeouts = TIMEOUTS): LayerActivities {
   const evaluate = async ({ batchId, layer }: BatchLayer, poison: readonly Poison[]): Promise<StageSummary> =>
-    pool.run<'layer'>({ kind: 'layer', orgId: organisation(), batchId, layer, poison }, { signal: cancellationSignal(), timeoutMs: LAYER_TIMEOUT_MS });
+    pool.run<'layer'>({ kind: 'layer', orgId: organisation(), batchId, layer, poison }, { signal: cancellationSignal(), timeoutMs: layerMs });
   return {
     evaluateLayer: (input) =>
       beating(async () => {
@@ -37,14 +44,14 @@ export function createLayerActivities({ batch: pool }: Pick<NeuronPools, 'batch'
           return await evaluate(input, []);
         } catch (error) {
           if (!(error instanceof ThreadDied)) throw error;
-          const poison = await findPoison(pool, { orgId: organisation(), ...input }, cancellationSignal());
+          const poison = await findPoison(pool, { orgId: organisation(), ...input }, { timeoutMs: probeMs, signal: cancellationSignal() });
           if (poison.length > 0) return await evaluate(input, poison);
           if (activityInfo().attempt >= CRASHING_ATTEMPTS) throw ApplicationFailure.nonRetryable(`the batch ends its evaluation thread (${error.message}), and no single signal is to blame`, 'PoisonSignal');
           throw error;
         }
       }),
     applyAnswers: (input) =>
-      beating(() => pool.run<'answers'>({ kind: 'answers', orgId: organisation(), ...input }, { signal: cancellationSignal(), timeoutMs: LAYER_TIMEOUT_MS })),
+      beating(() => pool.run<'answers'>({ kind: 'answers', orgId: organisation(), ...input }, { signal: cancellationSignal(), timeoutMs: layerMs })),
   };
 }
 

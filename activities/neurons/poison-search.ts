@@ -4,8 +4,6 @@ import { ThreadDied, type ThreadPool } from './thread-pool.ts';
 
 /** Threads one search may cost; a batch with more poison than that is given up as a whole. */
 const MAX_CRASHES = 64;
-/** Milliseconds one probe may take before it counts as a crash. */
-const PROBE_TIMEOUT_MS = 20_000;
 
 interface Place {
   readonly orgId: string;
@@ -16,15 +14,17 @@ interface Place {
 /**
  * Finds the signals that kill an evaluation thread (out of memory, a regular expression without end, a crash of the engine) by
  * halving the batch until single ones remain.
+ * @param options `timeoutMs`: time one probe may take before it counts as a crash.
  * @returns empty when no single signal does it, so that the batch as a whole is too large.
  */
-export async function findPoison(pool: ThreadPool, place: Place, signal: AbortSignal): Promise<Poison[]> {
-  const refs = await pool.run<'refs'>({ kind: 'refs', ...place }, { signal, timeoutMs: PROBE_TIMEOUT_MS });
+export async function findPoison(pool: ThreadPool, { orgId, batchId, layer }: Place, options: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<Poison[]> {
+  const place = { orgId, batchId, layer };
+  const refs = await pool.run<'refs'>({ kind: 'refs', ...place }, options);
   const poison: Poison[] = [];
   let crashes = 0;
   const crashOf = async (from: number, to: number): Promise<string | undefined> => {
     try {
-      await pool.run<'probe'>({ kind: 'probe', ...place, from, to }, { signal, timeoutMs: PROBE_TIMEOUT_MS });
+      await pool.run<'probe'>({ kind: 'probe', ...place, from, to }, options);
       return undefined;
     } catch (error) {
       if (!(error instanceof ThreadDied)) throw error;
