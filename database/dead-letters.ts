@@ -47,7 +47,7 @@ export class DeadLetterStore {
     });
     const last = rows.at(-1);
     const next = last !== undefined && rows.length === limit ? { createdAt: last.position, id: last.id } : undefined;
-    return { letters: rows.map(({ position: _, ...letter }) => letter), next };
+    return { letters: rows, next };
   }
 
   async find(orgId: string, id: string): Promise<DeadLetter | undefined> {

@@ -27,6 +27,8 @@ export interface IngestOutcome {
 
 const DEFAULTS = { writers: 2, groupSignals: 5000, queueSignals: 30_000, queueBytes: 32 * 1024 * 1024, retryForMs: 8000, lingerMs: 2 } as const;
 const RETRY_DELAY_MS = 100;
+/** A commit that says nothing for so long is given up: the server is frozen or cut off. Above the statements' own timeout. */
+const COMMIT_TIMEOUT_MS = 25_000;
 
 /**
  * Commits signals in groups. Requests of one organisation that arrive together share a commit; a request learns of its own
@@ -154,9 +156,10 @@ export class SignalIngest {
       try {
         if (undecided !== undefined && (await this.#store.anyChunkExists(group.orgId, undecided.chunks.map((chunk) => chunk.id)))) return undecided;
         undecided = undefined;
-        const result = await this.#store.commit(group, (committing) => {
-          undecided = committing;
+        const committing = this.#store.commit(group, (result) => {
+          undecided = result;
         });
+        const result = await within(COMMIT_TIMEOUT_MS, committing);
         this.#metrics.groupSize.observe(group.rows.length);
         return result;
       } catch (error) {
@@ -224,6 +227,19 @@ export class IngestRequest {
   fail(error: unknown, rows: number): void {
     this.#failure ??= error instanceof Error ? error : new Error('the commit failed', { cause: error });
     this.settle(0, 0, rows);
+  }
+}
+
+/** @throws {Error} with the code of a socket that timed out; the work itself may still end, which the deduplication makes harmless. */
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(Object.assign(new Error(`the commit took longer than ${ms / 1000} s`), { code: 'ETIMEDOUT' })), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startStack } from '../../deploy/local/stack.ts';
 import type { Bench } from './arguments.ts';
@@ -53,9 +54,18 @@ export const run: Bench = async (args) => {
       ratioToCopy: middle.ingest / middle.copy,
       copyRowsPerSecond: Math.round(middle.copy),
       signals: signals * ROUNDS,
+      apiPeakMiB: await peakMiB(stack.processes().find(({ name }) => name === 'api')?.pid),
       rounds: rounds.map(({ ingest, copy: copied }) => ({ signalsPerSecond: Math.round(ingest), ratioToCopy: ingest / copied })),
     };
   } finally {
     await stack.stop();
   }
 };
+
+/** Most memory the process ever held, MiB; null where the kernel does not tell. */
+async function peakMiB(pid: number | undefined): Promise<number | null> {
+  if (pid === undefined) return null;
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+  const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
+  return kilobytes === undefined ? null : Math.round(Number(kilobytes) / 1024);
+}

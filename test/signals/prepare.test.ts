@@ -73,7 +73,7 @@ describe('a signal on its way in', () => {
 
   it('keeps a partition key on its lane and spreads the keys', () => {
     const lanes = new LaneChooser(8);
-    const counts = new Array<number>(8).fill(0);
+    const counts = Array.from({ length: 8 }, () => 0);
     for (let n = 0; n < 8000; n++) {
       const lane = lanes.laneOf(`host/${n}`);
       expect(new LaneChooser(8).laneOf(`host/${n}`)).toBe(lane);
