@@ -79,7 +79,7 @@ async function build(workflows: readonly (readonly [string, string])[], entry: s
         ...config.resolve,
         // Projects elsewhere use the Temporal packages of this installation: two copies in one bundle do not know each other.
         modules: [...(config.resolve?.modules ?? []), join(HAL9_ROOT, 'node_modules')],
-        alias: { ...config.resolve?.alias, '@temporalio/workflow$': require.resolve('@temporalio/workflow'), '@temporalio/common$': require.resolve('@temporalio/common') },
+        alias: { ...config.resolve?.alias, hal9: HAL9_ROOT, '@temporalio/workflow$': require.resolve('@temporalio/workflow'), '@temporalio/common$': require.resolve('@temporalio/common') },
       },
     }),
   }).catch((error: unknown) => {

@@ -169,7 +169,8 @@ async function untilConnected(config: Config, logger: Logger, shutdown: AbortSig
   for (let attempt = 1; ; attempt += 1) {
     shutdown.throwIfAborted();
     try {
-      return await NativeConnection.connect(target);
+      // Payloads are ciphertext, which does not shrink: compressing them costs time only.
+      return await NativeConnection.connect({ ...target, grpcCompression: { codec: 'none' } });
     } catch (error) {
       // The first second is a normal start; after that somebody should know.
       logger[attempt === 5 ? 'warn' : 'debug']({ reason: error instanceof Error ? error.message : String(error) }, 'waiting for Temporal');

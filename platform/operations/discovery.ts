@@ -2,6 +2,7 @@ import { access, readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { OperationContract } from '../../schemas/operations/operation.ts';
+import { resolveFromHal9 } from './project-modules.ts';
 
 /** HAL9's own project: the repository. People's projects have the same layout. */
 export const HAL9_ROOT = resolve(import.meta.dirname, '../..');
@@ -41,6 +42,7 @@ export async function discoverContracts(roots: readonly string[]): Promise<Map<s
 
 /** As {@link discoverContracts}, with the paths of workflows and activities. */
 export async function discoverProjects(roots: readonly string[]): Promise<Project[]> {
+  resolveFromHal9(HAL9_ROOT);
   const problems: string[] = [];
   const projects: Project[] = [];
   for (const root of roots) projects.push(await readProject(root, problems));

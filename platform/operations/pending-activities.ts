@@ -3,7 +3,7 @@ import { decodeOptionalFailureToOptionalError, loadDataConverter } from '@tempor
 import proto from '@temporalio/proto';
 import type { temporal } from '@temporalio/proto';
 import type { PendingActivity } from './contract.ts';
-import { rootFailure } from './run-reader.ts';
+import { rootFailure } from './run-failure.ts';
 
 type Info = temporal.api.workflow.v1.IPendingActivityInfo;
 

@@ -2,7 +2,7 @@ import { WorkflowFailedError, WorkflowNotFoundError, type Client, type WorkflowE
 import type { RunRow, RunStore } from '../../database/runs.ts';
 import { SEARCH_ATTRIBUTES } from '../../schemas/names/search-attributes.ts';
 import { formatRunId, formatWorkflowId, parseRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
-import { failedResult } from './run-reader.ts';
+import { failedResult } from './run-failure.ts';
 import { readRunMemo } from './run-memo.ts';
 import { runStatus } from './run-status.ts';
 
