@@ -5,7 +5,7 @@ import type { SignalContext } from './signal-context.ts';
 export interface LiveState {
   /** Event time (ms) at which {@link passTime} has something to do; null for never. */
   readonly dueMs: number | null;
-  /** Takes a signal in. @throws {ExpressionError} when an expression fails on it; the state is then as before. */
+  /** Takes a signal in. @throws {ExpressionError} when an expression fails on it. */
   accept(context: SignalContext, outcomes: Outcomes): void;
   /** Event time has come to `watermarkMs`. */
   passTime(watermarkMs: number, outcomes: Outcomes): void;

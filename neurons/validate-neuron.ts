@@ -27,6 +27,10 @@ export function validateNeuron(draft: NeuronDraft): FieldError[] {
     }
   }
   attempt(() => compileWork(neuron));
+  const { behaviour } = draft;
+  if (behaviour.kind === 'llm') attempt(() => Expression.compile(behaviour.prompt, '/behaviour/prompt', 'string'));
+  const body = behaviour.kind === 'http' ? behaviour.body : undefined;
+  if (body !== undefined) attempt(() => Expression.compile(body, '/behaviour/body', 'map'));
   return errors;
 }
 
