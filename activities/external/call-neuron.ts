@@ -56,6 +56,7 @@ interface Made {
   readonly settlement?: { readonly reservation: string; readonly actual: { calls: number; tokens: number; usd: string } };
 }
 
+const FREE = '0.000000000';
 const NO_TOKENS: TokenUse = { input: 0, output: 0 };
 /** A probe of a half-open breaker has so long beyond the neuron's own time limit, seconds. */
 const PROBE_GRACE = 10;
@@ -154,7 +155,7 @@ function prepareService(deps: CallDependencies, { orgId, neuron, signal: receive
       const connection = name === undefined ? undefined : await openOrUndefined(() => deps.connections.open(orgId, name, ['http']));
       if (name !== undefined && connection === undefined) return refused(`there is no http connection "${name}"`);
       const outcome = await callService(deps.egress, connection?.settings, behaviour, input, key, signal);
-      return { outcome: outcome.kind === 'answer' ? outcome : { ...outcome, breaks: true }, costUsd: '0', tokens: NO_TOKENS };
+      return { outcome: outcome.kind === 'answer' ? outcome : { ...outcome, breaks: true }, costUsd: FREE, tokens: NO_TOKENS };
     },
   };
 }
@@ -170,11 +171,11 @@ async function openOrUndefined<Opened>(open: () => Promise<Opened>): Promise<Ope
 
 /** Our own decision not to call: says nothing about the other side, so the breaker does not count it. */
 function refused(reason: string): Made {
-  return { outcome: { kind: 'failure', reason, breaks: false }, costUsd: '0', tokens: NO_TOKENS };
+  return { outcome: { kind: 'failure', reason, breaks: false }, costUsd: FREE, tokens: NO_TOKENS };
 }
 
 function fallback(reason: string): NeuronCallResult {
-  return { outcome: { fallback: true, reason }, costUsd: '0', tokens: NO_TOKENS, context: null };
+  return { outcome: { fallback: true, reason }, costUsd: FREE, tokens: NO_TOKENS, context: null };
 }
 
 async function remembered(deps: CallDependencies, call: NeuronCall, known: CallRecord): Promise<NeuronCallResult> {
@@ -182,7 +183,7 @@ async function remembered(deps: CallDependencies, call: NeuronCall, known: CallR
   const stored = contextSchema.parse(JSON.parse((await deps.blobs.get(call.orgId, known.context)).toString('utf8')));
   const outcome: CallAnswer = { fallback: false, answer: stored.answer };
   // An equal call for another signal of the batch was paid for by that one.
-  if (stored.ref !== call.signal.ref) return { outcome, costUsd: '0', tokens: NO_TOKENS, context: known.context };
+  if (stored.ref !== call.signal.ref) return { outcome, costUsd: FREE, tokens: NO_TOKENS, context: known.context };
   return { outcome, costUsd: known.costUsd, tokens: { input: known.inputTokens, output: known.outputTokens }, context: known.context };
 }
 

@@ -32,7 +32,7 @@ export type ModelOutcome =
   | { readonly kind: 'failure'; readonly reason: string; readonly tokens: TokenUse | null };
 
 const NO_TOKENS: TokenUse = { input: 0, output: 0 };
-/** Tries after the first, on 429, 408, 409, 5xx and broken connections; waits as Retry-After says, all within the time limit. */
+/** Tries after the first, on 429, 408, 409, 5xx and when no connection comes about; waits as Retry-After says, all within the time limit. */
 const RETRIES = 2;
 /** Longest answer read from a provider, bytes. */
 const ANSWER_LIMIT = 4 * 1024 * 1024;
@@ -75,7 +75,7 @@ export async function callModel(egress: Egress, settings: LlmSettings, behaviour
 }
 
 function languageModel(egress: Egress, settings: LlmSettings, model: string): LanguageModel {
-  const common = { apiKey: settings.apiKey, fetch: egress.limited(ANSWER_LIMIT), ...(settings.baseUrl === undefined ? {} : { baseURL: settings.baseUrl }) };
+  const common = { apiKey: settings.apiKey, fetch: sentOnce(egress.limited(ANSWER_LIMIT)), ...(settings.baseUrl === undefined ? {} : { baseURL: settings.baseUrl }) };
   switch (settings.provider) {
     case 'anthropic':
       return createAnthropic(common)(model);
@@ -84,6 +84,24 @@ function languageModel(egress: Egress, settings: LlmSettings, model: string): La
     case 'openai-compatible':
       return createOpenAI(common).chat(model);
   }
+}
+
+/** The request was sent and its answer was lost on the way. Without a cause: the SDK repeats whatever has a network error inside. */
+class AnswerLost extends Error {
+  override readonly name = 'AnswerLost';
+}
+
+/** Keeps the SDK from repeating a request that may have arrived: it would be billed twice. */
+function sentOnce(fetch: typeof globalThis.fetch): typeof globalThis.fetch {
+  return async (input, init) => {
+    try {
+      const response = await fetch(input, init);
+      return new Response(await response.arrayBuffer(), { status: response.status, statusText: response.statusText, headers: response.headers });
+    } catch (error) {
+      if (init?.signal?.aborted === true || neverSent(error)) throw error;
+      throw new AnswerLost(explainFailure(error).message);
+    }
+  };
 }
 
 /** The schema as a check; undefined when it cannot be one. */
@@ -109,6 +127,7 @@ function usedTokens(usage: LanguageModelUsage | undefined): TokenUse | null {
 /** In our own words: an error of the SDK carries the prompt and the answer. */
 function explain(error: unknown): { reason: string; tokens: TokenUse | null } {
   if (RetryError.isInstance(error)) return explain(error.lastError);
+  if (error instanceof AnswerLost) return { reason: error.message, tokens: null };
   if (NoObjectGeneratedError.isInstance(error)) {
     const reason = error.finishReason === 'length' ? 'the answer was longer than maxOutputTokens' : 'the answer does not fit the schema';
     return { reason, tokens: usedTokens(error.usage) };

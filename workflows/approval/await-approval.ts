@@ -1,4 +1,4 @@
-import { CancellationScope, condition, defineUpdate, isCancellation, log, proxyActivities, setHandler, uuid4 } from '@temporalio/workflow';
+import { ActivityFailure, ApplicationFailure, CancellationScope, condition, defineUpdate, isCancellation, log, proxyActivities, setHandler, uuid4 } from '@temporalio/workflow';
 import type { ApprovalActivities, ApprovalOpening } from '../../activities/approvals/activity-contract.ts';
 import { APPROVAL_UPDATE } from '../../schemas/names/messages.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
@@ -83,6 +83,9 @@ function takeAnswers(opening: ApprovalOpening, ballot: Ballot): void {
       try {
         await recordAnswer(answer);
         ballot.answers.set(approver, answer.approved);
+      } catch (error) {
+        // The sender of the update is told why, not that an activity failed.
+        throw error instanceof ActivityFailure && error.cause instanceof ApplicationFailure ? error.cause : error;
       } finally {
         ballot.pending.delete(approver);
       }
