@@ -194,7 +194,7 @@ class StackStart {
     const before = await this.#folder.readPorts();
     const chosen: Record<string, number> = { ...before };
     const choose = async (name: string, setting: string, wanted: number | undefined, preset: number | undefined): Promise<number> => {
-      const port = wanted !== undefined && wanted !== 0 ? await demandPort(wanted, setting) : await preferPort([before[name], ...(wanted === 0 ? [] : [preset])]);
+      const port = wanted !== undefined && wanted !== 0 ? await demandPort(wanted, setting) : await preferPort([before[name], ...(wanted === 0 || config.HAL9_PORT === 0 ? [] : [preset])]);
       chosen[name] = port;
       return port;
     };

@@ -36,7 +36,7 @@ export const configSchema = z.object({
   HAL9_CORE_WORKERS: z.coerce.number().int().min(1).max(64).default(1).describe('Core worker processes that `npm start` runs.'),
 
   HAL9_HOST: text('Address the API listens on.').default('127.0.0.1'),
-  HAL9_PORT: port('Port of the API. 0 picks a free one when HAL9 is started with `npm start`, and remembers it in the data folder.').default(8090),
+  HAL9_PORT: port('Port of the API. 0 lets `npm start` pick free ports for everything and remember them in the data folder: the way to a second stack.').default(8090),
   HAL9_PUBLIC_URL: text('Address people reach the API at, for links in mails. Default: built from host and port.').optional(),
   HAL9_TLS_CERT: text('PEM certificate of the API; reloaded when the file changes. Turns HTTPS and HSTS on.').optional(),
   HAL9_TLS_KEY: text('PEM key of the API.').optional(),
