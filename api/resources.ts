@@ -1,5 +1,6 @@
 import type { Registry } from 'prom-client';
 import type { Database } from '../database/database.ts';
+import { Approvals } from '../platform/approvals/approvals.ts';
 import { Budgets } from '../platform/budgets/budgets.ts';
 import type { Config } from '../platform/config/config.ts';
 import { Connections } from '../platform/connections/connections.ts';
@@ -13,6 +14,7 @@ import { SignalIngest } from '../platform/signals/ingest.ts';
 import { IngestMetrics } from '../platform/signals/metrics.ts';
 import { SignalReceiver } from '../platform/signals/receive.ts';
 import type { AnyRoute } from './route.ts';
+import { createApprovalRoutes } from './routes/approvals.ts';
 import { createBudgetRoutes } from './routes/budgets.ts';
 import { createConnectionRoutes } from './routes/connections.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
@@ -45,6 +47,7 @@ export function openResources({ config, database, stores, keys, operations, regi
   const metrics = new IngestMetrics(registry);
   const ingest = new SignalIngest(stores.signals, metrics);
   const decide = createDecide({ operations, decisions: stores.decisions });
+  const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
   const receiver = new SignalReceiver({ ingest, metrics, lanes: config.HAL9_LANES });
   return {
     routes: [
@@ -53,11 +56,14 @@ export function openResources({ config, database, stores, keys, operations, regi
       ...createDecisionRoutes(stores.decisions),
       ...createNeuronRoutes({ neurons: stores.neurons, contracts: operations.contracts }),
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),
-      ...createConnectionRoutes({ connections: new Connections({ database, keys, egress: new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES }) }) }),
+      ...createConnectionRoutes({ connections: new Connections({ database, keys, egress: egress }) }),
       ...createNotificationRoutes({ notifications: stores.notifications }),
+      ...createApprovalRoutes({ approvals: new Approvals({ database, keys, operations }) }),
       ...createBudgetRoutes({ budgets: new Budgets(database) }),
       ...createHealthComponentRoutes(new HealthReader(stores.health, dependencies)),
     ],
-    close: () => ingest.close(),
+    async close() {
+      await Promise.all([ingest.close(), egress.close()]);
+    },
   };
 }

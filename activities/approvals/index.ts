@@ -89,8 +89,8 @@ export function createApprovalActivities(deps: ApprovalActivityDependencies): Ap
 /** The id makes both effects happen once: it is the run's uuid and the message's key, as for a decision without approval. */
 async function release({ operations, notify }: ApprovalActivityDependencies, orgId: string, id: string, effect: ApprovalEffect): Promise<string | null> {
   const caller = systemCaller(orgId, 'approvals');
-  const started = effect.operation == null ? null : await operations.start(caller, { operation: effect.operation.type, input: effect.operation.input, uuid: id, origin: 'decision' });
-  if (effect.notify != null) await notify.deliver(caller, { ...effect.notify, dedupKey: id }, cancellationSignal());
+  const started = effect.operation === null || effect.operation === undefined ? null : await operations.start(caller, { operation: effect.operation.type, input: effect.operation.input, uuid: id, origin: 'decision' });
+  if (effect.notify !== null && effect.notify !== undefined) await notify.deliver(caller, { ...effect.notify, dedupKey: id }, cancellationSignal());
   return started?.runId ?? null;
 }
 

@@ -1,5 +1,6 @@
-import { lookup as systemLookup, type LookupAddress } from 'node:dns';
+import { lookup as systemLookup, type LookupAddress, type LookupOptions } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
+import { callbackify } from 'node:util';
 import ipaddr from 'ipaddr.js';
 import { Agent, buildConnector, fetch as undiciFetch } from 'undici';
 
@@ -57,18 +58,9 @@ export class Egress {
   constructor(options: EgressOptions) {
     this.#allowPrivate = options.allowPrivate;
     this.#resolve = options.resolve ?? resolveBySystem;
-    const lookup: LookupFunction = (hostname, { family, all }, callback) => {
-      this.#addresses(hostname, familyOf(family)).then(
-        (addresses) => {
-          const [first] = addresses;
-          if (first === undefined) callback(new AddressRefused('the name has no address'), '');
-          else if (all === true) callback(null, [...addresses]);
-          else callback(null, first.address, first.family);
-        },
-        (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), ''),
-      );
-    };
-    const connect = buildConnector({ lookup, timeout: options.connectTimeoutMs ?? 10_000 });
+    // Always the whole list (`all`): that is how sockets ask when they choose between families.
+    const lookup: LookupFunction = callbackify(async (hostname: string, { family }: LookupOptions) => [...(await this.#addresses(hostname, familyOf(family)))]);
+    const connect = buildConnector({ lookup, autoSelectFamily: true, timeout: options.connectTimeoutMs ?? 10_000 });
     this.#agent = new Agent({
       connect: (target, callback) => {
         // A literal address is never looked up.
@@ -142,6 +134,7 @@ export class Egress {
   async #addresses(hostname: string, family: 0 | 4 | 6): Promise<readonly LookupAddress[]> {
     const addresses = await this.#resolve(hostname, family);
     // One refused address refuses the name: a mixed answer is an attack or a mistake, and Happy Eyeballs would pick either.
+    if (addresses.length === 0) throw new AddressRefused('the name has no address');
     if (addresses.some(({ address }) => !this.permits(address))) throw new AddressRefused('the name resolves to a private or reserved address');
     return addresses;
   }

@@ -72,7 +72,7 @@ describe('egress', () => {
     };
     await expect(egress.request(server.url, { method: 'GET', signal: soon(), limitBytes: 1000 })).rejects.toThrow('longer than 1000 bytes');
     const limited = await egress.limited(1000)(server.url);
-    await expect(limited.text()).rejects.toThrow();
+    await expect(limited.text()).rejects.toThrow('longer than 1000 bytes');
   });
 
   it('gives up in time', async () => {

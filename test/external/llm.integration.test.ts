@@ -132,7 +132,7 @@ describe('llm neurons', () => {
     const abort = new AbortController();
     const calling = bench.call(caller, judge(), signalOf({ value: 1 }), { abort: abort.signal });
     setTimeout(() => abort.abort(), 300);
-    await expect(calling).rejects.toThrow();
+    await expect(calling).rejects.toThrow(/abort/i);
     const [day] = await bench.budgets.view(caller);
     expect(day?.used?.reserved.calls).toBe(0);
   });

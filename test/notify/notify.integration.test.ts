@@ -75,7 +75,7 @@ describe('notify', () => {
       expect(new Webhook(secret).verify(body, { 'webhook-id': String(headers['webhook-id']), 'webhook-timestamp': String(headers['webhook-timestamp']), 'webhook-signature': String(headers['webhook-signature']) })).toMatchObject({ type: 'hal9.notification', data: { severity: 'critical', dedupKey: 'incident-1' } });
       expect(headers['authorization']).toBe(`Bearer ${CANARY}`);
     }
-    expect(() => new Webhook(secret).verify(`${server.received[0]!.body} `, { 'webhook-id': first.id, 'webhook-timestamp': String(server.received[0]!.headers['webhook-timestamp']), 'webhook-signature': String(server.received[0]!.headers['webhook-signature']) })).toThrow();
+    expect(() => new Webhook(secret).verify(`${server.received[0]!.body} `, { 'webhook-id': first.id, 'webhook-timestamp': String(server.received[0]!.headers['webhook-timestamp']), 'webhook-signature': String(server.received[0]!.headers['webhook-signature']) })).toThrow('No matching signature');
   });
 
   it('gives up at once on what no retry mends, and says why without secrets', async () => {

@@ -9,7 +9,7 @@ const { releaseEffect } = proxyActivities<ApprovalActivities>({ taskQueue: TASK_
 /** Asks people, and lets the effect go when they agree. */
 export async function approval(input: ApprovalInput): Promise<ApprovalResult> {
   const { approvalId, state, reason } = await awaitApproval(input);
-  const released = state === 'approved' && input.effect != null ? await releaseEffect({ approvalId, decisionId: input.decisionId, effect: input.effect }) : { runId: null, failure: null };
+  const released = state === 'approved' && input.effect !== null && input.effect !== undefined ? await releaseEffect({ approvalId, decisionId: input.decisionId, effect: input.effect }) : { runId: null, failure: null };
   await condition(allHandlersFinished);
   return { approvalId, state, reason: released.failure === null ? reason : `${reason}; the effect failed: ${released.failure}`, startedRunId: released.runId };
 }
