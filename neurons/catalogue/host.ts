@@ -57,14 +57,18 @@ export const HOST_SYMPTOMS: readonly NeuronDraft[] = [
     metric: 'process.cpu',
     data: PROCESS,
     // Short bursts are everyday life, so that height alone says little: ten seconds of one process do.
-    detector: { threshold: 0, sustainSeconds: 10, sustainedBy: 'string(signal.data.?pid.orValue(0.0))', minimumDeviation: 0.5 },
+    // Threads that wait for a processor count, up to three times what the process got: a hog gets little of a machine that is busy otherwise.
+    detector: {
+      value: 'min(signal.data.value, 3 * signal.data.?used.orValue(signal.data.value))',
+      threshold: 0, minimumDeviation: 0.5, sustainSeconds: 10, sustainGapSeconds: 2.5, sustainedBy: 'string(signal.data.?pid.orValue(0.0))',
+    },
   }),
   symptom({
     name: 'host.process-memory',
     description: 'The largest process holds at least 512 MiB more than the largest usually does, for six seconds.',
     metric: 'process.memory',
     data: PROCESS,
-    detector: { sustainSeconds: 6, sustainedBy: 'string(signal.data.?pid.orValue(0.0))', minimumDeviation: 512 * MIB },
+    detector: { sustainSeconds: 6, sustainGapSeconds: 2.5, sustainedBy: 'string(signal.data.?pid.orValue(0.0))', minimumDeviation: 512 * MIB },
   }),
   symptom({
     name: 'host.memory-available',

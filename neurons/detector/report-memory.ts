@@ -1,13 +1,21 @@
 /** Fields, by position in one Float64Array. Times are event times in milliseconds, NaN for none. */
 const UNUSUAL_SINCE = 0;
-const LAST_REPORT = 1;
-const IDENTITY = 2;
-const LENGTH = 3;
+const LAST_UNUSUAL = 1;
+const LAST_REPORT = 2;
+const IDENTITY = 3;
+const LENGTH = 4;
 
 /** What a reading is: `early` is unusual, but by a baseline that is still warming up, so that what began then is not reported. */
 export type Standing = 'usual' | 'early' | 'unusual';
 
-/** When a series became unusual and when it was last reported: decides whether an unusual reading is worth a report. 24 bytes. */
+/** How long a reading must have been unusual, and how often it may be said; seconds of event time. */
+export interface ReportLimits {
+  readonly sustainSeconds: number;
+  readonly sustainGapSeconds: number;
+  readonly refractorySeconds: number;
+}
+
+/** When a series became unusual and when it was last reported: decides whether an unusual reading is worth a report. 32 bytes. */
 export class ReportMemory {
   static readonly BYTES = LENGTH * Float64Array.BYTES_PER_ELEMENT;
   readonly #fields: Float64Array;
@@ -27,17 +35,23 @@ export class ReportMemory {
    * @param identity what unusual readings in a row must agree in.
    * @returns whether it has lasted long enough and the last report is long enough ago.
    */
-  isDue(timeMs: number, standing: Standing, identity: string, limits: { readonly sustainSeconds: number; readonly refractorySeconds: number }): boolean {
+  isDue(timeMs: number, standing: Standing, identity: string, limits: ReportLimits): boolean {
     const fields = this.#fields;
-    if (standing !== 'unusual') {
-      fields[UNUSUAL_SINCE] = standing === 'usual' ? Number.NaN : Number.POSITIVE_INFINITY;
+    const number = identity === '' ? 0 : numberOf(identity);
+    const goesOn = standing !== 'usual' && !Number.isNaN(this.unusualSinceMs) && fields[IDENTITY] === number;
+    if (!goesOn) {
+      const interruptedFor = timeMs - (fields[LAST_UNUSUAL] ?? Number.NaN);
+      // A passing interruption: what was going on may go on.
+      if (interruptedFor <= limits.sustainGapSeconds * 1000 && interruptedFor > 0) return false;
+      fields[UNUSUAL_SINCE] = standing === 'usual' ? Number.NaN : standing === 'early' ? Number.POSITIVE_INFINITY : timeMs;
+    } else if (standing === 'early') fields[UNUSUAL_SINCE] = Number.POSITIVE_INFINITY;
+    if (standing === 'usual') {
+      fields[LAST_UNUSUAL] = Number.NaN;
       return false;
     }
-    const number = identity === '' ? 0 : numberOf(identity);
-    const since = this.unusualSinceMs;
-    if (Number.isNaN(since) || (fields[IDENTITY] !== number && since !== Number.POSITIVE_INFINITY)) fields[UNUSUAL_SINCE] = timeMs;
     fields[IDENTITY] = number;
-    if (timeMs - this.unusualSinceMs < limits.sustainSeconds * 1000) return false;
+    fields[LAST_UNUSUAL] = timeMs;
+    if (standing === 'early' || timeMs - this.unusualSinceMs < limits.sustainSeconds * 1000) return false;
     const lastReport = fields[LAST_REPORT] ?? Number.NaN;
     return Number.isNaN(lastReport) || timeMs - lastReport >= limits.refractorySeconds * 1000;
   }

@@ -110,6 +110,8 @@ export const detectorSchema = z.object({
   sustainSeconds: z.number().min(0).default(0),
   /** CEL string, e.g. a process id: unusual readings in a row must agree in it, or their time starts anew. */
   sustainedBy: cel.optional(),
+  /** Interruptions up to so many seconds of event time do not start the time anew. */
+  sustainGapSeconds: z.number().min(0).default(0),
   emit: emitSchema.default({ type: 'hal9.anomaly', severity: 'warning' }),
 });
 

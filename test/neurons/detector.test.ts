@@ -140,6 +140,17 @@ describe('what is reported', () => {
     expect(reports(long, { sustainSeconds: 3, sustainedBy: 'string(signal.data.pid)' }, 1000, (index) => ({ pid: index < 202 ? 1 : 2 }))[0]?.timeMs).toBe(205_000);
   });
 
+  it('what is interrupted for a moment, where asked', () => {
+    const limits = { baseline: false, above: 10, sustainSeconds: 4, sustainedBy: 'string(signal.data.pid)' };
+    const values = [20, 20, 1, 20, 20, 20, 20];
+    const pids = [1, 1, 1, 2, 1, 1, 1];
+    const times = (gap: number): number[] => reports(values, { ...limits, sustainGapSeconds: gap }, 1000, (index) => ({ pid: pids[index] })).map(({ timeMs }) => timeMs / 1000);
+    expect(times(0)).toEqual([]);
+    expect(times(1)).toEqual([]);
+    expect(times(2)).toEqual([4, 5, 6]);
+    expect(reports([20, 20, 1, 1, 1, 20, 20, 20], { ...limits, sustainedBy: '"one"', sustainGapSeconds: 2 })).toEqual([]);
+  });
+
   it('beyond fixed limits, also without a baseline and during warm-up', () => {
     expect(reports([1, 5, 11, 5], { baseline: false, above: 10 })).toMatchObject([{ timeMs: 2000, data: { value: 11 } }]);
     expect(reports([1, 5, 11, 5], { below: 2, warmUp: 1000 })).toMatchObject([{ timeMs: 0 }]);
