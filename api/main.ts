@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import pino from 'pino';
 import { z } from 'zod';
 import { loadConfig } from '../platform/config/config.ts';
 import { createLogger } from '../platform/telemetry/logger.ts';
@@ -8,10 +9,14 @@ import { startApi } from './process.ts';
 /** The API as a process of its own, configured by its environment. Exit codes: 0 asked to stop, 1 failed, 2 wrong setting. */
 async function main(): Promise<void> {
   const config = readConfig();
-  const logger = createLogger(config, 'api');
+  const lines = pino.destination({ dest: 1, sync: false, minLength: LOG_BUFFER_BYTES });
+  const logger = createLogger(config, 'api', lines);
+  setInterval(() => lines.flush(), LOG_DELAY_MS).unref();
+  process.on('exit', () => lines.flushSync());
   const { version } = z.object({ version: z.string() }).parse(JSON.parse(await readFile(join(import.meta.dirname, '../package.json'), 'utf8')));
   const api = await startApi(config, { version, logger });
   logger.info({ event: 'ready', port: api.port, https: api.https, routes: api.routes.length }, 'api ready');
+  lines.flush();
 
   let stopping = false;
   const stop = (signal: NodeJS.Signals): void => {
@@ -34,6 +39,9 @@ async function main(): Promise<void> {
   process.on('SIGINT', stop);
 }
 
+/** Request lines are written together: a write for each is a tenth of a start's CPU time. A crash loses at most this much. */
+const LOG_BUFFER_BYTES = 8 * 1024;
+const LOG_DELAY_MS = 100;
 /** After this the process exits whatever still runs, milliseconds. */
 const FORCE_MS = 7_000;
 

@@ -1,4 +1,4 @@
-import pino, { type Logger } from 'pino';
+import pino, { type DestinationStream, type Logger } from 'pino';
 import type { Config } from '../config/config.ts';
 
 /** Members that never reach a log line, wherever they stand in it. */
@@ -7,15 +7,17 @@ const SECRET_MEMBERS = ['authorization', 'cookie', 'password', 'secret', 'token'
 /**
  * JSON lines on stdout.
  * @param name the process, e.g. `core`.
+ * @param destination default: each line is written to stdout before the call returns.
  */
-export function createLogger(config: Pick<Config, 'HAL9_LOG_LEVEL'>, name: string): Logger {
-  return pino({
+export function createLogger(config: Pick<Config, 'HAL9_LOG_LEVEL'>, name: string, destination: DestinationStream = pino.destination(1)): Logger {
+  const options: pino.LoggerOptions = {
     level: config.HAL9_LOG_LEVEL,
     base: { process: name, pid: process.pid },
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: { paths: SECRET_MEMBERS.flatMap((member) => [member, `*.${member}`, `*.*.${member}`]), censor: '[redacted]' },
     serializers: { err: describeError, error: describeError },
-  });
+  };
+  return pino(options, destination);
 }
 
 /** An error without its further members: drivers hang whole requests on them. */
