@@ -79,7 +79,7 @@ async function build(workflows: readonly (readonly [string, string])[], entry: s
         ...config.resolve,
         // Projects elsewhere use the Temporal packages of this installation: two copies in one bundle do not know each other.
         modules: [...(config.resolve?.modules ?? []), join(HAL9_ROOT, 'node_modules')],
-        alias: { ...config.resolve?.alias, hal9: HAL9_ROOT, '@temporalio/workflow$': require.resolve('@temporalio/workflow'), '@temporalio/common$': require.resolve('@temporalio/common') },
+        alias: { ...aliasesOf(config.resolve?.alias), hal9: HAL9_ROOT, '@temporalio/workflow$': require.resolve('@temporalio/workflow'), '@temporalio/common$': require.resolve('@temporalio/common') },
       },
     }),
   }).catch((error: unknown) => {
@@ -88,6 +88,11 @@ async function build(workflows: readonly (readonly [string, string])[], entry: s
   const intruder = FORBIDDEN.exec(code);
   if (intruder !== null) throw new DiscoveryError(`workflow code imports the library "${intruder[1]}": use \`import type\`, and put constants into schemas/names`);
   return code;
+}
+
+/** The SDK gives its aliases by name; webpack would also take a list. */
+function aliasesOf(alias: object | undefined): object {
+  return Array.isArray(alias) ? {} : (alias ?? {});
 }
 
 const require = createRequire(import.meta.url);

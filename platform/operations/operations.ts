@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { WithStartWorkflowOperation, type Client, type WorkflowStartOptions } from '@temporalio/client';
-import { WorkflowExecutionAlreadyStartedError, defineSearchAttributeKey, type Duration } from '@temporalio/common';
+import { WorkflowExecutionAlreadyStartedError, defineSearchAttributeKey } from '@temporalio/common';
 import type { Logger } from 'pino';
 import type { Database } from '../../database/database.ts';
 import { IdempotencyStore } from '../../database/idempotency.ts';
@@ -15,6 +15,7 @@ import type { KeyRing } from '../keys/key-ring.ts';
 import { withTraceparent } from '../telemetry/trace-context.ts';
 import type { Operations, RunDescription, RunFilter, RunPage, RunResult, StartRequest, StartedRun } from './contract.ts';
 import { writeRunMemo } from './run-memo.ts';
+import { writeStartNote } from './start-note.ts';
 import { RunReader } from './run-reader.ts';
 import { RunRecorder } from './run-recorder.ts';
 import { fromTemporal, type Attempt } from './temporal-failures.ts';
@@ -171,8 +172,8 @@ class TemporalOperations implements Operations {
         workflowId,
         taskQueue: request.taskQueue ?? contract.taskQueue,
         args: [input],
-        workflowExecutionTimeout: duration(contract.timeouts.execution),
-        ...(contract.timeouts.task === undefined ? {} : { workflowTaskTimeout: duration(contract.timeouts.task) }),
+        workflowExecutionTimeout: contract.timeouts.execution,
+        ...(contract.timeouts.task === undefined ? {} : { workflowTaskTimeout: contract.timeouts.task }),
         workflowIdReusePolicy: once ? 'REJECT_DUPLICATE' : REUSE[contract.reusePolicy],
         workflowIdConflictPolicy: !once && contract.conflictPolicy === 'terminate-existing' ? 'TERMINATE_EXISTING' : 'FAIL',
         typedSearchAttributes: [
@@ -240,7 +241,7 @@ class TemporalOperations implements Operations {
       origin: request.origin,
       status: 'running',
       tags: request.tags ?? [],
-      actor: `${caller.actor.kind}:${caller.actor.id}`,
+      actor: actorOf(caller),
       requestId: caller.requestId,
       traceparent: caller.traceparent ?? null,
       startedAt,
@@ -290,6 +291,10 @@ function messageOf(contract: OperationContract, kind: MessageKind, name: string)
 
 const SINGULAR = { signals: 'signal', queries: 'query', updates: 'update' } as const;
 
+function actorOf({ actor }: Caller): string {
+  return `${actor.kind}:${actor.id}`;
+}
+
 /** A caller without a trace leaves the one of the calling code. */
 function inTraceOf<T>(caller: Caller, work: () => Promise<T>): Promise<T> {
   return caller.traceparent === undefined ? work() : withTraceparent(caller.traceparent, work);
@@ -308,14 +313,4 @@ function canonical(value: unknown): string {
       ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1)))
       : member,
   );
-}
-
-/** Contracts hold durations as text of `ms`, which Temporal's type narrows to a template. */
-function duration(text: string): Duration {
-  if (!isDuration(text)) throw new TypeError(`"${text}" is not a duration such as "2 days"`);
-  return text;
-}
-
-function isDuration(text: string): text is Duration & string {
-  return /^\d+(\.\d+)? ?[a-z]+$/i.test(text);
 }

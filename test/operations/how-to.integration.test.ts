@@ -1,14 +1,19 @@
 import { execFile } from 'node:child_process';
+import { createRequire } from 'node:module';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { systemCaller } from '../../platform/identity/caller.ts';
 import { HAL9_ROOT } from '../../platform/operations/discovery.ts';
+import { resolveFromHal9 } from '../../platform/operations/project-modules.ts';
+import type { OperationContract } from '../../schemas/operations/operation.ts';
 import { startCoreProcess, type CoreProcess } from '../workers/core-process.ts';
 
 const execute = promisify(execFile);
+const contractModule = z.object({ default: z.custom<OperationContract>((value) => typeof value === 'object') });
 
 /** The project that the page docs/how-to/your-own-operation.md writes, outside the repository, served by the shipped worker. */
 describe('an operation of one\'s own', () => {
@@ -18,9 +23,13 @@ describe('an operation of one\'s own', () => {
     folder = await mkdtemp(join(tmpdir(), 'hal9-own-'));
     const page = await readFile(join(HAL9_ROOT, 'docs/how-to/your-own-operation.md'), 'utf8');
     const blocks = [...page.matchAll(/^```bash\n(.*?)^```/gms)].map((match) => match[1] ?? '').filter((block) => block.includes('cat >'));
-    expect(blocks).toHaveLength(3);
+    if (blocks.length !== 3) throw new Error('the page writes three files');
     await execute('bash', ['-euo', 'pipefail', '-c', blocks.join('\n')], { env: { ...process.env, TMPDIR: folder } });
-    core = await startCoreProcess(join(folder, 'my-operations'));
+    const project = join(folder, 'my-operations');
+    // Loaded by Node itself, as the shipped processes do: vitest resolves imports its own way.
+    resolveFromHal9(HAL9_ROOT);
+    const loaded = contractModule.parse(createRequire(import.meta.url)(join(project, 'schemas/operations/invite-guests.ts')));
+    core = await startCoreProcess(project, {}, new Map([['invite-guests', loaded.default]]));
   });
   afterAll(async () => {
     await core?.close();

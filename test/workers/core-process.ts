@@ -10,6 +10,7 @@ import type { Operations } from '../../platform/operations/contract.ts';
 import { discoverContracts, projectRoots } from '../../platform/operations/discovery.ts';
 import { createOperations } from '../../platform/operations/operations.ts';
 import { connectTemporalClient, type TemporalClient } from '../../platform/temporal/connect.ts';
+import type { OperationContract } from '../../schemas/operations/operation.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { createTestNamespace } from '../environment/temporal.ts';
 import { startProcess, type RunningProcess } from '../environment/worker.ts';
@@ -24,7 +25,7 @@ export interface CoreProcess {
 }
 
 /** The shipped core worker as a process, with a project of one's own beside HAL9's, and operations to talk to it. */
-export async function startCoreProcess(project: string, settings: Readonly<Record<string, string>> = {}): Promise<CoreProcess> {
+export async function startCoreProcess(project: string, settings: Readonly<Record<string, string>> = {}, contracts?: ReadonlyMap<string, OperationContract>): Promise<CoreProcess> {
   const folder = await mkdtemp(join(tmpdir(), 'hal9-worker-'));
   const test = await createTestDatabase();
   const env = {
@@ -41,7 +42,7 @@ export async function startCoreProcess(project: string, settings: Readonly<Recor
   const operations = createOperations({
     client: temporal.client,
     database: test.database,
-    contracts: await discoverContracts(projectRoots(project)),
+    contracts: contracts ?? (await discoverContracts(projectRoots(project))),
     keys,
     logger: pino({ level: 'silent' }),
   });

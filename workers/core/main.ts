@@ -26,7 +26,7 @@ await runProcess('core', { temporalWorker: true }, async (context) => {
     };
     await Promise.all(queues.map((served) => serveQueue(context, connection, bundle, served, once(onPolling))));
   } finally {
-    for (const { shutdown } of registered) await shutdown?.();
+    for (const activities of registered) await activities.shutdown?.();
   }
 });
 
