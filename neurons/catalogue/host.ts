@@ -158,7 +158,7 @@ const remedyRule = (name: string, when: string, withSuspect: boolean): unknown =
   when: `signal.data.state != "closed" && signal.data.cause != null && ${when}`,
   decide: {
     summary: '"remediate " + signal.data.cause + " on " + signal.data.hostId',
-    reason: 'string(size(signal.data.members)) + " symptoms since " + signal.data.since + " point to " + signal.data.cause',
+    reason: 'signal.data.members.map(m, m.type.substring(13)).join(", ") + " since " + signal.data.since + ": points to " + signal.data.cause',
     severity: 'critical',
     key: 'signal.data.incidentId + "/" + signal.data.cause',
     cooldownSeconds: 3600,
