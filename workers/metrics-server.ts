@@ -1,5 +1,5 @@
 import { createServer, type Server } from 'node:http';
-import type { Registry } from 'prom-client';
+import { register, type Registry } from 'prom-client';
 
 /** Answers whether one dependency works; rejects or throws with the reason when not. */
 export type HealthCheck = (signal: AbortSignal) => Promise<void>;
@@ -29,7 +29,7 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
     const serve = async (): Promise<void> => {
       switch (request.url) {
         case '/metrics':
-          return answer(200, options.registry.contentType, (await options.registry.metrics()) + (await coreMetrics(options.corePort)));
+          return answer(200, options.registry.contentType, (await options.registry.metrics()) + (await register.metrics()) + (await coreMetrics(options.corePort)));
         case '/healthz':
           return answer(200, 'application/json', JSON.stringify({ status: 'ok' }));
         case '/readyz': {
