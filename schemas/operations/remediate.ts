@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { HOST_ACTIONS, REMEDY_QUERY } from '../names/remedies.ts';
+import { APPROVAL_UPDATE } from '../names/messages.ts';
 import { TASK_QUEUES } from '../names/task-queues.ts';
+import { approvalAnswerSchema, approvalTallySchema } from './approval.ts';
 import { defineOperation } from './operation.ts';
 
 /** A process, named so that a recycled pid is never mistaken for it. */
@@ -26,7 +28,7 @@ export const remediateInputSchema = z.object({
   suspect: processIdentitySchema.partial({ startTicks: true }).optional(),
   /** Seconds within which the symptom must be gone after an action. */
   checkSeconds: z.int().min(1).max(600).default(15),
-  /** Connection that is told when the run escalates. Missing: the escalation is only recorded. */
+  /** Connection that is asked for approvals and told when the run escalates. Missing: approvals go through the one named `approvals`, an escalation is only recorded. */
   escalateTo: z.string().max(200).optional(),
   /** Gathers evidence and says what it would do. */
   dryRun: z.boolean().default(false),
@@ -80,12 +82,15 @@ export default defineOperation({
       answer: z.object({ step: z.string(), cause: z.string(), attempts: z.array(remedyAttemptSchema) }),
     },
   },
+  updates: {
+    [APPROVAL_UPDATE]: { description: 'An answer to the question whether an action may be taken. Sent by POST /v1/approvals/{id}/approve and /refuse and by approval links, which sign it.', payload: approvalAnswerSchema, answer: approvalTallySchema },
+  },
   taskQueue: TASK_QUEUES.core,
   permission: 'runs:write',
   id: (input) => `${input.hostId}/${input.incidentId}/${input.cause}`,
   reusePolicy: 'allow-duplicate',
   conflictPolicy: 'use-existing',
-  timeouts: { execution: '2 days' },
+  timeouts: { execution: '3 days' },
   effect: 'irreversible',
   versioning: 'auto-upgrade',
 });

@@ -39,8 +39,8 @@ describe('the faults of the demo', () => {
       await new Promise((resolve) => setTimeout(resolve, 1800));
       const remedy = confirmedRemedy(fault.cause, await gatherEvidence(policy, sessions));
       await fault.cleanUp();
-      expect(remedy?.cause, fault.title).toBe(fault.cause);
-      expect(remedy?.steps.length, fault.title).toBeGreaterThan(0);
+      expect({ fault: fault.title, cause: remedy?.cause }).toEqual({ fault: fault.title, cause: fault.cause });
+      expect(remedy?.steps.length).toBeGreaterThan(0);
     }
     expect(readProcess(worker.reading().pid)?.state).not.toBe('T');
     await worker.end();

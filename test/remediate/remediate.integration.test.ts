@@ -6,6 +6,8 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { CancelledFailure, WorkflowFailedError } from '@temporalio/client';
 import { isAlive } from '../../activities/host/processes.ts';
 import { readProcesses } from '../../activities/host/process-table.ts';
+import { systemCaller } from '../../platform/identity/caller.ts';
+import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { remediateResultSchema } from '../../schemas/operations/remediate.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { BURN, IDLE, ownProcess } from '../host/fault-process.ts';
@@ -122,7 +124,7 @@ describe('remediate', () => {
 
   it('refuses a run of another organisation', async () => {
     const other = await test.organisation('other');
-    const handle = await bench.client.workflow.start('remediate', { taskQueue: `core-${bench.hostId}`, workflowId: `${other}/remediate/${randomUUID()}`, args: [{ hostId: bench.hostId, incidentId: 'x', cause: 'cpu-hog' }], workflowExecutionTimeout: '1 minute' });
+    const handle = await bench.client.workflow.start('remediate', { taskQueue: TASK_QUEUES.core, workflowId: `${other}/remediate/${randomUUID()}`, args: [{ hostId: bench.hostId, incidentId: 'x', cause: 'cpu-hog' }], workflowExecutionTimeout: '1 minute' });
     expect(await handle.result()).toMatchObject({ helped: false, escalated: true, reason: expect.stringContaining('does not obey') });
   });
 
@@ -154,6 +156,35 @@ describe('remediate under a policy that asks', () => {
   afterAll(async () => {
     await bench.stop();
     await test.drop();
+  });
+
+  const question = async (): Promise<string> => {
+    for (;;) {
+      const [open] = await bench.approvals.list(systemCaller(bench.orgId, 'test'), { state: 'open' }, 1);
+      if (open !== undefined) return open.id;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+
+  it('acts only once a person has agreed', async () => {
+    const stopped = await ownProcess(IDLE, mark);
+    stopped.child.kill('SIGSTOP');
+    const run = await bench.start({ cause: 'worker-stopped' });
+    const id = await question();
+    expect(stopped.reading().state).toBe('T');
+    expect(await bench.approvals.answer(systemCaller(bench.orgId, 'tester'), id, { approved: true })).toMatchObject({ summary: expect.stringContaining('resumeProcess') });
+    expect(await run.result()).toMatchObject({ action: 'resumeProcess', helped: true });
+    await stopped.end();
+  });
+
+  it('escalates when a person refuses, and asks for nothing stronger', async () => {
+    const stopped = await ownProcess(IDLE, mark);
+    stopped.child.kill('SIGSTOP');
+    const run = await bench.start({ cause: 'worker-stopped' });
+    await bench.approvals.answer(systemCaller(bench.orgId, 'tester'), await question(), { approved: false });
+    expect(await run.result()).toMatchObject({ helped: false, escalated: true, attempts: [{ action: 'resumeProcess', state: 'denied' }] });
+    expect(stopped.reading().state).toBe('T');
+    await stopped.end();
   });
 
   it('refuses what is not allowed and touches nothing', async () => {

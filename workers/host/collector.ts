@@ -30,7 +30,7 @@ export class Collector {
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await Promise.all(this.#reads);
-    await Promise.all(this.#options.probes.map((probe) => probe.close?.()));
+    await Promise.all(this.#options.probes.map(async (probe) => probe.close?.()));
   }
 
   #round(): void {

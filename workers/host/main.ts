@@ -14,7 +14,7 @@ import type { Probe } from './reading.ts';
 await runProcess('host', { temporalWorker: true }, async (context) => {
   const { config, database, operations, logger } = context;
   if (config.HAL9_AGENT_ORG === undefined) logger.warn('HAL9_AGENT_ORG is not set: the host agent refuses every run');
-  const registered = await register({ config, database, operations, logger });
+  const registered = register({ config, database, operations, logger });
   const stopCollector = startCollector(context);
   try {
     const connection = await context.connectWorker();

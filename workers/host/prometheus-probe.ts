@@ -26,7 +26,7 @@ const HTTP: Vocabulary = {
   group: 'api',
   subject: 'http',
   requests: (sample) => sample.name.endsWith('_duration_seconds_count'),
-  errors: (sample) => sample.name.endsWith('_duration_seconds_count') && /^5/.test(sample.labels['status'] ?? sample.labels['status_code'] ?? ''),
+  errors: (sample) => sample.name.endsWith('_duration_seconds_count') && (sample.labels['status'] ?? '').startsWith('5'),
   latencySum: 'hal9_http_request_duration_seconds_sum',
   latencyCount: 'hal9_http_request_duration_seconds_count',
   names: new Set(['hal9_http_request_duration_seconds_sum', 'hal9_http_request_duration_seconds_count']),

@@ -1,4 +1,4 @@
-import { ActivityCancellationType, ActivityFailure, ApplicationFailure, defineQuery, isCancellation, log, proxyActivities, setHandler } from '@temporalio/workflow';
+import { ActivityCancellationType, ActivityFailure, allHandlersFinished, ApplicationFailure, condition, defineQuery, isCancellation, log, proxyActivities, setHandler } from '@temporalio/workflow';
 import { hostTaskQueue } from '../../schemas/names/task-queues.ts';
 import { REMEDY_QUERY } from '../../schemas/names/remedies.ts';
 import { RESERVED_QUERIES, type Progress } from '../../schemas/names/messages.ts';
@@ -8,7 +8,10 @@ import type { HostActivities } from '../../activities/host/index.ts';
 import type { RemediationActivities } from '../../activities/remediation/index.ts';
 import type { Evidence } from '../../activities/host/evidence.ts';
 import { confirmedRemedy, isKnownCause, type Remedy, type RemedyStep } from './remedy.ts';
-import { approvalOf } from './approval.ts';
+import { awaitApproval } from '../approval/await-approval.ts';
+
+/** One person who may answer approvals, within a day. */
+const APPROVAL = { permission: 'approvals:write', required: 1, deadlineSeconds: 86_400 };
 
 /** What a query sees of a running remedy. */
 interface RemedyState {
@@ -66,8 +69,8 @@ async function take(agent: Agent, input: RemediateInput, evidence: Evidence, rem
   const needsApproval = evidence.policy.approval.includes(step.action);
   if (needsApproval) {
     state.step = 'approval';
-    const approval = await approvalOf(input, `${stepText(step)}: ${remedy.finding}`);
-    if (!approval.approved) return { ...attempt, state: 'denied', detail: approval.reason, at: now() };
+    const approval = await awaitApproval({ summary: `${stepText(step)} on ${input.hostId}`, reason: remedy.finding, approval: APPROVAL, connection: input.escalateTo });
+    if (approval.state !== 'approved') return { ...attempt, state: 'denied', detail: approval.reason, at: now() };
   }
   state.step = 'action';
   const answer = await agent
@@ -98,6 +101,7 @@ async function closed(input: RemediateInput, state: RemedyState, evidence: Evide
     if (told instanceof Error) reason = `${reason}; nobody could be told: ${reasonOf(told)}`;
   }
   state.step = 'done';
+  await condition(allHandlersFinished);
   log.info('remediation closed', { incidentId: input.incidentId, helped, escalated });
   const { incidentId, hostId, cause } = input;
   return { incidentId, hostId, cause, confirmedCause: remedy?.cause ?? null, action: state.attempts.at(-1)?.action ?? null, attempts: state.attempts, helped, escalated, reason, evidence };

@@ -107,7 +107,7 @@ export class DemoApi {
     return found;
   }
 
-  async #ask(path: string, request: { method: string; body: string; type: string } | undefined = undefined, expected: readonly number[] = [200]): Promise<unknown> {
+  async #ask(path: string, request?: { method: string; body: string; type: string }, expected: readonly number[] = [200]): Promise<unknown> {
     for (let attempt = 1; ; attempt += 1) {
       this.#signal.throwIfAborted();
       const answer = await fetch(`${this.#url}${path}`, {

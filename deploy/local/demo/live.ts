@@ -109,9 +109,9 @@ async function runFault({ api }: DemoSession, fault: Fault, report: (task: strin
     }
     const { incident } = record;
     // Until its effect has left, a decision has no run yet.
-    if (record.decision?.runId == null) record.decision = (await api.decisions()).find((decision) => decision.incidentId === incident.id && decision.cause === fault.cause);
+    if (typeof record.decision?.runId !== 'string') record.decision = (await api.decisions()).find((decision) => decision.incidentId === incident.id && decision.cause === fault.cause);
     const runId = record.decision?.runId;
-    if (runId != null) {
+    if (typeof runId === 'string') {
       report(`${fault.title}: ${runId} mends it`);
       record.remedy ??= await api.remedy(runId);
     }
