@@ -15,7 +15,6 @@ import type { KeyRing } from '../keys/key-ring.ts';
 import { withTraceparent } from '../telemetry/trace-context.ts';
 import type { Operations, RunDescription, RunFilter, RunPage, RunResult, StartRequest, StartedRun } from './contract.ts';
 import { writeRunMemo } from './run-memo.ts';
-import { writeStartNote } from './start-note.ts';
 import { RunReader } from './run-reader.ts';
 import { RunRecorder } from './run-recorder.ts';
 import { fromTemporal, type Attempt } from './temporal-failures.ts';

@@ -5,7 +5,6 @@ import { formatRunId, formatWorkflowId, parseRunId, parseWorkflowId } from '../.
 import { failedResult } from './run-failure.ts';
 import { readRunMemo } from './run-memo.ts';
 import { runStatus } from './run-status.ts';
-import { readStartNote } from './start-note.ts';
 
 /** How late Temporal's visibility may show a start or an end, ms. */
 const LAG_MS = 3_000;
