@@ -1,12 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import { access, constants, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 import { takeLock, type FolderLock } from './folder-lock.ts';
 import { endStranger, isAlive, type ProcessIdentity } from './process-identity.ts';
 import { SetupError, systemCode } from './setup-error.ts';
-
-const MASTER_KEYS = 'master-keys';
 
 /** A process this folder's stack started, so that the next start can end it should it have outlived its owner. */
 export interface RecordedProcess extends ProcessIdentity {
@@ -66,15 +63,6 @@ export class DataFolder {
 
   async writeProcesses(processes: readonly RecordedProcess[]): Promise<void> {
     await replaceFile(join(this.path, 'processes.json'), `${JSON.stringify(processes)}\n`, 0o644);
-  }
-
-  /** The key ring of this folder (format of HAL9_MASTER_KEYS), created on first use. Losing the file loses what it encrypted. */
-  async masterKeys(): Promise<string> {
-    const present = await this.readSecret(MASTER_KEYS);
-    if (present !== undefined) return present;
-    const ring = `k1:${randomBytes(32).toString('base64')}`;
-    await this.writeSecret(MASTER_KEYS, ring);
-    return ring;
   }
 
   /** Content of a secret file, or undefined when it is missing or empty. */

@@ -4,6 +4,7 @@ import { Database } from '../../database/database.ts';
 import { migrate } from '../../database/migrate.ts';
 import { loadConfig, type Config } from '../../platform/config/config.ts';
 import { databaseTls } from '../../platform/database/connect.ts';
+import { loadKeyRing } from '../../platform/keys/load.ts';
 import { bootstrap, type FirstOrganisation } from '../../platform/identity/bootstrap.ts';
 import { collectorKey, type Collector } from './collector-key.ts';
 import { DataFolder } from './data-folder.ts';
@@ -120,7 +121,9 @@ class StackStart {
     this.#logs = await this.#folder.folder('logs');
     const ports = await this.#choosePorts();
     const url = `${config.HAL9_TLS_CERT === undefined ? 'http' : 'https'}://${browserHost(config.HAL9_HOST)}:${ports.api}`;
-    const masterKeys = config.HAL9_MASTER_KEYS ?? (await this.#folder.masterKeys());
+    // Made here, once, before several processes ask for it.
+    await loadKeyRing({ ...config, HAL9_DATA: this.#folder.path });
+    const masterKeys = config.HAL9_MASTER_KEYS ?? (await this.#folder.readSecret('keys/master'));
     // Settled, not raced: nothing may still be starting when a failure is cleaned up.
     const [database, temporal] = await settled([this.#startDatabase(ports.postgres), this.#startTemporal(ports, url)]);
     this.#options.signal?.throwIfAborted();

@@ -68,7 +68,7 @@ function welcome(stack: Stack, elapsedMs: number): string {
     '',
     `Start a run:  curl -s -X POST $HAL9_URL/v1/workflows/remediate/runs -H "Authorization: Bearer $HAL9_API_KEY" -H "Content-Type: application/json" -d '${body}'`,
     'Watch it:     curl -s "$HAL9_URL/v1/runs?type=remediate&limit=1" -H "Authorization: Bearer $HAL9_API_KEY"',
-    `Open the UI:  ${stack.temporalUiUrl ?? `${stack.url}/docs`}`,
+    `Open the UI:  ${stack.temporalUiUrl ?? `${stack.url}/docs`} (asks for the API key)`,
     '',
     'Ctrl-C stops everything.',
   );

@@ -71,7 +71,8 @@ describe('npm start', () => {
     const run = await fetch(`${url}${path}`, { method: 'POST', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' }, body });
     expect([200, 201, 202]).toContain(run.status);
     const ui = /Open the UI: +(\S+)/.exec(stack.stdout)?.[1] ?? '';
-    expect((await fetch(ui)).status).toBe(200);
+    const page = await fetch(ui, { headers: { accept: 'text/html' } });
+    expect([page.status, new URL(page.url).pathname]).toEqual([200, '/ui-session']);
   });
 
   it('refuses a second stack in the same folder with the remedy', async () => {
