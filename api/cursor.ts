@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { HalError } from '../schemas/errors.ts';
 
 /** Opaque text for the place where a page ended. */

@@ -67,7 +67,7 @@ function describe(route: AnyRoute, schemas: SchemaBook): JsonSchema {
     ...(route.description === undefined ? {} : { description: route.description }),
     ...(open ? { security: [] } : { 'x-permission': route.permission, ...(route.session === true ? { security: [{ bearer: [] }, { header: [] }, { session: [] }] } : {}) }),
     parameters: [...pathParameters(route), ...parameters(route.query, 'query', schemas)],
-    ...(requestBody(route, schemas) ?? {}),
+    ...requestBody(route, schemas),
     responses: {
       ...Object.fromEntries(
         Object.entries(route.responses).map(([status, { description, schema, contentType }]) => [

@@ -67,7 +67,7 @@ function typeOf(value: unknown): string {
   const choices = [...list(schema['anyOf']), ...list(schema['oneOf'])];
   if (choices.length > 0) return [...new Set(choices.map(typeOf))].join(' or ');
   if (schema['type'] === 'array') return `list of ${typeOf(schema['items'])}`;
-  const preset = 'default' in schema && typeof schema['default'] !== 'object' ? `, default ${String(schema['default'])}` : '';
+  const preset = ['string', 'number', 'boolean'].includes(typeof schema['default']) ? `, default ${JSON.stringify(schema['default'])}` : '';
   return `${typeof schema['type'] === 'string' ? schema['type'] : 'any'}${preset}`;
 }
 

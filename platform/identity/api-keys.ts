@@ -155,6 +155,7 @@ function assertFuture(expiresAt: Date | null | undefined): void {
   }
 }
 
-function publicPart({ secretHash: _, ...rest }: ApiKeyRecord): ApiKey {
-  return rest;
+function publicPart(record: ApiKeyRecord): ApiKey {
+  const { orgId, id, name, prefix, scopes, createdAt, expiresAt, revokedAt, lastUsedAt } = record;
+  return { orgId, id, name, prefix, scopes, createdAt, expiresAt, revokedAt, lastUsedAt };
 }
