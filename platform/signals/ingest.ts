@@ -191,26 +191,27 @@ export class IngestRequest {
     this.traceparent = traceparent;
   }
 
-  /** Signals committed so far. */
-  get accepted(): number {
-    return this.#accepted;
-  }
-
   get failure(): Error | undefined {
     return this.#failure;
   }
 
-  /** Hands rows over; resolves when there is room for more. @throws what an earlier commit of this request failed with. */
+  /** Hands rows over; resolves when there is room for more. @throws as {@link finish} when an earlier commit of this request failed. */
   async add(rows: readonly SignalRow[]): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#failure !== undefined) await this.finish();
     if (rows.length > 0) await this.#ingest.enqueue(this, rows);
   }
 
-  /** Waits until all is committed. @throws what a commit failed with; signals of other commits are in. */
+  /**
+   * Waits until all is committed.
+   * @throws {HalError} DependencyUnavailable, saying how many signals are in although others are not; any other failure as it is.
+   */
   async finish(): Promise<IngestOutcome> {
     if (this.#open > 0) await new Promise<void>((resolve) => (this.#finished = resolve));
-    if (this.#failure !== undefined) throw this.#failure;
-    return { accepted: this.#accepted, duplicates: this.#duplicates };
+    const failure = this.#failure;
+    if (failure === undefined) return { accepted: this.#accepted, duplicates: this.#duplicates };
+    if (this.#accepted === 0 || !(failure instanceof HalError) || failure.retryAfterSeconds === undefined) throw failure;
+    const detail = `${failure.message}; ${this.#accepted} signals of this request are committed and count as duplicates when it is sent again`;
+    throw new HalError(failure.type, detail, { retryAfterSeconds: failure.retryAfterSeconds, cause: failure });
   }
 
   expect(rows: number): void {

@@ -85,6 +85,26 @@ describe('the ingest while the database fails', () => {
     await under.ingest.close();
   });
 
+  it('says how many went in when the database goes away for long in the middle of a stream', async () => {
+    const orgId = await organisation();
+    const under = createIngest({ database }, { retryForMs: 300, groupSignals: 100 });
+    async function* body(): AsyncIterable<Buffer> {
+      for (let n = 0; ; n++) {
+        yield Buffer.from(`${JSON.stringify(signalOf({ id: `h${n}` }))}\n`);
+        if (n === 500) {
+          await sleep(300);
+          await endProcess(server.process, 'SIGKILL', 1000);
+        }
+        if (n > 500) await sleep(5);
+      }
+    }
+    const failure: unknown = await under.receiver.stream(callerOf(orgId), body()).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ type: 'DependencyUnavailable', retryAfterSeconds: 2, message: expect.stringMatching(/; 50\d signals of this request are committed/) });
+    await start();
+    expect((await stored(orgId)).signals).toBe(Number(/; (\d+) signals/.exec(String(failure))?.[1]));
+    await under.ingest.close();
+  });
+
   it('stops reading while the database does not keep up, so that memory stays flat', async () => {
     const orgId = await organisation();
     const under = createIngest({ database }, { queueSignals: 2000, groupSignals: 500 });
