@@ -360,12 +360,17 @@ function incidentId(neuronId: string, series: string, ref: string): string {
   return `${digest.slice(0, 8)}-${digest.slice(8, 12)}-8${digest.slice(13, 16)}-a${digest.slice(17, 20)}-${digest.slice(20, 32)}`;
 }
 
+/** What is no memory of this format starts anew: one broken row must not stop every batch that meets it. */
 function decode(bytes: Uint8Array | undefined): Memory {
-  if (bytes !== undefined && bytes.length > 0) {
+  const fresh: Memory = { format: FORMAT, watermark: Number.MIN_SAFE_INTEGER, groups: [], late: 0 };
+  if (bytes === undefined || bytes.length === 0) return fresh;
+  try {
     const memory: unknown = JSON.parse(new TextDecoder().decode(bytes));
-    if (isMemory(memory)) return memory;
+    return isMemory(memory) ? memory : fresh;
+  } catch (error) {
+    if (error instanceof SyntaxError) return fresh;
+    throw error;
   }
-  return { format: FORMAT, watermark: Number.MIN_SAFE_INTEGER, groups: [], late: 0 };
 }
 
 /** These bytes are ours: the format number is all there is to check. */

@@ -7,6 +7,8 @@ import type { NeuronSignal } from './layer.ts';
 export const MAX_EXPRESSION_NODES = 1000;
 /** How deep macros over lists (`map`, `filter`, `exists`, `all`) may nest: each level multiplies the cost. */
 export const MAX_MACRO_DEPTH = 2;
+/** Longest list (or map) of a signal that nested macros may meet: their cost grows with its square. */
+export const MAX_NESTED_LENGTH = 1000;
 
 /** What an expression must answer. */
 export type Expected = 'bool' | 'string' | 'number' | 'map';
@@ -238,11 +240,13 @@ export class Expression {
   /** Equalities that must hold for the expression to be true: the routing index uses them. */
   readonly required: readonly RequiredEquality[];
   readonly #program: (scope: Scope) => unknown;
+  readonly #nested: boolean;
 
-  private constructor(source: string, place: string, needsView: boolean, required: readonly RequiredEquality[], program: (scope: Scope) => unknown) {
+  private constructor(source: string, place: string, shape: Shape, required: readonly RequiredEquality[], program: (scope: Scope) => unknown) {
     this.source = source;
     this.place = place;
-    this.needsView = needsView;
+    this.needsView = shape.needsView;
+    this.#nested = shape.macroDepth > 1;
     this.required = required;
     this.#program = program;
   }
@@ -275,7 +279,7 @@ export class Expression {
     if (!mayAnswer(type, expected)) throw new ExpressionError('wrong_type', `must answer a ${expected}, but answers ${type}`, place, null);
     const required: RequiredEquality[] = [];
     requiredEqualities(program.ast, required);
-    return new Expression(source, place, shape.needsView, required, program);
+    return new Expression(source, place, shape, required, program);
   }
 
   /**
@@ -315,6 +319,9 @@ export class Expression {
   }
 
   #run(scope: Scope): unknown {
+    if (this.#nested && longest(scope.signal, scope.answer) > MAX_NESTED_LENGTH) {
+      throw new ExpressionError('long_list', `nested list macros meet a list of more than ${String(MAX_NESTED_LENGTH)} elements`, this.place, null);
+    }
     try {
       return this.#program(scope);
     } catch (error) {
@@ -322,6 +329,20 @@ export class Expression {
       throw new ExpressionError(code, cause, this.place, position);
     }
   }
+}
+
+/** Length of the longest list or map within the values. */
+function longest(...values: readonly unknown[]): number {
+  let most = 0;
+  const waiting = [...values];
+  for (let value = waiting.pop(); value !== undefined || waiting.length > 0; value = waiting.pop()) {
+    if (typeof value !== 'object' || value === null) continue;
+    const inner: unknown[] = Array.isArray(value) ? value : Object.values(value);
+    most = Math.max(most, inner.length);
+    if (most > MAX_NESTED_LENGTH) return most;
+    waiting.push(...inner);
+  }
+  return most;
 }
 
 function mayAnswer(type: string, expected: Expected): boolean {

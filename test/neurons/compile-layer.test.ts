@@ -107,6 +107,19 @@ describe('isolation', () => {
     expect(output.failures[0]?.cause).toContain('the limit is 3');
   });
 
+  it('refuses series with endless names', () => {
+    const endless = neuron('endless', 'L2', ['*'], { kind: 'detector', series: 'signal.data.name' });
+    const output = evaluate(compileLayer('L2', [endless, good]), [signal({ data: { name: 'x'.repeat(2000), value: 1 } })]);
+    expect(output).toMatchObject({ failures: [{ neuronId: 'endless' }], states: [], emissions: [{ neuronId: 'good' }] });
+  });
+
+  it('lets a filter fail like any condition, except for what is missing', () => {
+    const filtered = neuron('filtered', 'L2', ['*'], rules({ when: 'true', emit: { type: 'x' } }), { subscription: { filter: 'signal.data.value > 5' } });
+    expect(evaluate(compileLayer('L2', [filtered]), [signal({ data: { value: 'x' } })]).failures[0]?.cause).toContain('/subscription/filter at 1: no such overload');
+    const wrong = neuron('wrong', 'L2', ['*'], rules({ when: 'true', emit: { type: 'x' } }), { subscription: { filter: 'signal.data.value == ' } });
+    expect(evaluate(compileLayer('L2', [wrong]), [signal()]).failures[0]?.cause).toContain('/subscription/filter');
+  });
+
   it('lets a neuron that no longer compiles fail alone', () => {
     const broken = neuron('broken', 'L2', ['metric'], rules({ when: 'nosuch > 1', emit: { type: 'x' } }));
     const output = evaluate(compileLayer('L2', [broken, good]), [signal()]);

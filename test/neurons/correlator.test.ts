@@ -84,6 +84,12 @@ describe('groups', () => {
     expect(third.states).toMatchObject([{ dueMs: null, bytes: new Uint8Array() }]);
   });
 
+  it('start anew from bytes they do not know', () => {
+    const layer = compileLayer('L3', [neuron('c', 'L3', ['symptom'], BASE)]);
+    const from = (bytes: Uint8Array): string[] => told(layer.evaluate({ signals: [at(5)], watermarkMs: 20_000 }, { get: () => bytes }).emissions);
+    for (const text of ['', '{"format": 99, "groups": 7}', '{broken', 'null']) expect(from(new TextEncoder().encode(text))).toEqual(['opened@7', 'closed@15']);
+  });
+
   it('go by the event time of their own key where asked', () => {
     const cascade = run([[at(0, 'old')], [at(500_000, 'new')], [at(5, 'old')], [at(30, 'old')]], { key: 'signal.subject', clock: 'key', settleSeconds: 0 }, 1_000_000);
     expect(incidents(cascade).map(({ data, timeMs, causes }) => `${String(field(data, 'state'))}@${String(timeMs / 1000)} of ${String(causes.length)}`)).toEqual(['opened@0 of 1', 'opened@500000 of 1', 'closed@15 of 2', 'opened@30 of 1']);

@@ -76,6 +76,12 @@ describe('text, lists and missing fields', () => {
     expect(performance.now() - started).toBeLessThan(2000);
   });
 
+  it('cannot be stalled by nested macros over a long list', () => {
+    const nested = compile('signal.data.list.all(a, signal.data.list.exists(b, a == b))');
+    expect(nested.test({ signal: signal({ data: { list: [1, 2], more: [undefined, null, 3] } }) })).toBe(true);
+    expect(failure(() => nested.test({ signal: signal({ data: { deep: [{ list: Array.from({ length: 2000 }, (_, n) => n) }], list: [] } }) })).code).toBe('long_list');
+  });
+
   it('does not reach into prototypes', () => {
     expect(failure(() => compile('signal.data.constructor == 1').test(scope)).code).toBe('no_such_key');
     expect(failure(() => compile('signal.data.__proto__ == 1').test(scope)).code).toBe('no_such_key');
