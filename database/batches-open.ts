@@ -25,6 +25,14 @@ export interface OpenOptions {
   readonly interactiveGraceSeconds: number;
 }
 
+/** Lanes with waiting chunks, by skipping from lane to lane in the index: what is idle costs nothing, however many lanes there are. */
+const WAITING_LANES = sql`recursive waiting_lanes (org_id, lane) as (
+    (select org_id, lane from chunks where batch_id is null order by org_id, lane limit 1)
+    union all
+    select n.org_id, n.lane from waiting_lanes w cross join lateral (
+      select org_id, lane from chunks where batch_id is null and (org_id, lane) > (w.org_id, w.lane) order by org_id, lane limit 1
+    ) n
+  )`;
 /** Most chunks of a batch: many small chunks must not make one statement long. */
 const CHUNKS_PER_BATCH = 2000;
 
@@ -90,9 +98,9 @@ export class OpenBatchStore {
   /** Makes the lanes of waiting chunks that have none: the ingest makes them itself, so this is for rows of other hands. */
   async ensureLanes(): Promise<void> {
     await sql`
-      insert into lanes (org_id, lane)
-      select distinct org_id, lane from chunks c where batch_id is null and not exists (select from lanes l where l.org_id = c.org_id and l.lane = c.lane)
-      order by org_id, lane on conflict do nothing`.execute(this.#database.system);
+      with ${WAITING_LANES}
+      insert into lanes (org_id, lane) select org_id, lane from waiting_lanes w
+      where not exists (select from lanes l where l.org_id = w.org_id and l.lane = w.lane) on conflict do nothing`.execute(this.#database.system);
   }
 
   /**
@@ -105,10 +113,11 @@ export class OpenBatchStore {
       await sql`insert into lanes (org_id, lane) select distinct org_id, ${CLOCK_LANE}::smallint from neuron_states where due_at <= now() on conflict do nothing`.execute(tx);
       const { rows } = await sql<OpenedBatch>`
         with free as (
-          select org_id from lanes l where lane = ${CLOCK_LANE} and open_batch is null
-            and org_id in (select org_id from neuron_states where due_at <= now())
+          select l.org_id from (select distinct org_id from neuron_states where due_at <= now()) due
+            join lanes l on l.org_id = due.org_id and l.lane = ${CLOCK_LANE}
+          where l.open_batch is null
             and not exists (select from batches b where b.org_id = l.org_id and b.lane = ${CLOCK_LANE} and b.opened_at > now() - make_interval(secs => ${restSeconds}))
-          limit ${batchIds.length} for update skip locked
+          limit ${batchIds.length} for update of l skip locked
         ), opened as (
           insert into batches (org_id, id, lane, mode, signals)
           select f.org_id, i.id, ${CLOCK_LANE}::smallint, 'clock', 0 from (select org_id, row_number() over () as n from free) f

@@ -65,6 +65,28 @@ describe('dispatcher', () => {
     expect(all.map(({ lane }) => lane).filter((lane) => lane === 1 || lane === 3)).toEqual([3]);
   });
 
+  it('finds what waits among many lanes and chunks at the cost of what waits', async () => {
+    const orgId = await house.test.organisation();
+    const { database } = house.test;
+    await database.withOrgClient(orgId, async (client) => {
+      await client.query(`insert into lanes (org_id, lane) select $1, n from generate_series(0, 20000) n`, [orgId]);
+      await client.query(`insert into chunks (org_id, lane, signals, received_on) select $1, 7 + n % 2, 1, '2026-01-01' from generate_series(1, 20000) n`, [orgId]);
+    });
+    const began = performance.now();
+    const opened = (await open()).filter((batch) => batch.orgId === orgId);
+    expect(performance.now() - began).toBeLessThan(2000);
+    expect(opened.map(({ lane }) => lane).sort((a, b) => a - b)).toEqual([7, 8]);
+    await database.withOrgClient(orgId, (client) => client.query('update chunks set batch_id = $1 where batch_id is null', [orgId]));
+  });
+
+  it('gives waiting chunks of a lane that has no row a lane', async () => {
+    const orgId = await house.test.organisation();
+    await house.test.database.withOrgClient(orgId, (client) => client.query(`insert into chunks (org_id, lane, signals, received_on) values ($1, 3, 1, '2026-01-01')`, [orgId]));
+    expect((await open()).filter((batch) => batch.orgId === orgId)).toEqual([]);
+    await recover();
+    expect((await open()).filter((batch) => batch.orgId === orgId).map(({ lane }) => lane)).toEqual([3]);
+  });
+
   it('lets two dispatchers share the work without opening or starting anything twice', async () => {
     const orgId = await house.test.organisation();
     for (let lane = 0; lane < 8; lane++) for (let n = 0; n < 5; n++) await house.chunk(orgId, lane);
