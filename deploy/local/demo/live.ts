@@ -47,14 +47,20 @@ const ECHO_MS = 15_000;
 /** Longest wait for an incident to close before the next fault, milliseconds. */
 const CLOSE_MS = 40_000;
 
+export interface LiveOptions {
+  readonly baselineSeconds: number;
+  /** Only the faults with these causes; empty for all. */
+  readonly causes: readonly string[];
+}
+
 /** A quiet baseline, then one fault after the other, each left to HAL9. */
-export async function runLive(session: DemoSession, baselineSeconds: number, progress: Progress, signal: AbortSignal): Promise<{ faults: FaultRecord[]; result: LiveResult; falsely: Incident[] }> {
+export async function runLive(session: DemoSession, options: LiveOptions, progress: Progress, signal: AbortSignal): Promise<{ faults: FaultRecord[]; result: LiveResult; falsely: Incident[] }> {
   const startedAt = Date.now();
-  const faults = faultsOf(session.stack, session.folder);
+  const faults = faultsOf(session.stack, session.folder).filter((fault) => options.causes.length === 0 || options.causes.includes(fault.cause));
   const records: FaultRecord[] = [];
   const share = 100 / (faults.length + 1);
   try {
-    await baseline(baselineSeconds, progress, share, signal);
+    await baseline(options.baselineSeconds, progress, share, signal);
     for (const [index, fault] of faults.entries()) {
       const done = share * (index + 1);
       records.push(await runFault(session, fault, (task) => progress.update(done, task), signal));
