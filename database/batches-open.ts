@@ -63,9 +63,11 @@ export class OpenBatchStore {
     return this.#database.system.transaction().execute(async (tx) => {
       const ready = sql`(c.mode = 'batch' or c.received_at < now() - make_interval(secs => ${interactiveGraceSeconds}))`;
       const { rows: free } = await sql<{ org_id: string; lane: number }>`
-        select org_id, lane from lanes l where open_batch is null and lane >= 0 and not ${restingLane}
+        with ${WAITING_LANES}
+        select l.org_id, l.lane from waiting_lanes w join lanes l on l.org_id = w.org_id and l.lane = w.lane
+        where l.open_batch is null and l.lane >= 0 and not ${restingLane}
           and exists (select from chunks c where c.org_id = l.org_id and c.lane = l.lane and c.batch_id is null and ${ready})
-        limit ${batchIds.length} for update skip locked`.execute(tx);
+        limit ${batchIds.length} for update of l skip locked`.execute(tx);
       if (free.length === 0) return [];
       // A second statement, so that it sees every chunk taken before the locks were had.
       const { rows } = await sql<OpenedBatch>`
