@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
+import type { DataConverter } from '@temporalio/common';
 import { bundleWorkflowCode, NativeConnection, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
 import pino from 'pino';
 import { inject } from 'vitest';
@@ -11,6 +12,8 @@ import { OpenBatchStore, type OpenedBatch } from '../../database/batches-open.ts
 import { NeuronStore } from '../../database/neurons.ts';
 import { SignalStore } from '../../database/signals.ts';
 import { parseNeuron } from '../../neurons/validate-neuron.ts';
+import { createDataConverter, FAILURE_CONVERTER_PATH } from '../../platform/codec/data-converter.ts';
+import type { KeyRing } from '../../platform/keys/key-ring.ts';
 import { LaneChooser } from '../../platform/signals/lane.ts';
 import { prepareValue } from '../../platform/signals/prepare.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
@@ -31,9 +34,10 @@ export class CascadeHouse {
   readonly #connection: Connection;
   readonly #native: NativeConnection;
   readonly #bundle: WorkflowBundle;
+  readonly #dataConverter: DataConverter | undefined;
   readonly #workers: { worker: Worker; running: Promise<void> }[] = [];
 
-  private constructor(parts: { test: TestDatabase; client: Client; namespace: string; pools: NeuronPools; connection: Connection; native: NativeConnection; bundle: WorkflowBundle }) {
+  private constructor(parts: { test: TestDatabase; client: Client; namespace: string; pools: NeuronPools; connection: Connection; native: NativeConnection; bundle: WorkflowBundle; dataConverter: DataConverter | undefined }) {
     this.test = parts.test;
     this.client = parts.client;
     this.namespace = parts.namespace;
@@ -41,24 +45,27 @@ export class CascadeHouse {
     this.#connection = parts.connection;
     this.#native = parts.native;
     this.#bundle = parts.bundle;
+    this.#dataConverter = parts.dataConverter;
   }
 
-  static async open(): Promise<CascadeHouse> {
+  /** @param keys encrypt payloads as in production; default: none are encrypted. */
+  static async open(keys?: KeyRing): Promise<CascadeHouse> {
     const logger = pino({ level: 'silent' });
     Runtime.install({ logger: { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} } });
     const address = inject('temporalAddress');
+    const dataConverter = keys === undefined ? undefined : createDataConverter(keys);
     const [test, namespace, connection, native, bundle] = await Promise.all([
       createTestDatabase(),
       createTestNamespace(),
       Connection.connect({ address }),
       NativeConnection.connect({ address }),
-      bundleWorkflowCode({ workflowsPath: join(import.meta.dirname, '../../workflows/cascade/index.ts'), logger: { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} } }),
+      bundleWorkflowCode({ workflowsPath: join(import.meta.dirname, '../../workflows/cascade/index.ts'), ...(keys === undefined ? {} : { failureConverterPath: FAILURE_CONVERTER_PATH }), logger: { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} } }),
     ]);
     const pools = {
       batch: new ThreadPool({ database: test.database.options, threads: 2, jobsPerThread: 1, heapMb: 128, logger }),
       interactive: new ThreadPool({ database: test.database.options, threads: 1, jobsPerThread: 8, heapMb: 128, logger }),
     };
-    return new CascadeHouse({ test, namespace, connection, native, bundle, pools, client: new Client({ connection, namespace }) });
+    return new CascadeHouse({ test, namespace, connection, native, bundle, pools, dataConverter, client: new Client({ connection, namespace, ...(dataConverter === undefined ? {} : { dataConverter }) }) });
   }
 
   /** Serves every queue of a cascade; `change` wraps or replaces activities. */
@@ -74,7 +81,7 @@ export class CascadeHouse {
     });
     for (const [taskQueue, served] of Object.entries(activities)) {
       const workflows = taskQueue === TASK_QUEUES.core || taskQueue === TASK_QUEUES.interactive;
-      const worker = await Worker.create({ connection: this.#native, namespace: this.namespace, taskQueue, activities: { ...served }, ...(workflows ? { workflowBundle: this.#bundle } : {}), shutdownGraceTime: '1 second' });
+      const worker = await Worker.create({ connection: this.#native, namespace: this.namespace, taskQueue, activities: { ...served }, ...(workflows ? { workflowBundle: this.#bundle } : {}), shutdownGraceTime: '1 second', ...(this.#dataConverter === undefined ? {} : { dataConverter: this.#dataConverter }) });
       this.#workers.push({ worker, running: worker.run() });
     }
   }
