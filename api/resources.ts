@@ -54,7 +54,7 @@ export function openResources({ config, database, stores, keys, operations, regi
       ...createSignalRoutes({ receiver, store: stores.signals, reads: stores.signalReads, bodyLimitBytes: config.HAL9_BODY_LIMIT_BYTES, decide, decisions: stores.decisions }),
       ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),
       ...createDecisionRoutes(stores.decisions),
-      ...createNeuronRoutes({ neurons: stores.neurons, contracts: operations.contracts }),
+      ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),
       ...createConnectionRoutes({ connections: new Connections({ database, keys, egress: egress }) }),
       ...createNotificationRoutes({ notifications: stores.notifications }),

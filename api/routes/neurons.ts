@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
+import type { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
 import type { ChangeOutcome, NeuronStore, StoredNeuron } from '../../database/neurons.ts';
 import { validateNeuron } from '../../neurons/validate-neuron.ts';
 import type { Caller } from '../../platform/identity/caller.ts';
@@ -7,7 +8,7 @@ import { assertCan } from '../../platform/identity/permissions.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { type NeuronDraft, neuronDraftSchema, type Rule } from '../../schemas/neurons/definition.ts';
 import type { OperationContract } from '../../schemas/operations/operation.ts';
-import { neuronParams, neuronPatch, neuronQuery, neuronTestBody, neuronTestResult, neuronVersionView, neuronView, storedNeuronTestBody } from '../../schemas/rest/neurons.ts';
+import { neuronDetail, neuronParams, neuronPatch, neuronQuery, neuronTestBody, neuronTestResult, neuronVersionView, neuronView, storedNeuronTestBody } from '../../schemas/rest/neurons.ts';
 import { pageOf } from '../../schemas/rest/page.ts';
 import { decodeCursor, encodeCursor } from '../cursor.ts';
 import { testNeuron } from '../neuron-test.ts';
@@ -15,6 +16,7 @@ import { defineRoute, type AnyRoute, type RouteAnswer } from '../route.ts';
 
 export interface NeuronRouteOptions {
   readonly neurons: NeuronStore;
+  readonly breakers: NeuronBreakerStore;
   /** Operations that decisions may start. */
   readonly contracts: ReadonlyMap<string, OperationContract>;
 }
@@ -25,7 +27,7 @@ const MOST_VERSIONS = 200;
 const found = { 200: { description: 'The neuron.', schema: neuronView } };
 
 /** Neurons: what people make of signals. */
-export function createNeuronRoutes({ neurons, contracts }: NeuronRouteOptions): AnyRoute[] {
+export function createNeuronRoutes({ neurons, breakers, contracts }: NeuronRouteOptions): AnyRoute[] {
   const change = async (caller: Caller, id: string, expected: number | undefined, by: (draft: NeuronDraft) => NeuronDraft): Promise<RouteAnswer> => {
     const outcome = await neurons.change(caller.orgId, id, expected, (draft) => checked(by(draft), caller, contracts), caller.actor.id);
     return answer(200, changed(outcome));
@@ -92,8 +94,13 @@ export function createNeuronRoutes({ neurons, contracts }: NeuronRouteOptions): 
       summary: 'Reads a neuron',
       permission: 'neurons:read',
       params: neuronParams,
-      responses: found,
-      handler: async ({ caller, params }) => answer(200, await existing(neurons, caller, params.id)),
+      responses: { 200: { description: 'The neuron, and how its calls fare.', schema: neuronDetail } },
+      handler: async ({ caller, params }) => {
+        const neuron = await existing(neurons, caller, params.id);
+        const { kind } = neuron.draft.behaviour;
+        const circuit = kind === 'llm' || kind === 'http' ? await breakers.view(caller.orgId, neuron.id) : null;
+        return { status: 200, body: { ...view(neuron), circuit }, headers: etag(neuron) };
+      },
     }),
     defineRoute({
       method: 'put',
@@ -245,7 +252,11 @@ function ifMatch(header: string | undefined): number | undefined {
 }
 
 function answer(status: number, neuron: StoredNeuron): RouteAnswer {
-  return { status, body: view(neuron), headers: { etag: `"${String(neuron.version)}"` } };
+  return { status, body: view(neuron), headers: etag(neuron) };
+}
+
+function etag({ version }: StoredNeuron): Record<string, string> {
+  return { etag: `"${String(version)}"` };
 }
 
 function view({ id, version, draft, createdAt, updatedAt }: StoredNeuron): z.input<typeof neuronView> {

@@ -3,6 +3,7 @@ import { DeadLetterStore } from '../../database/dead-letters.ts';
 import { DecisionStore } from '../../database/decisions.ts';
 import { HealthStore } from '../../database/health.ts';
 import { IncidentStore } from '../../database/incidents.ts';
+import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
 import { NeuronStore } from '../../database/neurons.ts';
 import { RunStore } from '../../database/runs.ts';
 import { NotificationStore } from '../../database/notifications.ts';
@@ -18,6 +19,7 @@ export function openStores(database: Database) {
     deadLetters: new DeadLetterStore(database),
     health: new HealthStore(database),
     neurons: new NeuronStore(database),
+    breakers: new NeuronBreakerStore(database),
     decisions: new DecisionStore(database),
     traces: new TraceStore(database),
     incidents: new IncidentStore(database),

@@ -13,6 +13,22 @@ export const neuronView = neuronDraftSchema
   })
   .meta({ id: 'Neuron' });
 
+/** One neuron alone also says how its calls fare. */
+export const neuronDetail = neuronView
+  .extend({
+    circuit: z
+      .object({
+        state: z.enum(['closed', 'open', 'half-open']).describe('`open`: calls are not made and the fallback rules run; `half-open`: the next call tries.'),
+        failures: z.int().describe('Failures in a row.'),
+        openedAt: z.iso.datetime().nullable(),
+        retryAt: z.iso.datetime().nullable(),
+        lastFailure: z.string().nullable(),
+      })
+      .nullable()
+      .describe('Circuit breaker of an llm or http neuron; null for the other kinds.'),
+  })
+  .meta({ id: 'NeuronDetail' });
+
 export const neuronVersionView = z.object({
   version: z.int(),
   neuron: neuronDraftSchema,

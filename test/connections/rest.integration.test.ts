@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
 import { startTestApi, type TestApi, type TestKey } from '../api/running-api.ts';
 import { json, startHttpServer, type LocalServer } from '../environment/http-server.ts';
 
@@ -80,6 +81,17 @@ describe('connections, notifications and budgets over REST', () => {
     expect((await call('GET', '/v1/budgets')).body.items).toMatchObject([{ period: 'day', limits: { calls: null, tokens: null, usd: null }, used: { spent: { calls: 0 } } }, { period: 'month' }, { period: 'cascade', used: null }]);
     expect((await call('PUT', '/v1/budgets', { day: { usd: 0.1 }, cascade: { calls: 3 } })).body.items).toMatchObject([{ limits: { usd: '0.100000000' } }, { limits: { usd: null } }, { limits: { calls: 3 } }]);
     expect((await call('PUT', '/v1/budgets', { day: { usd: -1 } })).status).toBe(422);
+  });
+
+  it('shows the circuit breaker of a neuron that calls out', async () => {
+    const rules = [{ when: 'true', decide: { summary: '"x"', reason: '"y"' } }];
+    const draft = { name: 'caller', layer: 'L4', subscription: { types: ['*'] }, behaviour: { kind: 'http', url: server.url, rules }, breaker: { failures: 1, resetSeconds: 60 } };
+    const { id } = (await call('POST', '/v1/neurons', draft)).body;
+    expect((await call('GET', `/v1/neurons/${id}`)).body.circuit).toEqual({ state: 'closed', failures: 0, openedAt: null, retryAt: null, lastFailure: null });
+    await new NeuronBreakerStore(api.database.database).fail(key.orgId, id, draft.breaker, 'no answer in time');
+    expect((await call('GET', `/v1/neurons/${id}`)).body.circuit).toMatchObject({ state: 'open', failures: 1, lastFailure: 'no answer in time' });
+    const pure = (await call('POST', '/v1/neurons', { ...draft, name: 'pure', behaviour: { kind: 'rules', rules } })).body;
+    expect((await call('GET', `/v1/neurons/${pure.id}`)).body.circuit).toBeNull();
   });
 
   it('logs no secret', () => {
