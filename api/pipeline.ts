@@ -98,7 +98,8 @@ async function handle(route: AnyRoute, context: Unbound): Promise<void> {
   const abort = new AbortController();
   response.once('close', () => abort.abort(new HalError('Timeout', 'the client went away')));
   const limit = route.timeoutMs ?? (route.rawBody === undefined ? HANDLER_MS : 0);
-  if (limit === 0) request.socket.setTimeout(STREAM_IDLE_MS, () => request.socket.destroy());
+  // Node destroys a socket that times out when nobody listens for it.
+  if (limit === 0) request.socket.setTimeout(STREAM_IDLE_MS);
   let timer: NodeJS.Timeout | undefined;
   try {
     // The list of routes forgets their types; `defineRoute` checked that the handler takes what the schemas produce.

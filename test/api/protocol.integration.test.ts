@@ -1,3 +1,4 @@
+import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { problemSchema } from '../../api/problem.ts';
@@ -173,6 +174,23 @@ describe('protocol', () => {
     const noTemporal = await test.another({ TEMPORAL_ADDRESS: '127.0.0.1:1' });
     const run = await fetch(`http://127.0.0.1:${noTemporal.port}/v1/runs/remediate~00000000-0000-4000-8000-000000000000/cancel`, { method: 'POST', headers: { 'x-api-key': key.text } });
     expect(await problem(run)).toMatchObject({ status: 503, type: 'DependencyUnavailable' });
+  });
+
+  it('takes any number of requests over one connection without piling up listeners', async () => {
+    const warnings: string[] = [];
+    const note = (warning: Error) => void warnings.push(warning.message);
+    process.on('warning', note);
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    for (let index = 0; index < 30; index += 1) {
+      const status = await new Promise((resolve, reject) => {
+        const sent = request(`${test.url}/v1/signals`, { method: 'POST', agent, headers: { 'x-api-key': key.text, 'content-type': 'application/json' } }, (answer) => answer.resume().on('end', () => resolve(answer.statusCode)));
+        sent.on('error', reject).end(JSON.stringify({ id: `keep-${index}`, source: 'test', type: 'test.keep' }));
+      });
+      expect(status).toBe(202);
+    }
+    agent.destroy();
+    process.off('warning', note);
+    expect(warnings).toEqual([]);
   });
 
   it('measures by route and by nothing that has no bound', async () => {
