@@ -10,6 +10,7 @@ import { collectorKey, type Collector } from './collector-key.ts';
 import { DataFolder } from './data-folder.ts';
 import { LogFile } from './log-file.ts';
 import { demandPort, preferPort } from './ports.ts';
+import { assertPostgres, assertTemporal } from './external-databases.ts';
 import { preparePostgres } from './postgres.ts';
 import { identify } from './process-identity.ts';
 import { StackHealth } from './stack-health.ts';
@@ -222,6 +223,7 @@ class StackStart {
       url = server.url;
     }
     const ssl = await databaseTls(this.#config);
+    if (this.#config.DATABASE_URL !== undefined) await assertPostgres(url, ssl);
     await migrate(url, { ssl });
     const database = new Database({ url, ssl, poolSize: 2, applicationName: 'hal9-start' });
     try {
@@ -234,7 +236,10 @@ class StackStart {
 
   async #startTemporal(ports: { temporal: number; temporalUi: number; temporalMetrics: number }, apiUrl: string): Promise<{ address: string; uiUrl: string | undefined }> {
     const config = this.#config;
-    if (config.TEMPORAL_ADDRESS !== undefined) return { address: config.TEMPORAL_ADDRESS, uiUrl: undefined };
+    if (config.TEMPORAL_ADDRESS !== undefined) {
+      await assertTemporal(config);
+      return { address: config.TEMPORAL_ADDRESS, uiUrl: undefined };
+    }
     const executable = await resolveTool(temporalTool(), { env: this.#env, progress: (message) => this.#options.progress?.(message), signal: this.#options.signal });
     const server = await prepareTemporal({
       executable,

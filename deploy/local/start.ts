@@ -5,9 +5,22 @@ import { SetupError } from './setup-error.ts';
 import { startStack, type Stack } from './stack.ts';
 import type { ProcessEvent } from './supervised-process.ts';
 
+const HELP = `Starts HAL9 on this machine, until Ctrl-C.
+
+  --data DIR         data folder (HAL9_DATA, default .hal9)
+  --port N           port of the API (HAL9_PORT, default 8090); 0 picks free ports for everything and remembers them
+  --workers N        core workers (HAL9_CORE_WORKERS, default 1)
+  --operations DIR   a project with operations of your own (HAL9_OPERATIONS)
+  --verbose          every process's log on stderr too
+`;
+
 /** `npm start`: the embedded stack, until Ctrl-C. */
 await runCommand(async (signal) => {
   const options = readArguments(process.argv.slice(2));
+  if (options.help) {
+    process.stdout.write(HELP);
+    return;
+  }
   const started = Date.now();
   const print = (line: string): void => {
     process.stdout.write(`${line}\n`);
@@ -36,13 +49,14 @@ await runCommand(async (signal) => {
 interface StartArguments {
   settings: Record<string, string>;
   verbose: boolean;
+  help: boolean;
 }
 
 function readArguments(args: readonly string[]): StartArguments {
   try {
     const { values } = parseArgs({
       args: [...args],
-      options: { operations: { type: 'string' }, data: { type: 'string' }, port: { type: 'string' }, workers: { type: 'string' }, verbose: { type: 'boolean', default: false } },
+      options: { operations: { type: 'string' }, data: { type: 'string' }, port: { type: 'string' }, workers: { type: 'string' }, verbose: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
     });
     return {
       settings: {
@@ -52,6 +66,7 @@ function readArguments(args: readonly string[]): StartArguments {
         ...(values.workers === undefined ? {} : { HAL9_CORE_WORKERS: values.workers }),
       },
       verbose: values.verbose,
+      help: values.help,
     };
   } catch (error) {
     throw new SetupError(error instanceof Error ? error.message.split('.')[0] ?? error.message : String(error), 'use --operations DIR, --data DIR, --port N, --workers N or --verbose');

@@ -153,6 +153,23 @@ describe('ending', () => {
     expect(Math.max(...seconds)).toBeLessThan(12);
   });
 
+  it('recovers from kill -9 at any moment of its first start', async () => {
+    const folder = temporaryFolder();
+    folders.push(folder);
+    const env = { HAL9_DATA: join(folder, 'data'), HAL9_PORT: '0' };
+    for (const delay of [50, 300, 700, 1500]) {
+      const victim = new Launched(['start'], env);
+      await expect.poll(() => processesOf(folder).some(({ command }) => command.includes('start.ts')), { timeout: 20_000, interval: 10 }).toBe(true);
+      await sleep(delay);
+      for (const { pid, command } of processesOf(folder)) if (command.includes('start.ts')) process.kill(pid, 'SIGKILL');
+      await victim.ended;
+    }
+    const survivor = new Launched(['start'], env);
+    expect(await ready(await survivor.up(), 10_000)).toBe(true);
+    await survivor.end('SIGTERM');
+    expect(await leftovers(folder, 1000)).toEqual([]);
+  });
+
   it('can be given up while it starts', async () => {
     const folder = temporaryFolder();
     folders.push(folder);
