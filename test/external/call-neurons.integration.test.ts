@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { createExternalActivities } from '../../activities/external/index.ts';
+import { createExternalActivities, type LayerCalls } from '../../activities/external/index.ts';
 import { ExternalCallStore } from '../../database/external-calls.ts';
 import { NeuronStore } from '../../database/neurons.ts';
 import type { ExternalNeuron } from '../../neurons/external.ts';
@@ -49,7 +49,10 @@ describe('callNeurons', () => {
     return ids;
   };
   const environment = () => new MockActivityEnvironment({ workflowExecution: { workflowId: `${orgId}/cascade/${randomUUID()}`, runId: randomUUID() } });
-  const run = (env: MockActivityEnvironment, batch: string, limit: number) => env.run(createExternalActivities({ ...bench, store }).callNeurons, { batchId: batch, layer: 'L4' as const, limit });
+  const run = (env: MockActivityEnvironment, batch: string, limit: number) => {
+    const activities = createExternalActivities({ ...bench, store });
+    return env.run((input: LayerCalls) => activities.callNeurons(input), { batchId: batch, layer: 'L4' as const, limit });
+  };
 
   it('makes some calls at a time, stores each outcome with its cost, and repeats none', async () => {
     const batch = batchId();
