@@ -77,6 +77,21 @@ describe('operations', () => {
     await project.operations.terminate(caller, runId, 'done');
   });
 
+  it('says in plain words what an open run waits for', async () => {
+    const { runId } = await project.operations.start(caller, greet({ stumble: true }));
+    await expect.poll(async () => (await project.operations.describe(caller, runId)).pendingActivities, { timeout: 10_000 }).toMatchObject([
+      {
+        name: 'stumble',
+        state: 'retrying',
+        attempt: 2,
+        nextAttemptAt: expect.any(Date),
+        lastFailure: { type: 'ExternalCallFailed', message: 'the doorbell does not ring' },
+        explanation: expect.stringMatching(/^"stumble" will be tried again at 20.* as attempt 2; the last attempt failed with ExternalCallFailed: the doorbell does not ring$/),
+      },
+    ]);
+    await project.operations.terminate(caller, runId, 'enough');
+  });
+
   it('lists runs with filters and pages', async () => {
     const mine = systemCaller(await project.test.organisation(), 'test');
     for (const tag of ['a', 'b', 'a']) await project.operations.start(mine, greet({}, { tags: [tag] }));

@@ -40,6 +40,7 @@ function mutated(record: RecordedHistory): RecordedHistory {
   const changed = text
     .replace(/("activityTaskScheduledEventAttributes":\{"activityId":"[^"]*","activityType":\{"name":)"[^"]*"/, '$1"somethingElse"')
     .replace(/("markerRecordedEventAttributes":\{"markerName":)"[^"]*"/, '$1"somethingElse"')
+    .replace(/"markerName":"core_local_activity"/, '"markerName":"something_else"')
     .replace(/("timerStartedEventAttributes":\{"timerId":)"[^"]*"/, '$1"99"');
   if (changed === text) throw new Error(`${record.workflowId} decides nothing that could be changed`);
   return JSON.parse(changed);

@@ -4,6 +4,7 @@ import type { Client } from '@temporalio/client';
 import proto from '@temporalio/proto';
 import { EncryptionCodec } from '../../platform/codec/payload-codec.ts';
 import type { KeyRing } from '../../platform/keys/key-ring.ts';
+import { HAL9_ROOT } from '../../platform/operations/discovery.ts';
 import { parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import { decodeHistory } from '../../workers/history-decoding.ts';
 
@@ -20,6 +21,15 @@ export async function recordHistory(client: Client, keys: KeyRing, workflowId: s
   await decodeHistory(history, new EncryptionCodec(keys));
   await mkdir(folder, { recursive: true });
   const file = join(folder, `${operation}-${name}.json`);
-  await writeFile(file, `${JSON.stringify({ workflowId, history: proto.temporal.api.history.v1.History.toObject(proto.temporal.api.history.v1.History.fromObject(history), { enums: String, longs: String, bytes: String }) }, undefined, 1)}\n`);
+  const { History } = proto.temporal.api.history.v1;
+  const record = { workflowId, history: History.toObject(History.fromObject(history), { enums: String, longs: String, bytes: String }) };
+  await writeFile(file, `${JSON.stringify(record, withoutPaths, 1)}\n`);
   return file;
+}
+
+/** Stack traces name the folder of the checkout: in a file that is kept they are relative to it. */
+function withoutPaths(key: string, value: unknown): unknown {
+  if (key !== 'data' || typeof value !== 'string') return value;
+  const text = Buffer.from(value, 'base64').toString('utf8');
+  return text.includes(HAL9_ROOT) ? Buffer.from(text.replaceAll(`${HAL9_ROOT}/`, '')).toString('base64') : value;
 }

@@ -43,11 +43,12 @@ describe('Temporal over TLS', () => {
   const config = (more: Record<string, string>): Config => loadConfig({ TEMPORAL_ADDRESS: address, ...more });
   const mutual = (): Config => config({ TEMPORAL_TLS_CA: certificates.ca, TEMPORAL_TLS_CERT: certificates.client.cert, TEMPORAL_TLS_KEY: certificates.client.key });
   const ask = async (settings: Config): Promise<unknown> => {
-    const { client, close } = await connectTemporalClient(settings, {});
+    const temporal = await connectTemporalClient(settings, {});
+    const { client } = temporal;
     try {
       return await client.withDeadline(Date.now() + 3_000, () => client.workflowService.getSystemInfo({}));
     } finally {
-      await close();
+      await temporal.close();
     }
   };
 
