@@ -65,10 +65,10 @@ export const HOST_SYMPTOMS: readonly NeuronDraft[] = [
   }),
   symptom({
     name: 'host.process-memory',
-    description: 'The largest process holds at least 512 MiB more than the largest usually does, for six seconds.',
+    description: 'The largest process holds at least 640 MiB more than the largest usually does, for six seconds.',
     metric: 'process.memory',
     data: PROCESS,
-    detector: { sustainSeconds: 6, sustainGapSeconds: 2.5, sustainedBy: 'string(signal.data.?pid.orValue(0.0))', minimumDeviation: 512 * MIB },
+    detector: { threshold: 0, minimumDeviation: 640 * MIB, sustainSeconds: 6, sustainGapSeconds: 2.5, sustainedBy: 'string(signal.data.?pid.orValue(0.0))' },
   }),
   symptom({
     name: 'host.memory-available',
@@ -130,7 +130,7 @@ export const HOST_INCIDENT: NeuronDraft = neuronDraftSchema.parse({
   behaviour: {
     kind: 'correlator',
     key: 'signal.data.hostId',
-    gapSeconds: 15,
+    gapSeconds: 10,
     maxSeconds: 1800,
     latenessSeconds: 10,
     settleSeconds: 2,
