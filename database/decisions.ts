@@ -93,18 +93,6 @@ export class DecisionStore {
       return { state: batch.state, failure: batch.failure, decisions: rows.map(stored) };
     });
   }
-
-  /** Notes how the effect of a decision stands. A decision that was refused stays so. */
-  async settleEffect(orgId: string, id: string, outcome: { state: DecisionState; runId?: string; failure?: string }): Promise<void> {
-    await this.#database.withOrg(orgId, async (tx) => {
-      await tx
-        .updateTable('decisions')
-        .set({ state: outcome.state, ...(outcome.runId === undefined ? {} : { run_id: outcome.runId }), ...(outcome.failure === undefined ? {} : { effect_failure: outcome.failure }) })
-        .where('id', '=', id)
-        .where('state', '<>', 'refused')
-        .execute();
-    });
-  }
 }
 
 function selectDecisions(tx: Tx) {

@@ -73,6 +73,8 @@ export default function register(dependencies: ActivityDependencies): Registered
     batch: new ThreadPool({ database: database.options, threads: Math.max(2, availableParallelism()), jobsPerThread: 1, heapMb: HEAP_MB, logger }),
     interactive: new ThreadPool({ database: database.options, threads: 1, jobsPerThread: 8, heapMb: HEAP_MB, logger }),
   };
+  pools.batch.warm();
+  pools.interactive.warm();
   const layers = { ...createLayerActivities(pools) };
   const batches = { ...createBatchActivities(pools, dependencies) };
   return {

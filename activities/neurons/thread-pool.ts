@@ -49,7 +49,7 @@ interface Thread {
   ending: string | undefined;
 }
 
-/** Evaluation threads. They start with their first job; one that dies is replaced by the next job. */
+/** Evaluation threads. They start with their first job, or by `warm`; one that dies is replaced by the next job. */
 export class ThreadPool {
   readonly #options: ThreadPoolOptions;
   readonly #threads = new Set<Thread>();
@@ -59,6 +59,11 @@ export class ThreadPool {
 
   constructor(options: ThreadPoolOptions) {
     this.#options = options;
+  }
+
+  /** Starts all threads ahead of their first job: loading the code of one takes a second that nobody should wait for. */
+  warm(): void {
+    while (this.#threads.size < this.#options.threads) this.#start();
   }
 
   /**
