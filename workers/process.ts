@@ -71,7 +71,9 @@ export async function runProcess(name: string, options: ProcessOptions, work: (c
     const context = await open(name, config, logger, options, stop.signal, closing);
     await work(context);
   } catch (error) {
-    if (!stop.signal.aborted) {
+    if (stop.signal.aborted) {
+      logger.warn({ err: error }, 'failed while stopping');
+    } else {
       logger.fatal({ err: error }, `${name} failed`);
       process.exitCode = 1;
     }
@@ -186,8 +188,7 @@ function startHeartbeat(store: WorkerStore, serves: { process: string; queues: r
   const labels = { process: serves.process, pid: String(process.pid) };
   const gauge = new Gauge({ name: 'hal9_worker_heartbeat_timestamp_seconds', help: 'When this process was last alive, seconds since the epoch.', labelNames: ['process', 'pid'], registers: [registry] });
   let failing = false;
-  const beat = async (): Promise<void> => {
-    gauge.set(labels, Date.now() / 1000);
+  const write = async (): Promise<void> => {
     try {
       await store.beat({ id, host, pid: process.pid, startedAt, ...serves });
       failing = false;
@@ -196,13 +197,19 @@ function startHeartbeat(store: WorkerStore, serves: { process: string; queues: r
       failing = true;
     }
   };
-  let beating = beat();
-  const timer = setInterval(() => {
-    beating = beating.then(beat);
-  }, HEARTBEAT_MS);
+  // The gauge tells that this process lives even while the database does not; a slow write is not piled upon.
+  let writing: Promise<void> | undefined;
+  const beat = (): void => {
+    gauge.set(labels, Date.now() / 1000);
+    writing ??= write().finally(() => {
+      writing = undefined;
+    });
+  };
+  beat();
+  const timer = setInterval(beat, HEARTBEAT_MS);
   return async () => {
     clearInterval(timer);
-    await beating;
+    await writing;
     await store.remove(id);
   };
 }

@@ -10,6 +10,10 @@ import { runStatus } from './run-status.ts';
 const LAG_MS = 3_000;
 const PAGE = 1_000;
 const RPC_MS = 10_000;
+/** Time for reading what is new, ms. */
+const PASS_MS = 60_000;
+/** Time for reading all that Temporal still has, ms. */
+const REBUILD_MS = 600_000;
 /** Failures read at once. */
 const CONCURRENCY = 10;
 /** Open rows looked at by one reconciliation. */
@@ -34,7 +38,9 @@ export class RunProjection {
 
   /** Reads what is new. Does nothing while another process does. */
   async advance(signal: AbortSignal): Promise<void> {
-    await this.#store.projectOfAllOrganisations('runs', (watermark) => this.#client.withAbortSignal(signal, () => this.#readSince(watermark)));
+    await this.#store.projectOfAllOrganisations('runs', (watermark) =>
+      this.#client.withAbortSignal(signal, () => this.#client.withDeadline(Date.now() + (watermark === undefined ? REBUILD_MS : PASS_MS), () => this.#readSince(watermark))),
+    );
   }
 
   /** Looks up open rows that should have been heard of: their end was missed, or Temporal lost them. Answers how many were mended. */
