@@ -22,7 +22,8 @@ const READY_MS = 120_000;
 export function halProcess(kind: ProcessKind, name: string, env: NodeJS.ProcessEnv): ProcessSpecification {
   return {
     name,
-    launch: () => spawnOwned(process.execPath, [...nodeFlags(), join(ROOT, MAIN[kind])], { deathSignal: 'KILL', cwd: ROOT, env }),
+    // The last two say in `ps`, and to a host agent, which process of whose stack this is.
+    launch: () => spawnOwned(process.execPath, [...nodeFlags(), join(ROOT, MAIN[kind]), `--process=${name}`, `--data=${env['HAL9_DATA'] ?? ''}`], { deathSignal: 'KILL', cwd: ROOT, env }),
     ready: (child, onLine) =>
       new Promise<void>((resolve, reject) => {
         const timer = setTimeout(() => reject(new Error(`${name} is not ready after ${READY_MS / 1000} s`)), READY_MS);

@@ -284,6 +284,7 @@ class StackStart {
     const preset = {
       HAL9_COLLECTOR_SCRAPE: endpoints.join(','),
       HAL9_COLLECTOR_URL: url,
+      HAL9_AGENT_SUPERVISED: `--data=${this.#folder.path}`,
       ...(collector === undefined ? {} : { HAL9_COLLECTOR_KEY: collector.apiKey, HAL9_AGENT_ORG: collector.orgId }),
     };
     return Object.fromEntries(Object.entries(preset).filter(([name]) => this.#env[name] === undefined));

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { gatherEvidence } from '../../activities/host/evidence.ts';
 import { readProcess } from '../../activities/host/process-table.ts';
 import { Sessions } from '../../activities/host/sessions.ts';
-import { FAULT_FILES, FAULT_PROCESSES, FAULT_SESSIONS, faultsOf } from '../../deploy/local/demo/fault.ts';
+import { FAULT_FILES, faultMarks, faultsOf } from '../../deploy/local/demo/fault.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { IDLE, ownProcess } from '../host/fault-process.ts';
 import { testPolicy } from '../host/policy.ts';
@@ -32,7 +32,7 @@ describe('the faults of the demo', () => {
       process.kill(worker.reading().pid, signal);
       return worker.reading().pid;
     };
-    const policy = testPolicy('', { processes: [FAULT_PROCESSES], supervised: ['core-2-of-the-test'], backends: [FAULT_SESSIONS], temporaryFolder: folder, temporaryMark: FAULT_FILES, temporaryMinAgeSeconds: 3600 });
+    const policy = testPolicy('', { processes: [faultMarks(folder).processes], supervised: ['core-2-of-the-test'], backends: [faultMarks(folder).sessions], temporaryFolder: folder, temporaryMark: FAULT_FILES, temporaryMinAgeSeconds: 3600 });
     for (const fault of faultsOf({ databaseUrl: test.url, kill }, folder)) {
       await fault.inject();
       expect(await fault.isGone()).toBe(false);

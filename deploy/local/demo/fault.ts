@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -23,18 +24,29 @@ export interface Fault {
 
 const FAULTS = join(import.meta.dirname, 'faults');
 
-/** What the host agent of the demo may end: command lines and sessions of the faults, and files with this ending. */
-export const FAULT_PROCESSES = 'deploy/local/demo/faults/';
-export const FAULT_SESSIONS = 'hal9-demo-fault';
+/** What the host agent of one demo may end: processes with this in their command line, sessions with this name. Another demo beside it has others. */
+export interface FaultMarks {
+  readonly processes: string;
+  readonly sessions: string;
+}
+
+/** Ending of the names of the files a demo writes. */
 export const FAULT_FILES = '.demo-scratch';
+
+/** @param folder the demo's own folder of temporary files. */
+export function faultMarks(folder: string): FaultMarks {
+  const name = createHash('sha256').update(folder).digest('hex').slice(0, 12);
+  return { processes: `--demo=${name}`, sessions: `hal9-demo-fault-${name}` };
+}
 
 /** The five faults, mildest first. `folder` is the watched folder of temporary files. */
 export function faultsOf(stack: Pick<Stack, 'databaseUrl' | 'kill'>, folder: string): Fault[] {
+  const marks = faultMarks(folder);
   return [
-    processFault(CAUSES.cpuHog, 'a process burns processor time', 'burn-cpu.ts', []),
-    processFault(CAUSES.memoryHog, 'a process takes memory', 'take-memory.ts', []),
-    diskFault(folder),
-    lockFault(stack.databaseUrl),
+    processFault(CAUSES.cpuHog, 'a process burns processor time', 'burn-cpu.ts', [marks.processes]),
+    processFault(CAUSES.memoryHog, 'a process takes memory', 'take-memory.ts', [marks.processes]),
+    diskFault(folder, marks),
+    lockFault(stack.databaseUrl, marks),
     stoppedWorkerFault(stack),
   ];
 }
@@ -72,8 +84,8 @@ function processFault(cause: Cause, title: string, script: string, args: readonl
   };
 }
 
-function diskFault(folder: string): Fault {
-  const writer = processFault(CAUSES.diskFilling, 'temporary files fill a disk', 'fill-disk.ts', [folder]);
+function diskFault(folder: string, marks: FaultMarks): Fault {
+  const writer = processFault(CAUSES.diskFilling, 'temporary files fill a disk', 'fill-disk.ts', [folder, marks.processes]);
   return {
     ...writer,
     async isGone() {
@@ -86,8 +98,8 @@ function diskFault(folder: string): Fault {
   };
 }
 
-function lockFault(databaseUrl: string): Fault {
-  const pileUp = processFault(CAUSES.lockPileUp, 'sessions pile up behind a lock', 'pile-up-locks.ts', [], { ...process.env, DATABASE_URL: databaseUrl });
+function lockFault(databaseUrl: string, marks: FaultMarks): Fault {
+  const pileUp = processFault(CAUSES.lockPileUp, 'sessions pile up behind a lock', 'pile-up-locks.ts', [marks.sessions, marks.processes], { ...process.env, DATABASE_URL: databaseUrl });
   return { ...pileUp, isGone: async () => pileUp.output().includes('free') };
 }
 

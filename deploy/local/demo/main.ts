@@ -22,6 +22,7 @@ await runCommand(async (signal) => {
   try {
     if (!options.json) process.stderr.write(`${addresses(session)}\n`);
     const shown = series === undefined ? await live(session, options, signal) : await replay(session, series, signal);
+    if (options.json) process.stderr.write(`${shown.table}\n`);
     process.stdout.write(`${options.json ? JSON.stringify(shown.result) : shown.table}\n`);
     if (options.exit) return;
     if (!options.json) process.stdout.write(`\n${addresses(session)}\nThe stack stays up; Ctrl-C stops it.\n`);

@@ -8,7 +8,7 @@ import type { NeuronDraft } from '../../../schemas/neurons/definition.ts';
 import { startStack, type Stack } from '../stack.ts';
 import type { ProcessKind } from '../stack-processes.ts';
 import { DemoApi } from './api.ts';
-import { FAULT_FILES, FAULT_PROCESSES, FAULT_SESSIONS } from './fault.ts';
+import { FAULT_FILES, faultMarks } from './fault.ts';
 
 export interface DemoSession {
   readonly stack: Stack;
@@ -63,14 +63,15 @@ export async function openSession(options: SessionOptions): Promise<DemoSession>
 
 /** What the host agent may touch is exactly what the demo breaks. Ports are free ones, so that the demo runs beside a stack of one's own. */
 function settingsOf(data: string, folder: string): Record<string, string> {
+  const marks = faultMarks(folder);
   return {
     HAL9_DATA: data,
     HAL9_PORT: process.env['HAL9_PORT'] ?? '0',
     HAL9_CORE_WORKERS: '2',
     HAL9_AGENT_ACTIONS: 'terminateProcess,killProcess,resumeProcess,terminateBackend,deleteTemporaryFiles',
     HAL9_AGENT_APPROVAL: 'none',
-    HAL9_AGENT_PROCESSES: FAULT_PROCESSES,
-    HAL9_AGENT_BACKENDS: FAULT_SESSIONS,
+    HAL9_AGENT_PROCESSES: marks.processes,
+    HAL9_AGENT_BACKENDS: marks.sessions,
     HAL9_AGENT_TEMP: folder,
     HAL9_AGENT_TEMP_MARK: FAULT_FILES,
     HAL9_AGENT_MAX_PER_HOUR: '100',

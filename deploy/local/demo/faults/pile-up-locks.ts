@@ -2,13 +2,15 @@ import pg from 'pg';
 
 /**
  * A fault of the demo: one session updates a row and goes idle in its transaction, four others want the same row. Takes the connection
- * string from DATABASE_URL; says `ready`, then `free` once every waiter got through.
+ * string from DATABASE_URL and the beginning of its sessions' names as its argument; says `ready`, then `free` once every waiter got through.
  */
-const APPLICATION = 'hal9-demo-fault';
 const END_MS = 120_000;
 
+const application = process.argv[2];
+if (application === undefined) throw new Error('say how the sessions are called');
+
 async function connect(role: string): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: process.env['DATABASE_URL'], application_name: `${APPLICATION} ${role}` });
+  const client = new pg.Client({ connectionString: process.env['DATABASE_URL'], application_name: `${application} ${role}` });
   client.on('error', () => undefined);
   await client.connect();
   return client;
