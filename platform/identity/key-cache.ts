@@ -58,6 +58,8 @@ export class KeyCache {
 
   /** Listens for revocations until `close`, reconnecting by itself. */
   listen(): void {
+    // Listening holds a connection. A pool of one needs it for reading keys, and the age limit keeps the promise alone.
+    if (this.#database.systemPool.options.max < 2) return;
     this.#connecting = this.#connect().catch(() => this.#later());
   }
 

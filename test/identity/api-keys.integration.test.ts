@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Database } from '../../database/database.ts';
 import { ApiKeyStore } from '../../database/api-keys.ts';
 import { ApiKeys } from '../../platform/identity/api-keys.ts';
 import { bootstrap } from '../../platform/identity/bootstrap.ts';
@@ -88,6 +89,19 @@ describe('API keys', () => {
     await expect(one.revoke(stranger, key.id)).rejects.toMatchObject({ type: 'NotFound' });
     await expect(one.rotate(stranger, key.id, 0)).rejects.toMatchObject({ type: 'NotFound' });
     expect(await one.list(stranger, 10)).toEqual([]);
+  });
+
+  it('works with a single connection', async () => {
+    const single = new Database({ url: test.url, poolSize: 1, applicationName: 'hal9-test-single' });
+    const keys = new ApiKeys(single);
+    try {
+      keys.start();
+      const { secret } = await one.create(caller(orgId), { name: 'single', scopes: ['runs:read'] });
+      expect(await keys.authenticate(secret)).toBeDefined();
+    } finally {
+      await keys.stop();
+      await single.close();
+    }
   });
 
   it('writes when a key was last used', async () => {
