@@ -22,6 +22,11 @@ export function isRowFailure(error: unknown): boolean {
   return code !== undefined && code.length === 5 && ROW_CLASSES.includes(code.slice(0, 2));
 }
 
+/** Whether a row with the same unique key is there. */
+export function isDuplicateKey(error: unknown): boolean {
+  return error instanceof Error && codeOf(error) === '23505';
+}
+
 function codeOf(error: Error): string | undefined {
   return 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }

@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import { copyText } from './copy-text.ts';
 import type { Database } from './database.ts';
+import { isDuplicateKey } from './failures.ts';
 
 /** A validated signal on its way in. */
 export interface SignalRow {
@@ -49,6 +50,8 @@ const COPY_FROM_ROWS = 100;
 /** Milliseconds a statement of the ingest may take before PostgreSQL ends it. */
 const STATEMENT_TIMEOUT_MS = 20_000;
 
+const WARY_GROUPS = 20;
+
 /** The channel the dispatcher listens on. */
 export const CHUNKS_CHANNEL = 'hal9_chunks';
 
@@ -58,6 +61,8 @@ export const CHUNKS_CHANNEL = 'hal9_chunks';
  */
 export class SignalStore {
   readonly #database: Database;
+  /** Groups to come that are taken to hold duplicates, because one lately did: a sender that repeats does so for a while. */
+  #wary = 0;
 
   constructor(database: Database) {
     this.#database = database;
@@ -67,7 +72,8 @@ export class SignalStore {
   async commit(group: SignalGroup, beforeCommit: BeforeCommit = () => undefined): Promise<CommittedGroup> {
     return this.#database.withOrgClient(group.orgId, async (client) => {
       const plan = await planChunks(client, group);
-      const result = group.rows.length < COPY_FROM_ROWS ? await insertSmall(client, group, plan) : await insertLarge(client, group, plan);
+      const result = group.rows.length < COPY_FROM_ROWS ? await insertSmall(client, group, plan) : await insertLarge(client, group, plan, this.#wary > 0);
+      this.#wary = result.duplicates.size > 0 ? WARY_GROUPS : Math.max(0, this.#wary - 1);
       beforeCommit(result);
       return result;
     });
@@ -115,10 +121,9 @@ const ON_CONFLICT = {
 } as const;
 
 /** Keys in their order, so that the index is filled from left to right and two writers never wait for each other in a circle. */
-function keysInsert(source: string, group: SignalGroup): string {
+function keysInsert(source: string, ending: string): string {
   return `insert into signal_keys (org_id, key, received_on, chunk_id, ordinal)
-    select $1, s.key, $2, ($3::bigint[])[s.lane + 1], s.n from ${source} s order by s.key, s.n
-    ${ON_CONFLICT[group.duplicates ?? 'skip']} returning ordinal`;
+    select $1, s.key, $2, ($3::bigint[])[s.lane + 1], s.n from ${source} s order by s.key, s.n ${ending}`;
 }
 
 async function insertSmall(client: pg.PoolClient, group: SignalGroup, plan: ChunkPlan): Promise<CommittedGroup> {
@@ -127,7 +132,7 @@ async function insertSmall(client: pg.PoolClient, group: SignalGroup, plan: Chun
     name: `hal9-ingest-small-${group.duplicates ?? 'skip'}`,
     text: `with staged as materialized (
         select * from unnest($4::int[], $5::smallint[], $6::uuid[], $7::text[], $8::text[], $9::timestamptz[], $10::text[]) as r (n, lane, key, source, type, time, envelope)
-      ), kept as (${keysInsert('staged', group)}), written as (
+      ), kept as (${keysInsert('staged', `${ON_CONFLICT[group.duplicates ?? 'skip']} returning ordinal`)}), written as (
         insert into signals (org_id, received_on, chunk_id, ordinal, key, source, type, time, envelope)
         select $1, $2, ($3::bigint[])[s.lane + 1], s.n, s.key, s.source, s.type, s.time, s.envelope from staged s join kept on kept.ordinal = s.n
       ) select array(select ordinal from kept) as kept`,
@@ -148,25 +153,45 @@ async function insertSmall(client: pg.PoolClient, group: SignalGroup, plan: Chun
   return insertChunks(client, group, plan, kept.length === rows.length ? undefined : kept);
 }
 
-async function insertLarge(client: pg.PoolClient, group: SignalGroup, plan: ChunkPlan): Promise<CommittedGroup> {
+async function insertLarge(client: pg.PoolClient, group: SignalGroup, plan: ChunkPlan, expectDuplicates: boolean): Promise<CommittedGroup> {
   // Made anew in each transaction where it is missing, so that a pooler between may hand out any connection.
   await client.query(
     `set local client_min_messages = error;
      create temp table if not exists hal9_staging (n integer, lane smallint, key uuid, source text, type text, time timestamptz, envelope text) on commit delete rows`,
   );
   await stage(client, group.rows);
-  const keys = await client.query<{ inserted: number; kept: number[] | null }>({
-    name: `hal9-ingest-keys-${group.duplicates ?? 'skip'}`,
-    text: `with kept as (${keysInsert('hal9_staging', group)})
-      select count(*)::int as inserted, case when count(*) < $4::int then coalesce(array_agg(ordinal), '{}') end as kept from kept`,
-    values: [group.orgId, plan.day, plan.idArray, group.rows.length],
-  });
-  const kept = keys.rows[0]?.kept ?? undefined;
+  const kept = await insertKeys(client, group, plan, expectDuplicates);
   const columns = `insert into signals (org_id, received_on, chunk_id, ordinal, key, source, type, time, envelope)
       select $1, $2, ($3::bigint[])[s.lane + 1], s.n, s.key, s.source, s.type, s.time, s.envelope from hal9_staging s`;
   if (kept === undefined) await client.query({ name: 'hal9-ingest-signals', text: columns, values: [group.orgId, plan.day, plan.idArray] });
   else if (kept.length > 0) await client.query({ name: 'hal9-ingest-signals-kept', text: `${columns} where s.n = any($4::int[])`, values: [group.orgId, plan.day, plan.idArray, kept] });
   return insertChunks(client, group, plan, kept);
+}
+
+/**
+ * Takes the keys of the staged rows. A group without a single duplicate, as most are, is inserted plainly, at 60 % of the cost of
+ * ON CONFLICT; the first conflict takes that back and asks for each key.
+ * @returns positions that are new; undefined for all of them.
+ */
+async function insertKeys(client: pg.PoolClient, group: SignalGroup, plan: ChunkPlan, expectDuplicates: boolean): Promise<readonly number[] | undefined> {
+  const { orgId, rows, duplicates = 'skip' } = group;
+  if (duplicates === 'skip' && !expectDuplicates) {
+    await client.query('savepoint hal9_keys');
+    try {
+      await client.query({ name: 'hal9-ingest-keys-new', text: keysInsert('hal9_staging', ''), values: [orgId, plan.day, plan.idArray] });
+      return undefined;
+    } catch (error) {
+      if (!isDuplicateKey(error)) throw error;
+      await client.query('rollback to savepoint hal9_keys');
+    }
+  }
+  const answer = await client.query<{ kept: number[] | null }>({
+    name: `hal9-ingest-keys-${duplicates}`,
+    text: `with kept as (${keysInsert('hal9_staging', `${ON_CONFLICT[duplicates]} returning ordinal`)})
+      select case when count(*) < $4::int then coalesce(array_agg(ordinal), '{}') end as kept from kept`,
+    values: [orgId, plan.day, plan.idArray, rows.length],
+  });
+  return answer.rows[0]?.kept ?? undefined;
 }
 
 /** Streams the rows into the staging table. */

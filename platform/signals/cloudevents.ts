@@ -41,12 +41,12 @@ export function signalForm(headers: IncomingHttpHeaders): SignalForm {
 /**
  * The event of a request in binary mode: attributes from the `ce-` headers, data from the body. JSON stays JSON, text becomes a
  * string, anything else goes into `data_base64`.
- * @throws {HalError} MalformedBody.
+ * @throws {HalError} MalformedBody when the data is not what its Content-Type says.
  */
 export function binaryEvent(headers: IncomingHttpHeaders, body: Buffer): unknown {
   const event: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(headers)) {
-    if (name.startsWith(PREFIX) && typeof value === 'string' && !BODY_MEMBERS.includes(name)) event[name.slice(PREFIX.length)] = headerText(name, value);
+    if (name.startsWith(PREFIX) && typeof value === 'string' && !BODY_MEMBERS.includes(name)) event[name.slice(PREFIX.length)] = headerText(value);
   }
   const contentType = headers['content-type'];
   if (contentType !== undefined) event['datacontenttype'] = contentType;
@@ -77,12 +77,12 @@ function decodeUtf8(bytes: Buffer): string {
   }
 }
 
-/** Header values are percent-encoded UTF-8 (section 3.1.3.2 of the binding). */
-function headerText(name: string, value: string): string {
+/** Header values are percent-encoded UTF-8 (section 3.1.3.2 of the binding). The JavaScript SDK sends them bare: what cannot be decoded is taken as it is. */
+function headerText(value: string): string {
   try {
     return decodeURIComponent(value);
-  } catch (error) {
-    throw new HalError('MalformedBody', `the header ${name} is not percent-encoded UTF-8`, { cause: error });
+  } catch {
+    return value;
   }
 }
 

@@ -39,11 +39,11 @@ describe('the signals of the API', () => {
       },
       { mode: mode === 'binary' ? 'binary' : 'structured' },
     );
-    const event = new CloudEvent({ type: 'sdk.test', source: '/sdk', subject: 'größe %41', time: '2026-03-04T05:06:07.000Z', data: { text: 'ünï', n: 1.5 }, partitionkey: 'p1' });
+    const event = new CloudEvent({ type: 'sdk.test', source: '/sdk', subject: 'größe 100%', time: '2026-03-04T05:06:07.000Z', data: { text: 'ünï', n: 1.5 }, partitionkey: 'p1' });
     await emit(event);
     const { ids } = await receipt(answers[0] ?? Response.error());
     const stored = await read(ids[0]);
-    expect(stored.signal).toMatchObject({ specversion: '1.0', id: event.id, type: 'sdk.test', source: '/sdk', subject: 'größe %41', partitionkey: 'p1', data: { text: 'ünï', n: 1.5 } });
+    expect(stored.signal).toMatchObject({ specversion: '1.0', id: event.id, type: 'sdk.test', source: '/sdk', subject: 'größe 100%', partitionkey: 'p1', data: { text: 'ünï', n: 1.5 } });
     expect(new Date(z.string().parse(stored.signal['time'])).toISOString()).toBe('2026-03-04T05:06:07.000Z');
     expect(stored.state).toBe('pending');
   });
@@ -70,6 +70,11 @@ describe('the signals of the API', () => {
     expect((await read(text.ids[0])).signal).toMatchObject({ datacontenttype: 'text/plain; charset=utf-8', data: 'plain wörds' });
     const bytes = await receipt(await send(Buffer.from([0, 255, 1]), { ...ce, 'ce-id': 'b', 'content-type': 'application/octet-stream' }));
     expect((await read(bytes.ids[0])).signal).toMatchObject({ data_base64: Buffer.from([0, 255, 1]).toString('base64') });
+  });
+
+  it('decodes percent-encoded headers', async () => {
+    const { ids } = await receipt(await send('1', { 'ce-specversion': '1.0', 'ce-id': 'percent', 'ce-source': '/raw', 'ce-type': 'raw.test', 'ce-subject': 'Euro%20%E2%82%AC%20%F0%9F%98%80', 'content-type': 'application/json' }));
+    expect((await read(ids[0])).signal).toMatchObject({ subject: 'Euro € 😀', data: 1 });
   });
 
   it('fills in specversion and time of plain JSON, one or many', async () => {

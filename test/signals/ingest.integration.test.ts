@@ -48,6 +48,26 @@ describe('ingest', () => {
     expect(await under.receiver.batch(callerOf(other), signals, { defaultSpecversion: false })).toMatchObject({ accepted: 300, duplicates: 0 });
   });
 
+  it('takes a large group with a few duplicates, then many, then none, each signal once', async () => {
+    const orgId = await test.organisation();
+    const range = (from: number, to: number): Record<string, unknown>[] => Array.from({ length: to - from }, (_, n) => signalOf({ id: `r${from + n}` }));
+    const outcomes: [number, number][] = [];
+    for (const [from, to] of [[0, 500], [499, 900], [0, 900], [900, 1400], [1400, 1401], [1350, 2000]] as const) {
+      const { accepted, duplicates } = await under.receiver.batch(callerOf(orgId), range(from, to), { defaultSpecversion: false });
+      outcomes.push([accepted, duplicates]);
+    }
+    expect(outcomes).toEqual([[500, 0], [400, 1], [0, 900], [500, 0], [1, 0], [599, 51]]);
+    expect(await counts(orgId)).toEqual({ signals: 2000, keys: 2000, chunked: 2000 });
+    const fresh = createIngest(test);
+    const [one, two] = await Promise.all([
+      under.receiver.batch(callerOf(orgId), range(1990, 3000), { defaultSpecversion: false }),
+      fresh.receiver.batch(callerOf(orgId), range(1990, 3000), { defaultSpecversion: false }),
+    ]);
+    expect(one.accepted + two.accepted).toBe(1000);
+    await fresh.ingest.close();
+    expect(await counts(orgId)).toEqual({ signals: 3000, keys: 3000, chunked: 3000 });
+  });
+
   it('keeps the order of a partition key over chunks and commits', async () => {
     const orgId = await test.organisation();
     const slow = createIngest(test, { groupSignals: 500 });
