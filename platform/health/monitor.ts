@@ -100,11 +100,7 @@ export class HealthMonitor {
 
   async #examine(watched: Watched): Promise<void> {
     const { check } = watched;
-    const limit = AbortSignal.timeout(this.#options.timeoutMs ?? 2000);
-    const answer = await Promise.race([
-      check.check(AbortSignal.any([limit, this.#stopping.signal])).catch((error: unknown) => ({ state: 'unhealthy' as const, detail: error instanceof Error ? error.message : 'The check failed.' })),
-      new Promise<{ state: HealthState; detail: string }>((resolve) => limit.addEventListener('abort', () => resolve({ state: 'unhealthy', detail: 'It does not answer in time.' }), { once: true })),
-    ]);
+    const answer = await this.#ask(check);
     if (this.#stopping.signal.aborted) return;
     watched.failedRounds = answer.state === 'unhealthy' ? watched.failedRounds + 1 : 0;
     const patience = this.#options.failures ?? 2;
@@ -113,6 +109,22 @@ export class HealthMonitor {
     watched.report = { ...watched.report, state, detail: answer.detail, since: changed ? new Date() : watched.report.since };
     if (changed) watched.recoveringSince = Date.now();
     if (state === 'unhealthy') await this.#recover(watched);
+  }
+
+  /** What the component answers, unhealthy when it takes too long. */
+  async #ask(check: ComponentCheck): Promise<{ state: HealthState; detail: string }> {
+    const limit = new AbortController();
+    const late = Promise.withResolvers<{ state: HealthState; detail: string }>();
+    const timer = setTimeout(() => {
+      late.resolve({ state: 'unhealthy', detail: 'It does not answer in time.' });
+      limit.abort();
+    }, this.#options.timeoutMs ?? 2000);
+    const answered = check.check(limit.signal).catch((error: unknown) => ({ state: 'unhealthy' as const, detail: error instanceof Error ? error.message : 'The check failed.' }));
+    try {
+      return await Promise.race([answered, late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async #recover(watched: Watched): Promise<void> {

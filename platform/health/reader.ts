@@ -61,14 +61,18 @@ export class HealthReader {
   }
 
   async #probe(probe: Probe): Promise<{ name: string; sick: boolean }> {
-    const limit = AbortSignal.timeout(PROBE_MS);
-    const sick = await Promise.race([
-      probe.check(limit).then(
-        () => false,
-        () => true,
-      ),
-      new Promise<boolean>((resolve) => limit.addEventListener('abort', () => resolve(true), { once: true })),
-    ]);
+    const limit = new AbortController();
+    const late = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => {
+      late.resolve(true);
+      limit.abort();
+    }, PROBE_MS);
+    const answered = probe.check(limit.signal).then(
+      () => false,
+      () => true,
+    );
+    const sick = await Promise.race([answered, late.promise]);
+    clearTimeout(timer);
     if (!sick) this.#sickSince.delete(probe.name);
     else if (!this.#sickSince.has(probe.name)) this.#sickSince.set(probe.name, new Date());
     return { name: probe.name, sick };

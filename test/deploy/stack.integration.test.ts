@@ -81,6 +81,22 @@ describe('a stack on databases of the user', () => {
     expect(() => stack?.kill('api', 'SIGKILL')).toThrow('no process api');
   });
 
+  it('kills and restarts a process that is deaf for too long, and says so', async () => {
+    stack = await startStack({
+      env: { PATH: process.env['PATH'] },
+      settings: { HAL9_DATA: join(folder, 'data'), HAL9_PORT: '0', DATABASE_URL: test.url, TEMPORAL_ADDRESS: inject('temporalAddress') },
+      processes: ['dispatcher'],
+      deafMs: 1000,
+    });
+    const pid = stack.kill('dispatcher', 'SIGSTOP');
+    await expect.poll(() => stack?.processes(), { timeout: 40_000, interval: 200 }).toMatchObject([{ name: 'dispatcher', state: 'ready', restarts: 1 }]);
+    expect(stack.processes()[0]?.pid).not.toBe(pid);
+    const store = new HealthStore(test.database);
+    await expect
+      .poll(async () => (await store.listRecoveriesForPlatform(10)).map(({ component, action, outcome }) => `${component}: ${action} ${outcome}`), { timeout: 20_000 })
+      .toEqual(expect.arrayContaining(['dispatcher: kill and restart succeeded', 'dispatcher: restart succeeded']));
+  });
+
   it('can be given up', async () => {
     const abort = new AbortController();
     abort.abort(new Error('given up'));
