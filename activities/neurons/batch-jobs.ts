@@ -30,6 +30,9 @@ export interface Answers {
   'all-layers': readonly StageSummary[];
 }
 
+/** How long a waiting caller's evaluation waits for a state that another holds. */
+const LOCK_TIMEOUT = '5s';
+
 export class BatchJobs {
   readonly #database: Database;
   readonly #cache: NeuronCache;
@@ -94,6 +97,8 @@ export class BatchJobs {
   /** Layer after layer in memory, then everything at once: one commit instead of three while somebody waits. */
   async #allLayers({ orgId, batchId }: Extract<Job, { kind: 'all-layers' }>): Promise<readonly StageSummary[]> {
     return this.#fenced(orgId, batchId, 'L2', async (client, batch) => {
+      // A batch that holds a state for longer must not hold up the other callers of this thread: the cascade then goes the patient way.
+      await client.query(`set local lock_timeout = '${LOCK_TIMEOUT}'`);
       const neurons = await this.#cache.get(client, orgId, batch.generation);
       const outcomes: StageOutcome[] = [];
       let input: StageInput | undefined = await signalsInput(client, neurons, batch);
