@@ -34,11 +34,14 @@ export function hostIdOf(config: Pick<Config, 'HAL9_HOST_ID'>): string {
   return (config.HAL9_HOST_ID ?? hostname()).replace(/[^A-Za-z0-9._-]/g, '-').replace(/^[^A-Za-z0-9]+/, '').slice(0, 128) || 'host';
 }
 
+/** The record of what the agent did. */
+type ActionRecord = Pick<RemediationActionStore, 'find' | 'reserve' | 'refuse' | 'finish'>;
+
 /** What an agent needs besides its policy. */
 export interface HostAgentParts {
   readonly policy: HostPolicy;
   readonly sessions: Sessions | undefined;
-  readonly actions: RemediationActionStore;
+  readonly actions: ActionRecord;
 }
 
 /** The activities of one machine's agent. */
@@ -119,12 +122,12 @@ function recordOf(policy: HostPolicy, workflowId: string, request: ActionRequest
   return { id, hostId: policy.hostId, incidentId, workflowId, step, cause, action, target: targetText(target) };
 }
 
-async function refuse(actions: RemediationActionStore, orgId: string, record: RemediationAction, reason: string): Promise<never> {
+async function refuse(actions: ActionRecord, orgId: string, record: RemediationAction, reason: string): Promise<never> {
   await actions.refuse(orgId, record, reason);
   throw ApplicationFailure.nonRetryable(reason, 'ActionRefused');
 }
 
-async function finish(actions: RemediationActionStore, orgId: string, id: string, answer: ActionAnswer): Promise<ActionAnswer> {
+async function finish(actions: ActionRecord, orgId: string, id: string, answer: ActionAnswer): Promise<ActionAnswer> {
   await actions.finish(orgId, id, answer.state, answer.detail);
   return answer;
 }
