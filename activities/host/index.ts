@@ -19,14 +19,14 @@ const READING_INTERVAL_MS = 750;
 
 export interface HostActivities {
   /** Parses the input again and looks at the machine. */
-  gatherEvidence(input: unknown): Promise<{ input: RemediateInput; evidence: Evidence }>;
+  readonly gatherEvidence: (input: unknown) => Promise<{ input: RemediateInput; evidence: Evidence }>;
   /**
    * Carries out one action within the policy, exactly once for each (run, step).
    * @throws {ApplicationFailure} ActionRefused with the reason, not retryable; it is on record.
    */
-  takeAction(request: ActionRequest): Promise<ActionAnswer>;
+  readonly takeAction: (request: ActionRequest) => Promise<ActionAnswer>;
   /** Measures until the symptom is gone or the time is up. */
-  awaitRecovery(symptom: Symptom, withinSeconds: number): Promise<{ helped: boolean; reading: SymptomReading }>;
+  readonly awaitRecovery: (symptom: Symptom, withinSeconds: number) => Promise<{ helped: boolean; reading: SymptomReading }>;
 }
 
 /** The name of this machine on its queue and in its metrics: letters, digits, dots, dashes, underscores. */

@@ -55,9 +55,9 @@ describe('effects of the agent', () => {
       policy: testPolicy(mark, { orgId }),
       sessions: undefined,
       actions: {
-        find: actions.find.bind(actions),
-        refuse: actions.refuse.bind(actions),
-        finish: actions.finish.bind(actions),
+        find: (...args) => actions.find(...args),
+        refuse: (...args) => actions.refuse(...args),
+        finish: (...args) => actions.finish(...args),
         reserve: async (...args: Parameters<RemediationActionStore['reserve']>) => {
           await actions.reserve(...args);
           throw new Error('killed here');
