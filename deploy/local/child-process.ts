@@ -18,7 +18,8 @@ export interface OwnedProcessOptions {
 }
 
 /**
- * Starts a child that cannot outlive this process. Its stdout and stderr are pipes. It leads a process group of its own:
+ * Starts a child that cannot outlive this process. Its stdout and stderr are pipes. It leads a session of its own (which
+ * Linux may schedule as a group of its own, sched(7)):
  * Ctrl-C in the terminal reaches its owner alone, who ends its children in order.
  */
 export function spawnOwned(command: string, args: readonly string[], options: OwnedProcessOptions): ChildProcess {
