@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { z } from 'zod';
 import { loadConfig } from '../platform/config/config.ts';
-import { createLogger } from '../platform/telemetry/logger.ts';
+import { announceReady, createLogger } from '../platform/telemetry/logger.ts';
 import { startApi } from './process.ts';
 
 /** The API as a process of its own, configured by its environment. Exit codes: 0 asked to stop, 1 failed, 2 wrong setting. */
@@ -15,7 +15,7 @@ async function main(): Promise<void> {
   process.on('exit', () => lines.flushSync());
   const { version } = z.object({ version: z.string() }).parse(JSON.parse(await readFile(join(import.meta.dirname, '../package.json'), 'utf8')));
   const api = await startApi(config, { version, logger });
-  logger.info({ event: 'ready', port: api.port, https: api.https, routes: api.routes.length }, 'api ready');
+  announceReady(logger, { port: api.port, https: api.https, routes: api.routes.length }, 'api ready');
   lines.flush();
 
   let stopping = false;

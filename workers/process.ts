@@ -15,7 +15,7 @@ import { loadKeyRing } from '../platform/keys/load.ts';
 import type { Operations } from '../platform/operations/contract.ts';
 import { contractsByName, discoverProjects, projectRoots, type Project } from '../platform/operations/discovery.ts';
 import { createOperations } from '../platform/operations/operations.ts';
-import { createLogger } from '../platform/telemetry/logger.ts';
+import { announceReady, createLogger } from '../platform/telemetry/logger.ts';
 import { startTracing, type Tracing } from '../platform/telemetry/tracing.ts';
 import { connectTemporalClient, temporalTarget } from '../platform/temporal/connect.ts';
 import { startMetricsServer, type HealthCheck } from './metrics-server.ts';
@@ -149,7 +149,7 @@ async function open(
     },
     ready({ queues = [], build = '' } = {}) {
       closing.push(startHeartbeat(new WorkerStore(database), { process: name, queues, build }, registry, logger));
-      logger.info({ event: 'ready', metricsPort: server.port }, `${name} ready`);
+      announceReady(logger, { metricsPort: server.port }, `${name} ready`);
     },
   };
 }

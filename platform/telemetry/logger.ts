@@ -20,6 +20,14 @@ export function createLogger(config: Pick<Config, 'HAL9_LOG_LEVEL'>, name: strin
   return pino(options, destination);
 }
 
+/**
+ * Tells who supervises this process that it is ready. Written whatever the level says: a quiet process must not look
+ * like one that never starts.
+ */
+export function announceReady(logger: Logger, details: Readonly<Record<string, unknown>>, message: string): void {
+  logger.child({}, { level: 'info' }).info({ event: 'ready', ...details }, message);
+}
+
 /** An error without its further members: drivers hang whole requests on them. */
 function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
