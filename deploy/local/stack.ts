@@ -38,6 +38,8 @@ export interface StackOptions {
   progress?: (message: string) => void;
   /** Gets each line a process writes, beside its log file. */
   onLine?: (process: string, line: string) => void;
+  /** Gets the first organisation and its key the moment they exist: what fails afterwards must not lose the only copy. */
+  onFirst?: (first: FirstOrganisation) => void;
   /** Gets what happens to the processes. */
   onEvent?: (event: ProcessEvent) => void;
   /** Milliseconds a process may be deaf before it is killed and started again. Default 120,000. */
@@ -228,6 +230,7 @@ class StackStart {
     const database = new Database({ url, ssl, poolSize: 2, applicationName: 'hal9-start' });
     try {
       const first = await bootstrap(database);
+      if (first !== undefined) this.#options.onFirst?.(first);
       return { url, first, collector: await collectorKey(this.#folder, database) };
     } finally {
       await database.close();

@@ -30,6 +30,7 @@ await runCommand(async (signal) => {
     settings: options.settings,
     signal,
     progress: print,
+    onFirst: (first) => print(`\nOrganisation ${first.orgId} was created, and its administrator's API key. It is shown only now: ${first.apiKey}\n`),
     onEvent: (event) => {
       if (up && !signal.aborted) report(event, print);
       else if (event.type === 'ready' && !up) print(`  ${event.name.padEnd(12)} ready   ${((Date.now() - started) / 1000).toFixed(1)} s`);
@@ -75,9 +76,7 @@ function readArguments(args: readonly string[]): StartArguments {
 
 function welcome(stack: Stack, elapsedMs: number): string {
   const lines = [`\nHAL9 is up after ${(elapsedMs / 1000).toFixed(1)} s. API ${stack.url} (documentation at ${stack.url}/docs), data in ${stack.data}, logs in ${stack.data}/logs.`];
-  if (stack.first !== undefined) {
-    lines.push('', `Organisation ${stack.first.orgId} was created, and its administrator's API key. It is shown only now:`, '', `  export HAL9_URL=${stack.url} HAL9_API_KEY=${stack.first.apiKey}`);
-  }
+  if (stack.first !== undefined) lines.push('', `  export HAL9_URL=${stack.url} HAL9_API_KEY=${stack.first.apiKey}`);
   const body = JSON.stringify({ input: { incidentId: 'first-look', hostId: stack.hostId, dryRun: true } });
   lines.push(
     '',
