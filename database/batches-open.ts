@@ -23,6 +23,8 @@ export interface OpenOptions {
   readonly batchIds: readonly string[];
   /** Age after which a waiting caller's chunk counts as given up, seconds. */
   readonly interactiveGraceSeconds: number;
+  /** Least time from one batch of a lane to its next, milliseconds. */
+  readonly restMs: number;
 }
 
 /** Lanes with waiting chunks, by skipping from lane to lane in the index: what is idle costs nothing, however many lanes there are. */
@@ -36,16 +38,14 @@ const WAITING_LANES = sql`recursive waiting_lanes (org_id, lane) as (
 /** Most chunks of a batch: many small chunks must not make one statement long. */
 const CHUNKS_PER_BATCH = 2000;
 
-/** A batch of fewer signals is followed by the next at once. */
-const RESTLESS_SIGNALS = 1000;
-
 /**
- * A busy lane rests a millisecond for each signal of its last batch, at most a second: where signals stream in, batches grow instead of
- * becoming many, because each costs the same few starts and commits whatever its size. A lane with little to do does not wait.
+ * A lane rests after a batch: a millisecond for each of its signals, at least `restMs`, at most a second. Where signals stream in, batches grow
+ * instead of becoming many, because each costs the same few starts and commits whatever its size; and those who wait for an answer
+ * find the machine free. The first signal after a pause is taken at once.
  */
-const restingLane = sql`exists (
-  select from batches b where b.org_id = l.org_id and b.lane = l.lane and b.mode = 'batch' and b.signals >= ${RESTLESS_SIGNALS}
-    and b.opened_at > now() - interval '1 second' and b.opened_at > now() - make_interval(secs => b.signals / 1000.0))`;
+const restingLane = (restMs: number) => sql`exists (
+  select from batches b where b.org_id = l.org_id and b.lane = l.lane and b.mode = 'batch'
+    and b.opened_at > now() - make_interval(secs => greatest(least(b.signals, 1000), ${restMs}::int) / 1000.0)) and ${restMs}::int > 0`;
 
 export class OpenBatchStore {
   readonly #database: Database;
@@ -59,13 +59,13 @@ export class OpenBatchStore {
    * skipped; a lane that has an open batch waits for it.
    */
   async open(options: OpenOptions): Promise<OpenedBatch[]> {
-    const { batchSignals, batchIds, interactiveGraceSeconds } = options;
+    const { batchSignals, batchIds, interactiveGraceSeconds, restMs } = options;
     return this.#database.system.transaction().execute(async (tx) => {
       const ready = sql`(c.mode = 'batch' or c.received_at < now() - make_interval(secs => ${interactiveGraceSeconds}))`;
       const { rows: free } = await sql<{ org_id: string; lane: number }>`
         with ${WAITING_LANES}
         select l.org_id, l.lane from waiting_lanes w join lanes l on l.org_id = w.org_id and l.lane = w.lane
-        where l.open_batch is null and l.lane >= 0 and not ${restingLane}
+        where l.open_batch is null and l.lane >= 0 and not (${restingLane(restMs)})
           and exists (select from chunks c where c.org_id = l.org_id and c.lane = l.lane and c.batch_id is null and ${ready})
         limit ${batchIds.length} for update of l skip locked`.execute(tx);
       if (free.length === 0) return [];

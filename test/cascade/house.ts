@@ -124,7 +124,7 @@ export class CascadeHouse {
 
   /** Opens a batch for each lane that waits, as the dispatcher does. */
   async openBatches(): Promise<OpenedBatch[]> {
-    return new OpenBatchStore(this.test.database).open({ batchSignals: 20_000, batchIds: Array.from({ length: 16 }, () => randomUUID()), interactiveGraceSeconds: 30 });
+    return new OpenBatchStore(this.test.database).open({ batchSignals: 20_000, batchIds: Array.from({ length: 16 }, () => randomUUID()), interactiveGraceSeconds: 30, restMs: 0 });
   }
 
   async start(batch: Pick<OpenedBatch, 'orgId' | 'id'>, interactive = false): Promise<{ workflowId: string; result(): Promise<CascadeResult> }> {

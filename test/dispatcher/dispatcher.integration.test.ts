@@ -19,7 +19,7 @@ describe('dispatcher', () => {
   afterAll(() => house.close());
 
   const open = (batchSignals = 100): ReturnType<Dispatching['batches']['open']> =>
-    house.batches.open({ batchSignals, batchIds: Array.from({ length: 8 }, () => v7()), interactiveGraceSeconds: 30 });
+    house.batches.open({ batchSignals, batchIds: Array.from({ length: 8 }, () => v7()), interactiveGraceSeconds: 30, restMs: 0 });
   const statusOf = async (orgId: string, uuid: string): Promise<string> =>
     (await house.operations.describe(systemCaller(orgId, 'test'), formatRunId({ operation: 'cascade', uuid }))).status;
   const recover = async (): Promise<void> => {
@@ -107,7 +107,7 @@ describe('dispatcher', () => {
     const { receiver, ingest } = createIngest(house.test);
     await receiver.batch(callerOf(orgId), Array.from({ length: 50 }, (_, n) => signalOf({ source: `s${n}` })), { defaultSpecversion: false });
     await ingest.close();
-    const opener = createBatchOpener({ batches: house.batches, starter: house.starter, batchSignals: 1000 });
+    const opener = createBatchOpener({ batches: house.batches, starter: house.starter, batchSignals: 1000, restMs: 0 });
     while (await opener.run(never)) continue;
     await house.starter.idle();
     const batches = await house.batchesOf(orgId);

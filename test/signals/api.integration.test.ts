@@ -155,7 +155,7 @@ describe('the signals of the API', () => {
     const { ids } = receiptSchema.parse(await (await post('/v1/signals', sent)).json());
     const { database } = api.database;
     const batches = new OpenBatchStore(database);
-    const opened = await batches.open({ batchSignals: 100_000, batchIds: Array.from({ length: 64 }, () => crypto.randomUUID()), interactiveGraceSeconds: 30 });
+    const opened = await batches.open({ batchSignals: 100_000, batchIds: Array.from({ length: 64 }, () => crypto.randomUUID()), interactiveGraceSeconds: 30, restMs: 0 });
     const batch = opened.find((candidate) => candidate.orgId === owner);
     await failBatch(database, owner, batch?.id ?? '', 'PoisonSignal', 'it was poison');
     expect(signalView.parse(await (await get(`/v1/signals/${ids[0]}`, own)).json()).state).toBe('failed');
@@ -170,7 +170,7 @@ describe('the signals of the API', () => {
     expect(await list('?replayed=false')).toEqual([]);
     const again = signalView.parse(await (await get(`/v1/signals/${ids[0]}`, own)).json());
     expect(again).toMatchObject({ state: 'pending', batch: null, signal: sent });
-    const reopened = await batches.open({ batchSignals: 100_000, batchIds: [crypto.randomUUID()], interactiveGraceSeconds: 30 });
+    const reopened = await batches.open({ batchSignals: 100_000, batchIds: [crypto.randomUUID()], interactiveGraceSeconds: 30, restMs: 0 });
     expect(reopened).toMatchObject([{ orgId: owner, lane: batch?.lane }]);
   });
 

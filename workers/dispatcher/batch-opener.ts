@@ -19,17 +19,19 @@ export interface BatchOpenerOptions {
   readonly starter: BatchStarter;
   /** Most signals of a batch (`HAL9_BATCH_SIGNALS`). */
   readonly batchSignals: number;
+  /** Least time from one batch of a lane to its next, milliseconds (`HAL9_LANE_REST_MS`). */
+  readonly restMs: number;
 }
 
 /** Opens a batch in every free lane where chunks wait, and hands it to the starter. */
-export function createBatchOpener({ batches, starter, batchSignals }: BatchOpenerOptions): Drain {
+export function createBatchOpener({ batches, starter, batchSignals, restMs }: BatchOpenerOptions): Drain {
   return {
     name: 'batches',
     channels: [CHUNKS_CHANNEL, LANES_CHANNEL],
     coalesceMs: COALESCE_MS,
     async run() {
       if (starter.busy) return false;
-      const opened = await batches.open({ batchSignals, batchIds: freshIds(), interactiveGraceSeconds: INTERACTIVE_GRACE_S });
+      const opened = await batches.open({ batchSignals, batchIds: freshIds(), interactiveGraceSeconds: INTERACTIVE_GRACE_S, restMs });
       starter.add(opened);
       return opened.length === LANES_AT_ONCE;
     },

@@ -20,7 +20,7 @@ await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const batches = new OpenBatchStore(database);
   const starter = new BatchStarter({ operations, batches, logger });
   const drains: Drain[] = [
-    createBatchOpener({ batches, starter, batchSignals: config.HAL9_BATCH_SIGNALS }),
+    createBatchOpener({ batches, starter, batchSignals: config.HAL9_BATCH_SIGNALS, restMs: config.HAL9_LANE_REST_MS }),
     createClock({ batches, starter }),
     createRecovery({ database, batches, starter, runs: operations, logger }),
     createUpkeep({ upkeep: new SignalUpkeep(database), dedupDays: config.HAL9_DEDUP_DAYS, logger }),
