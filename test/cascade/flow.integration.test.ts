@@ -12,7 +12,7 @@ beforeAll(async () => {
 afterAll(() => house.close());
 
 const rules = (name: string, layer: string, type: string, rule: Readonly<Record<string, unknown>>) => ({ name, layer, subscription: { types: [type] }, behaviour: { kind: 'rules', rules: [{ when: 'true', ...rule }] } });
-const rows = (orgId: string, table: 'emissions' | 'decisions' | 'dead_letters') => house.test.database.withOrg(orgId, (tx) => tx.selectFrom(table).selectAll().execute());
+const rows = (orgId: string, table: 'emissions' | 'decisions' | 'dead_letters') => house.test.database.withOrg(orgId, (tx) => tx.selectFrom(table).selectAll().orderBy('created_at').orderBy('id').execute());
 
 describe('the way through the layers', () => {
   it('costs one activity when nothing is emitted, and its history holds no data', async () => {
