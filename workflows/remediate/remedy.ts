@@ -39,7 +39,7 @@ export interface Suspect {
 export function remedyFor(cause: string, evidence: Evidence, suspect?: Suspect): Remedy | undefined {
   switch (cause) {
     case CAUSES.cpuHog:
-      return hog(CAUSES.cpuHog, evidence, suspect, (found) => found.cores, HOG_CORES, (value) => `uses ${value.toFixed(2)} cores`);
+      return hog(CAUSES.cpuHog, evidence, suspect, (found) => found.cores, HOG_CORES, (value) => `asks for ${value.toFixed(2)} cores`);
     case CAUSES.memoryHog:
       return hog(CAUSES.memoryHog, evidence, suspect, (found) => found.memoryBytes, HOG_MEMORY_SHARE * evidence.memory.totalBytes, (value) => `holds ${megabytes(value)}`);
     case CAUSES.diskFilling:
