@@ -85,12 +85,20 @@ export class DecisionStore {
    * was emitted for it, those of an earlier batch included that a cooldown made the same.
    */
   async ofBatch(orgId: string, batchId: string, signalId: string): Promise<{ state: 'open' | 'decided' | 'failed'; failure: string | null; decisions: StoredDecision[] } | undefined> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const batch = await tx.selectFrom('batches').select(['state', 'failure', 'decisions', 'emissions']).where('id', '=', batchId).executeTakeFirst();
+    // One statement: somebody waits for this answer.
+    return this.#database.withOrgClient(orgId, async (client) => {
+      const { rows } = await client.query<BatchAnswerRow>({
+        name: 'decisions-of-batch',
+        text: `select b.state as batch_state, b.failure as batch_failure, d.*
+               from batches b left join lateral (
+                 select * from decisions where causes && (array[$2::uuid] || array(select id from emissions where batch_id = b.id))
+               ) d on true
+               where b.id = $1 order by d.created_at, d.id`,
+        values: [batchId, signalId],
+      });
+      const [batch] = rows;
       if (batch === undefined) return undefined;
-      const emitted = batch.emissions === 0 ? [] : await tx.selectFrom('emissions').select('id').where('batch_id', '=', batchId).execute();
-      const rows = await selectDecisions(tx).where(sql<boolean>`causes && ${[signalId, ...emitted.map((row) => row.id)]}::uuid[]`).orderBy('created_at').orderBy('id').execute();
-      return { state: batch.state, failure: batch.failure, decisions: rows.map(stored) };
+      return { state: batch.batch_state, failure: batch.batch_failure, decisions: rows.flatMap((row) => (row.id === null ? [] : [stored(row)])) };
     });
   }
 }
@@ -98,6 +106,8 @@ export class DecisionStore {
 function selectDecisions(tx: Tx) {
   return tx.selectFrom('decisions').selectAll();
 }
+
+type BatchAnswerRow = { batch_state: 'open' | 'decided' | 'failed'; batch_failure: string | null } & (DecisionRow | { id: null });
 
 type DecisionRow = Awaited<ReturnType<ReturnType<typeof selectDecisions>['execute']>>[number];
 
