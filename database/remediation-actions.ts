@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import type { ColumnType, Generated } from 'kysely';
+import type { ColumnType, Generated, Selectable } from 'kysely';
 import type { Database } from './database.ts';
 import type { Timestamp } from './organisations.ts';
 
@@ -131,20 +131,7 @@ function row(orgId: string, action: RemediationAction) {
   };
 }
 
-interface StoredAction {
-  id: string;
-  host_id: string;
-  incident_id: string;
-  workflow_id: string;
-  step: number;
-  cause: string;
-  action: string;
-  target: string;
-  state: RemediationState;
-  detail: string;
-  created_at: Date;
-  finished_at: Date | null;
-}
+type StoredAction = Selectable<RemediationTables['remediation_actions']>;
 
 function recorded(stored: StoredAction): RecordedAction {
   return {

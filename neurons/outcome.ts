@@ -50,22 +50,15 @@ export class EmitTemplate {
     const { signal } = context;
     const subject = this.#subject === undefined ? signal.subject ?? null : context.text(this.#subject);
     const data = this.#data === undefined ? computed ?? signal.data ?? null : { ...computed, ...context.map(this.#data) };
-    return {
-      neuronId: this.#neuron.id,
-      neuronVersion: this.#neuron.version,
-      neuronName: this.#neuron.name,
-      targetLayer: this.#target,
-      direction: 'up',
-      type: this.#definition.type,
+    return this.groupEmission({
       subject,
       correlationKey: this.#correlationKey === undefined ? subject ?? signal.source : context.text(this.#correlationKey),
       timeMs: signal.timeMs,
-      severity: this.#definition.severity,
       data,
       causes: [signal.ref],
       path: [...signal.path ?? [], this.#neuron.name],
       depth: signal.depth ?? 0,
-    };
+    });
   }
 
   /** An emission that rests on many signals. */

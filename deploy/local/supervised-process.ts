@@ -58,6 +58,7 @@ export class SupervisedProcess {
     this.name = specification.name;
     this.#specification = specification;
     this.#options = options;
+    // Who waits for it sees the failure; nobody has to wait.
     this.#whenReady.promise.catch(() => undefined);
   }
 

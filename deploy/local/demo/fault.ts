@@ -127,7 +127,11 @@ async function bytesIn(folder: string): Promise<number> {
   let total = 0;
   for (const name of await readdir(folder)) {
     // Deleted between the two looks: nothing to count.
-    total += (await stat(join(folder, name)).catch(() => undefined))?.size ?? 0;
+    try {
+      total += (await stat(join(folder, name))).size;
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    }
   }
   return total;
 }
