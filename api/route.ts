@@ -19,6 +19,11 @@ export interface Route<Params extends z.ZodType = z.ZodType, Query extends z.Zod
   /** `<resource>:<verb>`, or `public` for the few routes that need no credential. */
   readonly permission: string;
   /**
+   * The act the handler's store writes into the audit log, `<resource>.<verb>`, or why none is written. The pipeline writes refused
+   * requests itself. Said by every route that changes something.
+   */
+  readonly audit?: string | { readonly none: string };
+  /**
    * What of the request decides the permission, for scopes that are narrowed (`runs:write:type=rollout`) and for operations
    * with a permission of their own. Runs before validation, on the raw parameters.
    */

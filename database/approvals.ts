@@ -7,7 +7,7 @@ type MaybeTime = ColumnType<Date | null, Date | string | null | undefined, Date 
 type MaybeJson = ColumnType<unknown, string | null, string | null>;
 
 export type ApprovalState = 'open' | 'approved' | 'refused' | 'expired' | 'cancelled';
-export type ApproverKind = 'api-key' | 'system' | 'link';
+export type ApproverKind = 'api-key' | 'user' | 'service' | 'system' | 'link';
 
 export interface ApprovalTables {
   approvals: {

@@ -5,7 +5,16 @@ import type { Database } from './database.ts';
 export type Timestamp = ColumnType<Date, Date | string | undefined, Date | string>;
 
 export interface OrganisationTables {
-  organisations: { org_id: string; name: string; settings: Generated<unknown>; created_at: Timestamp };
+  organisations: {
+    org_id: string;
+    name: string;
+    slug: string | null;
+    parent_id: string | null;
+    region: Generated<string>;
+    suspended_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
+    settings: Generated<unknown>;
+    created_at: Timestamp;
+  };
   api_keys: {
     org_id: string;
     id: string;

@@ -8,6 +8,9 @@ import type { ConnectionTables } from './connections.ts';
 import type { NotificationTables } from './notifications.ts';
 import type { BudgetTables } from './budgets.ts';
 import type { ApprovalTables } from './approvals.ts';
+import type { AuditActTables } from './audit-acts.ts';
+import type { IdentityTables } from './identity-tables.ts';
+import type { UsageTables } from './usage-events.ts';
 import type { NeuronCallTables } from './neuron-calls.ts';
 import type { NeuronBreakerTables } from './neuron-breakers.ts';
 
@@ -24,4 +27,7 @@ export interface Tables
     BudgetTables,
     ApprovalTables,
     NeuronCallTables,
-    NeuronBreakerTables {}
+    NeuronBreakerTables,
+    IdentityTables,
+    AuditActTables,
+    UsageTables {}

@@ -1,0 +1,69 @@
+import { randomUUID } from 'node:crypto';
+import type { Generated } from 'kysely';
+import type { Tx } from './database.ts';
+import type { Timestamp } from './organisations.ts';
+
+/** Facts of an act that are worth keeping and are neither personal nor secret. */
+export type ActDetails = Readonly<Record<string, string | number | boolean | null | readonly string[]>>;
+
+/** Something somebody did or tried: who, what, to what, with which result. */
+export interface Act {
+  readonly orgId: string;
+  /** `<resource>.<verb in the infinitive>`, e.g. `api-key.revoke`. */
+  readonly action: string;
+  readonly result: 'succeeded' | 'refused' | 'failed';
+  readonly actor: { readonly kind: string; readonly id: string };
+  /** The user who acts as the actor, if any. */
+  readonly impersonatorId?: string | undefined;
+  readonly resource: { readonly kind: string; readonly id: string };
+  readonly requestId: string;
+  /** 0 (nothing unusual) to 100. */
+  readonly risk: number;
+  readonly details: ActDetails;
+  /** Personal data, kept apart so that it can be erased while the log stays provable. */
+  readonly personal: { readonly address?: string; readonly userAgent?: string; readonly userName?: string };
+}
+
+export interface AuditActTables {
+  audit_acts: {
+    org_id: string;
+    id: string;
+    at: Timestamp;
+    action: string;
+    result: Act['result'];
+    actor_kind: string;
+    actor_id: string;
+    impersonator_id: string | null;
+    resource_kind: string;
+    resource_id: string;
+    request_id: string;
+    risk: number;
+    details: Generated<unknown>;
+    personal: Generated<unknown>;
+  };
+}
+
+/**
+ * Writes an act into the transaction of its cause: both are there or neither is. Every store method that changes something
+ * people would ask about takes the act and calls this. The sequencer numbers it within a second.
+ */
+export async function recordAct(tx: Tx, act: Act): Promise<void> {
+  await tx
+    .insertInto('audit_acts')
+    .values({
+      org_id: act.orgId,
+      id: randomUUID(),
+      action: act.action,
+      result: act.result,
+      actor_kind: act.actor.kind,
+      actor_id: act.actor.id,
+      impersonator_id: act.impersonatorId ?? null,
+      resource_kind: act.resource.kind,
+      resource_id: act.resource.id,
+      request_id: act.requestId,
+      risk: act.risk,
+      details: JSON.stringify(act.details),
+      personal: JSON.stringify(act.personal),
+    })
+    .execute();
+}
