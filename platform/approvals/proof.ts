@@ -5,7 +5,7 @@ export interface CheckedAnswer {
   readonly orgId: string;
   readonly approvalId: string;
   readonly approved: boolean;
-  readonly approver: { readonly kind: 'api-key' | 'system' | 'link'; readonly id: string };
+  readonly approver: { readonly kind: 'api-key' | 'user' | 'service' | 'system' | 'link'; readonly id: string };
   readonly permission: string;
 }
 

@@ -30,7 +30,7 @@ export type ApprovalInput = z.infer<typeof approvalInputSchema>;
 export const approvalAnswerSchema = z.object({
   approvalId: z.uuid(),
   approved: z.boolean(),
-  approver: z.object({ kind: z.enum(['api-key', 'system', 'link']), id: z.string().min(1).max(200) }),
+  approver: z.object({ kind: z.enum(['api-key', 'user', 'service', 'system', 'link']), id: z.string().min(1).max(200) }),
   /** The permission the approver was checked for. */
   permission: z.string().max(200),
   comment: z.string().max(2000).optional(),

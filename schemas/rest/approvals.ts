@@ -24,7 +24,7 @@ export const approvalView = z
     closedAt: z.iso.datetime().nullable(),
     answers: z.array(
       z.object({
-        approver: z.object({ kind: z.enum(['api-key', 'system', 'link']), id: z.string() }),
+        approver: z.object({ kind: z.enum(['api-key', 'user', 'service', 'system', 'link']), id: z.string() }),
         approved: z.boolean(),
         comment: z.string().nullable(),
         answeredAt: z.iso.datetime(),
