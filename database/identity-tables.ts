@@ -3,7 +3,7 @@ import type { Timestamp } from './organisations.ts';
 
 type MaybeTime = ColumnType<Date | null, Date | null | undefined, Date | null>;
 
-/** Tables of migration 0050; the stores beside this file read and write them. */
+/** Tables of migrations 0050 and 0051; the stores beside this file read and write them. */
 export interface IdentityTables {
   users: {
     org_id: string;
@@ -29,6 +29,7 @@ export interface IdentityTables {
     created_at: Timestamp;
     updated_at: Timestamp;
   };
+  team_shares: { org_id: string; team_id: string; resource_kind: string; resource_id: string; access: 'read' | 'write'; created_at: Timestamp };
   team_members: { org_id: string; team_id: string; user_id: string };
   roles: {
     org_id: string;
@@ -36,6 +37,7 @@ export interface IdentityTables {
     description: Generated<string>;
     inherits: Generated<string[]>;
     scopes: string[];
+    reaches_descendants: Generated<boolean>;
     created_at: Timestamp;
     updated_at: Timestamp;
   };
@@ -60,8 +62,21 @@ export interface IdentityTables {
     enabled: Generated<boolean>;
     role_mapping: Generated<unknown>;
     provisions: Generated<boolean>;
+    version: Generated<number>;
+    state: Generated<'untested' | 'ok' | 'failed'>;
+    last_tested_at: MaybeTime;
+    last_failure: string | null;
+    updated_by: Generated<string>;
     created_at: Timestamp;
     updated_at: Timestamp;
+  };
+  identity_provider_domains: {
+    org_id: string;
+    domain: string;
+    provider_id: string;
+    created_at: Timestamp;
+    confirmed_at: MaybeTime;
+    confirmed_by: string | null;
   };
   user_identities: {
     org_id: string;
@@ -74,7 +89,7 @@ export interface IdentityTables {
   sign_in_challenges: {
     org_id: string;
     id: string;
-    kind: 'oidc' | 'saml' | 'second-factor' | 'webauthn-registration' | 'webauthn-assertion' | 'totp-registration';
+    kind: 'oidc' | 'saml' | 'second-factor' | 'webauthn-registration' | 'webauthn-assertion' | 'totp-registration' | 'password-reset';
     sealed: Buffer;
     expires_at: Date;
     consumed_at: MaybeTime;

@@ -9,7 +9,8 @@ export interface ListenerOptions {
   /** Connection settings of a login that may connect; LISTEN needs no privilege. */
   readonly connection: pg.ClientConfig;
   readonly channels: readonly string[];
-  readonly onNotify: (channel: string) => void;
+  /** `payload` is undefined when anything may have been announced: on connecting, and again after every break. */
+  readonly onNotify: (channel: string, payload: string | undefined) => void;
   /** Called when the connection breaks; notifications may have been missed by then, so poll. */
   readonly onLost: (error: Error) => void;
 }
@@ -48,10 +49,10 @@ export class Listener {
     broken.catch(() => undefined);
     try {
       await client.connect();
-      client.on('notification', (message) => this.#options.onNotify(message.channel));
+      client.on('notification', (message) => this.#options.onNotify(message.channel, message.payload));
       for (const channel of this.#options.channels) await client.query(`listen ${client.escapeIdentifier(channel)}`);
       // What was announced before the LISTEN is found by looking once.
-      for (const channel of this.#options.channels) this.#options.onNotify(channel);
+      for (const channel of this.#options.channels) this.#options.onNotify(channel, undefined);
       while (!this.#stop.signal.aborted) {
         await Promise.race([broken, this.#pause(PING_EVERY_MS)]);
         if (!this.#stop.signal.aborted) await client.query('select 1');

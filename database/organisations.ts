@@ -12,6 +12,7 @@ export interface OrganisationTables {
     parent_id: string | null;
     region: Generated<string>;
     suspended_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
+    owned: Generated<boolean>;
     settings: Generated<unknown>;
     created_at: Timestamp;
   };
@@ -26,6 +27,9 @@ export interface OrganisationTables {
     expires_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
     revoked_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
     last_used_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
+    created_by_org: string | null;
+    created_by_user: string | null;
+    user_id: string | null;
   };
 }
 

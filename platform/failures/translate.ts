@@ -43,6 +43,7 @@ function fromPostgres(error: unknown): HalError | undefined {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
   if (code !== undefined && 'severity' in error) {
     if (TRANSIENT_SQLSTATE.test(code)) return unavailable('PostgreSQL', error);
+    if ('constraint' in error && error.constraint === 'last_owner') return new HalError('Conflict', 'the organisation would have no owner; make somebody else an owner first', { cause: error });
     if (code === '23505') return new HalError('Conflict', 'there is one like this already', { cause: error });
     return undefined;
   }

@@ -2,6 +2,8 @@
 export interface Caller {
   /** The organisation acted in; for people of a parent organisation it may be a descendant of theirs. */
   readonly orgId: string;
+  /** Of a person who acts in an organisation below their own: their own. */
+  readonly homeOrgId?: string | undefined;
   readonly actor: {
     readonly kind: 'api-key' | 'user' | 'service' | 'system';
     /** Id of the key, user or service token's subject, or the name of the process. Never a secret, never a name of a person. */
