@@ -2,6 +2,7 @@ import { sql, type ColumnType } from 'kysely';
 import pg from 'pg';
 import type { Database, Tx } from './database.ts';
 import type { Timestamp } from './organisations.ts';
+import { recordUsage } from './usage-events.ts';
 
 /** numeric arrives as text, so that no cent is lost. */
 type MaybeMoney = ColumnType<string | null, string | null | undefined, string | null>;
@@ -129,7 +130,7 @@ export class BudgetStore {
    * @returns false when it had ended before (settled, or expired and booked in full).
    */
   async settle(orgId: string, id: string, actual: Amount): Promise<boolean> {
-    return this.#database.withOrg(orgId, (tx) => settleBudget(tx, id, actual));
+    return this.#database.withOrg(orgId, (tx) => settleBudget(tx, orgId, id, actual));
   }
 
   /** Books reservations whose time is up. @returns how many. */
@@ -141,8 +142,9 @@ export class BudgetStore {
   }
 }
 
-/** {@link BudgetStore.settle} inside the caller's transaction. */
-export async function settleBudget(tx: Tx, id: string, actual: Amount): Promise<boolean> {
+/** {@link BudgetStore.settle} inside the caller's transaction. What was used is metered, also when the reservation had expired. */
+export async function settleBudget(tx: Tx, orgId: string, id: string, actual: Amount): Promise<boolean> {
+  if (actual.tokens > 0) await recordUsage(tx, { orgId, meter: 'tokens', key: id, quantity: actual.tokens });
   const { rows } = await sql<{ settled: boolean }>`select hal9_settle_budget(${id}, ${actual.calls}, ${actual.tokens}, ${actual.usd}::numeric) as settled`.execute(tx);
   return rows[0]?.settled ?? false;
 }

@@ -74,7 +74,7 @@ export class NeuronCallStore {
   /** Remembers an answer and settles its reservation in one transaction; of two attempts at the same call the first is kept, both are paid. */
   async remember(orgId: string, key: CallKey, call: CallRecord, settlement?: { reservation: string; actual: Amount }): Promise<void> {
     await this.#database.withOrg(orgId, async (tx) => {
-      if (settlement !== undefined) await settleBudget(tx, settlement.reservation, settlement.actual);
+      if (settlement !== undefined) await settleBudget(tx, orgId, settlement.reservation, settlement.actual);
       await tx
         .insertInto('neuron_calls')
         .values({

@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import type { Database } from './database.ts';
 import type { RunStatus } from './run-tables.ts';
+import { KEY_DAYS } from './usage.ts';
 
 export interface RunRow {
   orgId: string;
@@ -53,7 +54,7 @@ export class RunStore {
     const list = [...latest.values()];
     const column = (pick: (row: RunRow) => unknown): unknown[] => list.map(pick);
     await sql`
-      insert into runs as known (org_id, run_id, operation, origin, status, tags, actor, request_id, traceparent, started_at, closed_at, failure)
+      with written as (insert into runs as known (org_id, run_id, operation, origin, status, tags, actor, request_id, traceparent, started_at, closed_at, failure)
       select org_id, run_id, operation, origin, status, array(select jsonb_array_elements_text(tags)), actor, request_id, traceparent, started_at, closed_at, failure
       from unnest(
         ${column((row) => row.orgId)}::uuid[], ${column((row) => row.runId)}::text[], ${column((row) => row.operation)}::text[],
@@ -72,6 +73,13 @@ export class RunStore {
         traceparent = coalesce(excluded.traceparent, known.traceparent),
         -- While a run is open it may go on under a new history; its start stays the first one.
         started_at = case when known.closed_at is null or ${isStale} then least(known.started_at, excluded.started_at) else excluded.started_at end
+        -- A row that was inserted, not updated, has no transaction that ended it.
+        returning org_id, run_id, origin, started_at, xmax = 0 as is_new)
+      insert into usage_events (org_id, meter, key, quantity)
+      select w.org_id, 'runs', w.run_id, 1 from written w join organisations o on o.org_id = w.org_id
+      -- Cascades are paid as signals. A read model that is rebuilt meets runs whose keys of usage may be forgotten.
+      where w.is_new and w.origin <> 'dispatcher' and w.started_at > now() - make_interval(days => ${KEY_DAYS})
+      on conflict do nothing
     `.execute(this.#database.system);
   }
 

@@ -228,8 +228,11 @@ async function insertChunks(client: pg.PoolClient, group: SignalGroup, plan: Chu
           select $1, c.id, c.lane, c.signals, $2, $3, $4 from unnest($5::bigint[], $6::smallint[], $7::int[]) as c (id, lane, signals) returning 1
         ), laned as (
           insert into lanes (org_id, lane) select $1, lane from unnest($6::smallint[]) as l (lane) order by lane on conflict do nothing
+        ), metered as (
+          -- A replayed dead letter was counted when it came in.
+          insert into usage_events (org_id, meter, key, quantity) select $1, 'signals', ($5::bigint[])[1]::text, $8 where $8::bigint > 0
         ) select pg_notify('${CHUNKS_CHANNEL}', '') where exists (select from written)`,
-      values: [group.orgId, plan.day, group.interactiveBatchId === undefined ? 'batch' : 'interactive', group.traceparent ?? null, chunks.map((chunk) => chunk.id), chunks.map((chunk) => chunk.lane), chunks.map((chunk) => chunk.signals)],
+      values: [group.orgId, plan.day, group.interactiveBatchId === undefined ? 'batch' : 'interactive', group.traceparent ?? null, chunks.map((chunk) => chunk.id), chunks.map((chunk) => chunk.lane), chunks.map((chunk) => chunk.signals), group.duplicates === 'refresh' ? 0 : chunks.reduce((sum, chunk) => sum + chunk.signals, 0)],
     });
   }
   const only = chunks[0];

@@ -1,11 +1,15 @@
+import type { ColumnType } from 'kysely';
 import type { Tx } from './database.ts';
+import type { Meter } from '../schemas/usage/meters.ts';
 import type { Timestamp } from './organisations.ts';
 
-/** What is metered. Quantities are whole numbers of the unit in the name. */
-export type Meter = 'runs' | 'signals' | 'tokens' | 'browser-seconds' | 'storage-byte-hours' | 'plugin-cpu-ms';
+export type { Meter };
+
+type MaybeTime = ColumnType<Date | null, Date | null | undefined, Date | null>;
 
 export interface UsageTables {
-  usage_events: { org_id: string; meter: Meter; key: string; quantity: number; at: Timestamp };
+  usage_events: { org_id: string; meter: Meter; key: string; quantity: number; at: Timestamp; folded_at: MaybeTime };
+  usage_hours: { org_id: string; meter: Meter; hour: Timestamp; quantity: number };
 }
 
 export interface Usage {

@@ -9,6 +9,8 @@ export interface BlobStore {
   get(orgId: string, ref: BlobRef): Promise<Buffer>;
   /** Removing what is not there is fine. */
   delete(orgId: string, ref: BlobRef): Promise<void>;
+  /** Bytes the organisation's blobs take in the store, for metering. */
+  storedBytes(orgId: string): Promise<number>;
 }
 
 /** Whether a text is a reference, e.g. one read back from JSON. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { access, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { HalError } from '../../schemas/errors.ts';
 import { KeyError, type KeyRing } from '../keys/key-ring.ts';
@@ -59,6 +59,16 @@ export class FileBlobStore implements BlobStore {
     await rm(this.#path(orgId, ref), { force: true });
   }
 
+  async storedBytes(orgId: string): Promise<number> {
+    if (!/^[0-9a-f-]{36}$/.test(orgId)) return 0;
+    const folder = join(this.#folder, orgId);
+    let bytes = 0;
+    for (const shard of await entriesOf(folder)) {
+      for (const name of await entriesOf(join(folder, shard))) bytes += await sizeOf(join(folder, shard, name));
+    }
+    return bytes;
+  }
+
   #path(orgId: string, ref: BlobRef): string {
     // Both come from rows and histories; a path must not be built from anything else.
     if (!isBlobRef(ref) || !/^[0-9a-f-]{36}$/.test(orgId)) throw new HalError('NotFound', 'no such blob');
@@ -71,6 +81,25 @@ async function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,
     () => false,
+  );
+}
+
+/** Nothing for a folder that is not there. */
+async function entriesOf(folder: string): Promise<string[]> {
+  return readdir(folder).catch((error: unknown) => {
+    if (isMissing(error)) return [];
+    throw error;
+  });
+}
+
+/** 0 for a file that went meanwhile. */
+async function sizeOf(path: string): Promise<number> {
+  return stat(path).then(
+    ({ size }) => size,
+    (error: unknown) => {
+      if (isMissing(error)) return 0;
+      throw error;
+    },
   );
 }
 

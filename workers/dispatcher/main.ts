@@ -11,9 +11,10 @@ import { createOutboxDrain } from './outbox.ts';
 import { createRecovery } from './recovery.ts';
 import { createRunsProjector, createRunsUpkeep } from './runs-projector.ts';
 import { createBacklogGauges, createUpkeep } from './upkeep.ts';
+import { createStorageSampler, createUsageFold } from './usage.ts';
 
 /** Drains of other parts of the house; each is built once and runs in a loop of its own. */
-const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createOutboxDrain];
+const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createOutboxDrain, createUsageFold, createStorageSampler];
 
 await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const { config, database, logger, operations, registry, shutdown } = context;
