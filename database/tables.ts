@@ -10,9 +10,12 @@ import type { BudgetTables } from './budgets.ts';
 import type { ApprovalTables } from './approvals.ts';
 import type { AuditActTables } from './audit-acts.ts';
 import type { IdentityTables } from './identity-tables.ts';
+import type { SessionTables } from './sessions.ts';
+import type { FactorTables } from './factors.ts';
 import type { UsageTables } from './usage-events.ts';
 import type { NeuronCallTables } from './neuron-calls.ts';
 import type { NeuronBreakerTables } from './neuron-breakers.ts';
+import type { AutomationTables } from './automations.ts';
 
 /** Every table of HAL9's own schema, as kysely sees it; each aggregate declares its own. */
 export interface Tables
@@ -29,5 +32,8 @@ export interface Tables
     NeuronCallTables,
     NeuronBreakerTables,
     IdentityTables,
+    SessionTables,
+    FactorTables,
     AuditActTables,
-    UsageTables {}
+    UsageTables,
+    AutomationTables {}
