@@ -96,7 +96,9 @@ type Unbound = Omit<RouteContext<unknown, unknown, unknown>, 'signal'>;
 async function handle(route: AnyRoute, context: Unbound): Promise<void> {
   const { request, response } = context;
   const abort = new AbortController();
-  response.once('close', () => abort.abort(new HalError('Timeout', 'the client went away')));
+  response.once('close', () => {
+    if (!response.writableFinished) abort.abort(new HalError('Timeout', 'the client went away'));
+  });
   const limit = route.timeoutMs ?? (route.rawBody === undefined ? HANDLER_MS : 0);
   // Node destroys a socket that times out when nobody listens for it.
   if (limit === 0) request.socket.setTimeout(STREAM_IDLE_MS);

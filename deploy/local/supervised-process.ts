@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { endProcess, hasEnded } from './child-process.ts';
 import type { LogFile } from './log-file.ts';
@@ -168,12 +168,10 @@ export class SupervisedProcess {
     });
     for (const stream of [child.stdout, child.stderr]) {
       if (stream === null) continue;
-      createInterface({ input: stream, crlfDelay: Infinity }).on('line', (line) => {
-        this.#options.log.append(`${line}\n`);
-        if (line.trim() !== '') this.#lastLine = line.trim().slice(0, 300);
-        this.#errorLine = complaint(line) ?? this.#errorLine;
-        for (const listener of this.#listeners) listener(line);
-        this.#options.onLine?.(this.name, line);
+      takeLines(stream, (lines) => {
+        // One write for all that came together: a busy API hands over dozens of request lines at a time.
+        this.#options.log.append(`${lines.join('\n')}\n`);
+        for (const line of lines) this.#heard(line);
       });
     }
     if (child.pid !== undefined) this.#options.onEvent({ type: 'launched', name: this.name, pid: child.pid });
@@ -181,6 +179,13 @@ export class SupervisedProcess {
   }
 
   readonly #listeners = new Set<(line: string) => void>();
+
+  #heard(line: string): void {
+    if (line.trim() !== '') this.#lastLine = line.trim().slice(0, 300);
+    this.#errorLine = complaint(line) ?? this.#errorLine;
+    for (const listener of this.#listeners) listener(line);
+    this.#options.onLine?.(this.name, line);
+  }
 
   async #awaitReady(child: ChildProcess): Promise<void> {
     const listeners: ((line: string) => void)[] = [];
@@ -209,9 +214,26 @@ async function ended(child: ChildProcess): Promise<void> {
   await new Promise<void>((resolve) => child.once('exit', () => resolve()));
 }
 
+/** Hands over the complete lines of each chunk together, and what is left without an end when the stream closes. */
+function takeLines(stream: Readable, take: (lines: string[]) => void): void {
+  let rest = '';
+  stream.setEncoding('utf8');
+  stream.on('data', (chunk: string) => {
+    const lines = (rest + chunk).split(/\r?\n/);
+    rest = lines.pop() ?? '';
+    if (lines.length > 0) take(lines);
+  });
+  stream.once('close', () => {
+    if (rest !== '') take([rest]);
+    rest = '';
+  });
+}
+
 /** What a line complains of: the message of an error in HAL9's own log format, or a line of text that names one. */
 function complaint(line: string): string | undefined {
   if (!line.startsWith('{')) return /\b(\w*Error|FATAL|PANIC|error):/.test(line) ? line.trim().slice(0, 300) : undefined;
+  // Most lines are of requests that went well: only the ones that may complain are worth parsing.
+  if (!/"level":[5-9]/.test(line)) return undefined;
   try {
     const parsed: unknown = JSON.parse(line);
     if (typeof parsed !== 'object' || parsed === null || !('level' in parsed) || typeof parsed.level !== 'number' || parsed.level < 50) return undefined;

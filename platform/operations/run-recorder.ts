@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import type { RunRow, RunStore } from '../../database/runs.ts';
 
-/** How long a start may wait for others to share its INSERT, ms. */
-const FLUSH_MS = 50;
+/** How long a start may wait for others to share its INSERT, ms: a list lags by less than a second. */
+const FLUSH_MS = 200;
 /** Rows of one INSERT. */
 const BATCH = 500;
 /** Rows kept while PostgreSQL does not answer; the projector finds the others in Temporal. */

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
@@ -15,25 +16,32 @@ const ORIGIN = defineSearchAttributeKey(SEARCH_ATTRIBUTES.origin, 'KEYWORD');
 const NAME = defineSearchAttributeKey(SEARCH_ATTRIBUTES.operation, 'KEYWORD');
 const ORG = defineSearchAttributeKey(SEARCH_ATTRIBUTES.orgId, 'KEYWORD');
 
+/** Unit of processor times in /proc: 1/100 s on every Linux that HAL9 runs on. */
+const TICK_MS = 10;
+
 type Start = () => Promise<void>;
 
 interface Round {
   starts: number;
   seconds: number;
   latencies: number[];
+  /** Milliseconds of processor time all starts of the round took, by process. */
+  cpu: Record<string, number>;
 }
 
 /**
  * What the API adds to a start. Limit: the bare Temporal client in this process, which starts the same workflow type on the
  * same server with the same input, codec, timeout and search attributes, and neither authenticates, validates, logs nor records.
- * `throughputRatio` is of all clients together; `addedP50Ms` is of one client at a time, because in a closed loop at saturation latency
- * only repeats throughput (32 clients at 300/s wait 107 ms whatever they call). Rounds of both alternate, so that whatever else the machine does meets both; the order turns with each round.
+ * `throughputRatio` and `addedP50Ms` are of all clients together, each starting one run after the other; `addedP50OneClientMs` is of one at
+ * a time, what a lone caller waits longer. Rounds of both alternate and the order turns with each (raw, rest, rest, raw, ...), so that
+ * whatever else the machine does meets both. `cpuMs` is the processor time of one start by process: unlike the other numbers it hardly
+ * depends on what else runs.
  *
- * Options: `--clients` (32), `--rounds` (8), `--seconds` of each round (2).
+ * Options: `--clients` (32), `--rounds` (12), `--seconds` of each round (2).
  */
 export const run: Bench = async (args) => {
   const clients = args.number('clients', 32);
-  const rounds = args.number('rounds', 8);
+  const rounds = args.number('rounds', 12);
   const seconds = args.number('seconds', 2);
   const stack = await startStack({
     settings: { HAL9_DATA: join(args.folder, 'data'), HAL9_PORT: '0', HAL9_OPERATIONS: OPERATIONS, HAL9_RATE_LIMIT: '0' },
@@ -46,13 +54,14 @@ export const run: Bench = async (args) => {
   try {
     const raw = rawStart(stack, connection);
     const rest = restStart(stack, pool);
-    await measure(raw, clients, 1, args.signal);
-    await measure(rest, clients, 2, args.signal);
+    const processors = (): Promise<Record<string, number>> => processorTimes(stack);
+    await measure(raw, clients, 2, args.signal, processors);
+    await measure(rest, clients, 3, args.signal, processors);
     const [loaded, single] = [await compare(clients, rounds), await compare(1, 4)];
     return {
       throughputRatio: round(loaded.rest.rate / loaded.raw.rate, 3),
-      addedP50Ms: round(single.rest.p50 - single.raw.p50, 2),
-      addedP50SaturatedMs: round(loaded.rest.p50 - loaded.raw.p50, 2),
+      addedP50Ms: round(loaded.rest.p50 - loaded.raw.p50, 2),
+      addedP50OneClientMs: round(single.rest.p50 - single.raw.p50, 2),
       clients,
       raw: rounded(loaded.raw),
       rest: rounded(loaded.rest),
@@ -65,7 +74,7 @@ export const run: Bench = async (args) => {
       for (let index = 0; index < times; index += 1) {
         const order = index % 2 === 0 ? (['raw', 'rest'] as const) : (['rest', 'raw'] as const);
         for (const side of order) {
-          const done = await measure(side === 'raw' ? raw : rest, count, seconds, args.signal);
+          const done = await measure(side === 'raw' ? raw : rest, count, seconds, args.signal, processors);
           all[side].push(done);
           args.progress(`${count} clients, round ${index + 1}: ${side} ${Math.round(done.starts / done.seconds)}/s`);
         }
@@ -112,7 +121,8 @@ function input() {
 }
 
 /** Each client starts one run after the other until the time is up. */
-async function measure(start: Start, clients: number, seconds: number, signal: AbortSignal): Promise<Round> {
+async function measure(start: Start, clients: number, seconds: number, signal: AbortSignal, processors: () => Promise<Record<string, number>>): Promise<Round> {
+  const before = await processors();
   const began = performance.now();
   const until = began + seconds * 1000;
   const latencies: number[] = [];
@@ -125,7 +135,40 @@ async function measure(start: Start, clients: number, seconds: number, signal: A
     }
   };
   await Promise.all(Array.from({ length: clients }, client));
-  return { starts: latencies.length, seconds: (performance.now() - began) / 1000, latencies };
+  const took = (performance.now() - began) / 1000;
+  const after = await processors();
+  return { starts: latencies.length, seconds: took, latencies, cpu: Object.fromEntries(Object.entries(after).map(([name, ms]) => [name, ms - (before[name] ?? 0)])) };
+}
+
+/** Processor time so far, milliseconds: this process (`client`) and those of the stack, a child's time with its parent's. */
+async function processorTimes(stack: Stack): Promise<Record<string, number>> {
+  const own = process.cpuUsage();
+  const times: Record<string, number> = { client: (own.user + own.system) / 1000 };
+  const children = await childrenOf();
+  for (const { name, pid } of stack.processes()) {
+    if (pid === undefined) continue;
+    const family = [pid];
+    for (const member of family) family.push(...(children.get(member) ?? []));
+    const ticks = await Promise.all(family.map((member) => processStat(member)));
+    times[name] = ticks.reduce((sum, stat) => sum + (stat?.ticks ?? 0), 0) * TICK_MS;
+  }
+  return times;
+}
+
+async function childrenOf(): Promise<Map<number, number[]>> {
+  const children = new Map<number, number[]>();
+  for (const entry of await readdir('/proc')) {
+    const stat = /^\d+$/.test(entry) ? await processStat(Number(entry)) : undefined;
+    if (stat !== undefined) children.set(stat.parent, [...(children.get(stat.parent) ?? []), Number(entry)]);
+  }
+  return children;
+}
+
+/** Parent and processor time of a process (proc(5), `stat`); undefined when it has gone. */
+async function processStat(pid: number): Promise<{ parent: number; ticks: number } | undefined> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined); // processes come and go
+  const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ');
+  return fields === undefined ? undefined : { parent: Number(fields[1]), ticks: Number(fields[11]) + Number(fields[12]) };
 }
 
 interface Measured {
@@ -134,17 +177,21 @@ interface Measured {
   /** Milliseconds. */
   p50: number;
   p99: number;
+  /** Milliseconds of processor time a start, by process. */
+  cpuMs: Record<string, number>;
 }
 
 function summarise(rounds: readonly Round[]): Measured {
   const latencies = rounds.flatMap((done) => done.latencies).sort((a, b) => a - b);
   const at = (share: number): number => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? Number.NaN;
   const total = rounds.reduce((sum, done) => ({ starts: sum.starts + done.starts, seconds: sum.seconds + done.seconds }), { starts: 0, seconds: 0 });
-  return { rate: total.starts / total.seconds, p50: at(0.5), p99: at(0.99) };
+  const names = Object.keys(rounds[0]?.cpu ?? {});
+  const cpuMs = Object.fromEntries(names.map((name) => [name, rounds.reduce((sum, done) => sum + (done.cpu[name] ?? 0), 0) / total.starts]));
+  return { rate: total.starts / total.seconds, p50: at(0.5), p99: at(0.99), cpuMs };
 }
 
-function rounded({ rate, p50, p99 }: Measured): Measured {
-  return { rate: round(rate, 1), p50: round(p50, 2), p99: round(p99, 2) };
+function rounded({ rate, p50, p99, cpuMs }: Measured): Measured {
+  return { rate: round(rate, 1), p50: round(p50, 2), p99: round(p99, 2), cpuMs: Object.fromEntries(Object.entries(cpuMs).map(([name, ms]) => [name, round(ms, 3)])) };
 }
 
 function round(value: number, digits: number): number {
