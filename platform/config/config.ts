@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { PLAN_NAMES } from '../../schemas/usage/plans.ts';
 import { checkTogether } from './cross-field.ts';
 
 /**
@@ -49,6 +50,11 @@ export const configSchema = z.object({
   HAL9_METRICS_PORT: port('Port of a worker or background process for /metrics and /healthz; 0 picks a free one.').default(0),
 
   HAL9_MASTER_KEYS: text('Key ring: comma-separated `id:base64 of 32 bytes`, the first encrypts, all decrypt. Unset: created in the data folder.').meta({ secret: true }).optional(),
+  HAL9_AUDIT_SIGNING_KEY: text('Ed25519 seed, base64 of 32 bytes, that signs checkpoints of the audit log. Unset: created in the data folder of the dispatcher.').meta({ secret: true }).optional(),
+  HAL9_AUDIT_WITNESS_DIR: text('Folder where the dispatcher keeps every checkpoint of the audit log outside PostgreSQL; on a disk that administrators of the database do not write. Unset: audit-witness in the data folder.').optional(),
+  HAL9_AUDIT_PERSONAL_DAYS: z.coerce.number().int().min(1).max(36_500).default(365).describe('Days after which addresses, user agents and typed names in the audit log are erased; the entries stay.'),
+  HAL9_AUDIT_CHECK_SECONDS: z.coerce.number().int().min(1).default(3600).describe('Seconds between two checks of the whole audit log against its witness.'),
+
   HAL9_ALLOW_PRIVATE_ADDRESSES: flag('Whether webhooks, HTTP neurons and connections may reach private and loopback addresses.').default(false),
 
   HAL9_QUEUES: z.string().default('').transform((list) => list.split(',').map((queue) => queue.trim()).filter(Boolean)).describe('Comma-separated task queues a core worker serves, to scale each alone, e.g. `neurons-l3`; empty for all.'),
@@ -58,6 +64,7 @@ export const configSchema = z.object({
   HAL9_LANE_REST_MS: z.coerce.number().int().min(0).max(1000).default(800).describe('Least time from one batch of a lane to its next, milliseconds; the first signal after a pause is taken at once. 0: no rest.'),
   HAL9_BATCH_SIGNALS: z.coerce.number().int().min(1).max(100_000).default(20_000).describe('Most signals one cascade takes.'),
   HAL9_DEDUP_DAYS: z.coerce.number().int().min(1).max(90).default(7).describe('Days within which (organisation, source, id) is accepted once.'),
+  HAL9_DEFAULT_PLAN: z.enum(PLAN_NAMES).default('enterprise').describe('Plan of organisations for which none was set: free, starter, professional, or enterprise, which has no limits.'),
   HAL9_HOST_ID: text('Name of this machine in metrics and on its host-<id> queue. Default: the host name.').optional(),
   HAL9_AGENT_ORG: z.uuid().describe('Organisation whose runs the host agent of this machine obeys. Unset: the agent refuses every run.').optional(),
   HAL9_AGENT_ACTIONS: list('Comma-separated actions the host agent may take besides gathering evidence: terminateProcess, killProcess, resumeProcess, restartProcess, terminateBackend, deleteTemporaryFiles.'),
