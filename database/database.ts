@@ -1,5 +1,6 @@
-import { Kysely, PostgresDialect, sql, type Transaction } from 'kysely';
+import { Kysely, PostgresDialect, type Transaction } from 'kysely';
 import pg from 'pg';
+import { beginInOrganisation, inOrganisation, OrganisationDialect } from './organisation-transactions.ts';
 import type { Tables } from './tables.ts';
 
 /** Reads 64-bit integers as numbers: HAL9's counters and sequences stay below 2^53. */
@@ -37,16 +38,13 @@ export class Database {
     this.options = options;
     this.appPool = pool(options, options.appUrl, 'hal9_app');
     this.systemPool = pool(options, options.systemUrl, 'hal9_system');
-    this.app = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: this.appPool }) });
+    this.app = new Kysely<Tables>({ dialect: new OrganisationDialect({ pool: this.appPool }) });
     this.system = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: this.systemPool }) });
   }
 
-  /** Runs `work` in one transaction scoped to the organisation (`set_config(..., true)`, safe behind PgBouncer). */
+  /** Runs `work` in one transaction scoped to the organisation, which costs two round trips: the begin and the commit. */
   async withOrg<T>(orgId: string, work: (tx: Tx) => Promise<T>): Promise<T> {
-    return this.app.transaction().execute(async (tx) => {
-      await sql`select set_config('hal9.org', ${orgId}, true)`.execute(tx);
-      return work(tx);
-    });
+    return inOrganisation(orgId, () => this.app.transaction().execute(work));
   }
 
   /** Runs `work` on a bare client inside a transaction scoped to the organisation; for COPY and hot paths. */
@@ -54,8 +52,7 @@ export class Database {
     const client = await this.appPool.connect();
     let broken: Error | undefined;
     try {
-      // One round trip; the id is checked first because a simple query takes no parameters.
-      await client.query(`begin; set local hal9.org = '${uuid(orgId)}'`);
+      await beginInOrganisation(client, orgId);
       const result = await work(client);
       await client.query('commit');
       return result;
@@ -72,11 +69,6 @@ export class Database {
   async close(): Promise<void> {
     await Promise.all([this.app.destroy(), this.system.destroy()]);
   }
-}
-
-function uuid(value: string): string {
-  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value)) throw new TypeError('not a UUID');
-  return value;
 }
 
 function pool(options: DatabaseOptions, loginUrl: string | undefined, role: string): pg.Pool {
