@@ -11,6 +11,8 @@ import type { Caller } from './caller.ts';
 import { expand, mayTrustEmail } from './presets.ts';
 import { addressesOf, destinationOf, secretNames } from './provider-kinds.ts';
 import type { RoleMappings } from './role-mapping.ts';
+import { checkSaml } from './saml-metadata.ts';
+import { withServiceKey } from './saml-service-key.ts';
 
 /** What may be told about a provider. */
 export interface IdentityProvider extends Omit<IdentityProviderRecord, 'orgId' | 'secrets' | 'settings' | 'roleMapping'> {
@@ -45,8 +47,8 @@ export interface SignInOption {
 
 type SettingsOf<Kind extends ProviderKind> = Extract<ProviderSettings, { kind: Kind }>;
 
-/** Uses the settings once, harmlessly. @returns what is wrong, in plain words. */
-export type ProviderChecks = { readonly [Kind in ProviderKind]: (settings: SettingsOf<Kind>, signal: AbortSignal) => Promise<OutsideFailure | undefined> };
+/** Uses the settings once, harmlessly. @returns what is wrong, in plain words. A SAML provider is reached by browsers only: see `saml-metadata.ts`. */
+export type ProviderChecks = { readonly [Kind in Exclude<ProviderKind, 'saml'>]: (settings: SettingsOf<Kind>, signal: AbortSignal) => Promise<OutsideFailure | undefined> };
 
 export interface IdentityProviderDependencies {
   readonly database: Database;
@@ -81,7 +83,8 @@ export class IdentityProviders {
    *   the role mapping gives more than the caller has.
    */
   async create(caller: Caller, draft: ProviderDraft, options: TestOptions): Promise<IdentityProvider> {
-    const { preset, settings } = expand(draft.settings);
+    const { preset, settings: drafted } = expand(draft.settings);
+    const settings = drafted.kind === 'saml' ? await withServiceKey(drafted) : drafted;
     assertEmailTrust(preset, settings);
     await this.#dependencies.roleMappings.assertMayMap(caller, draft.roleMapping);
     const test = await this.#mustPass(settings, options);
@@ -224,6 +227,8 @@ export class IdentityProviders {
     switch (settings.kind) {
       case 'oidc':
         return checks.oidc(settings, signal);
+      case 'saml':
+        return Promise.resolve(checkSaml(settings, new Date()));
       case 'ldap':
         return checks.ldap(settings, signal);
     }

@@ -1,5 +1,6 @@
 import type { OidcSettings, ProviderDraft, ProviderPreset, ProviderSettings } from '../../schemas/rest/identity-providers.ts';
-import { ldapSettings, oidcSettings } from '../../schemas/rest/identity-providers.ts';
+import { ldapSettings, oidcSettings, samlSettings } from '../../schemas/rest/identity-providers.ts';
+import { readProviderMetadata } from './saml-metadata.ts';
 
 /** Settings of a draft in the terms of its kind, and the preset they came from. */
 export interface ExpandedSettings {
@@ -20,8 +21,13 @@ const ENTRA_AUTHORITIES = {
 export function expand(draft: DraftSettings): ExpandedSettings {
   switch (draft.kind) {
     case 'oidc':
+    case 'saml':
     case 'ldap':
       return { preset: null, settings: draft };
+    case 'saml-metadata': {
+      const { metadata, ...rest } = draft;
+      return { preset: null, settings: samlSettings.parse({ ...rest, ...readProviderMetadata(metadata), kind: 'saml' }) };
+    }
     case 'okta': {
       const issuer = draft.issuer.replace(/\/$/, '');
       return oidc('okta', {

@@ -97,14 +97,54 @@ export const ldapSettings = z.strictObject({
   trustsEmail: z.boolean().default(false).describe('Whether the address in the directory links to the user who has it here.'),
 });
 
+const pem = z
+  .string()
+  .max(20_000)
+  .regex(/^\s*-----BEGIN (CERTIFICATE|PUBLIC KEY)-----[A-Za-z0-9+/=\s]+-----END (CERTIFICATE|PUBLIC KEY)-----\s*$/, 'is no PEM certificate');
+const attribute = z.string().min(1).max(500);
+
+export const samlSettings = z.strictObject({
+  kind: z.literal('saml'),
+  entityId: z.string().min(1).max(1024).describe('Entity id of the provider, exactly as in its metadata.'),
+  signInUrl: endpoint.describe('Single sign-on service of the provider.'),
+  binding: z.enum(['redirect', 'post']).default('redirect').describe('How the request travels to it. Answers always come by POST.'),
+  logoutUrl: endpoint.optional().describe('Single logout service of the provider, reached by redirect. Without one, signing out ends the session here only.'),
+  certificates: z.array(pem).min(1).max(10).describe('PEM certificates the provider signs with. Pinned: their dates are not looked at. Two while it changes its key.'),
+  signed: z.enum(['either', 'assertion', 'response', 'both']).default('either').describe('What the provider must sign. Whatever carries a signature must carry a valid one.'),
+  encrypted: z.boolean().default(false).describe('Whether assertions must be encrypted. They may be in any case, with the certificate in the metadata.'),
+  allowSha1: z.boolean().default(false).describe('Believe signatures that use SHA-1. Only for a provider that cannot do better.'),
+  idpInitiated: z.boolean().default(false).describe('Whether the provider may sign people in without being asked. Such a sign-in is not bound to a browser: leave it off where you can.'),
+  nameId: z.enum(['persistent', 'emailAddress', 'unspecified']).default('persistent').describe('Kind of name asked for. A person is known by it: it must never be given to somebody else. `transient` names are refused.'),
+  attributes: z
+    .strictObject({
+      userName: attribute.optional().describe('Default: the NameID.'),
+      email: attribute.default('email'),
+      displayName: attribute.default('displayName'),
+      groups: attribute.default('groups'),
+    })
+    .prefault({})
+    .describe('Names of the attributes that hold the name a person signs in with, the address, the full name and the groups.'),
+  secondFactorContexts: z
+    .array(z.string().min(1).max(500))
+    .max(20)
+    .default(['https://refeds.org/profile/mfa', 'http://schemas.microsoft.com/claims/multipleauthn', 'urn:oasis:names:tc:SAML:2.0:ac:classes:MobileTwoFactorContract', 'urn:oasis:names:tc:SAML:2.0:ac:classes:TimeSyncToken'])
+    .describe('Authentication contexts by which the provider says that it asked for a second factor; HAL9 then asks for none.'),
+  forceSignIn: z.boolean().default(false).describe('Whether people must show who they are although they have a session at the provider.'),
+  clockSkewSeconds: z.int().min(0).max(300).default(60).describe('How far the provider\'s clock may be off.'),
+  serviceKey: secret('PEM RSA key that signs requests and opens encrypted assertions. Made when left out.').max(20_000).optional(),
+  serviceCertificate: pem.optional().describe('PEM certificate of it, published in the metadata. Made with the key.'),
+  trustsEmail: z.boolean().default(false).describe('Whether an address in an assertion links to the user who has it here. Only for a provider that owns the addresses of its people.'),
+});
+
 /** One member for each kind. */
-const settingsByKind = z.discriminatedUnion('kind', [oidcSettings, ldapSettings]);
+const settingsByKind = z.discriminatedUnion('kind', [oidcSettings, samlSettings, ldapSettings]);
 
 const CLEAR_TEXT = { path: ['tls'], message: '`none` is for a directory on this machine only' };
 
 export const providerSettings = settingsByKind.refine((settings) => settings.kind !== 'ldap' || settings.tls !== 'none' || LOOPBACK.test(settings.host), CLEAR_TEXT);
 
 export type OidcSettings = z.output<typeof oidcSettings>;
+export type SamlSettings = z.output<typeof samlSettings>;
 export type LdapSettings = z.output<typeof ldapSettings>;
 export type ProviderSettings = z.output<typeof providerSettings>;
 export type ProviderKind = ProviderSettings['kind'];
@@ -151,8 +191,14 @@ export const activeDirectoryDraft = z.strictObject({
   groupBase: dn.optional().describe('Where groups are. Default: `base`.'),
 });
 
+/** SAML by the provider's own metadata; whatever it says may be said again here. */
+export const samlMetadataDraft = samlSettings.omit({ entityId: true, signInUrl: true, logoutUrl: true, certificates: true, binding: true }).extend({
+  kind: z.literal('saml-metadata'),
+  metadata: z.string().min(1).max(256 * 1024).describe('The metadata document (XML) of the provider: its entity id, addresses and certificates are read from it.'),
+});
+
 const draftSettings = z
-  .discriminatedUnion('kind', [oidcSettings, ldapSettings, oktaDraft, entraIdDraft, googleDraft, activeDirectoryDraft])
+  .discriminatedUnion('kind', [oidcSettings, samlSettings, samlMetadataDraft, ldapSettings, oktaDraft, entraIdDraft, googleDraft, activeDirectoryDraft])
   .refine((settings) => settings.kind !== 'ldap' || settings.tls !== 'none' || LOOPBACK.test(settings.host), CLEAR_TEXT);
 
 export type ProviderDraftSettings = z.output<typeof draftSettings>;
