@@ -6,6 +6,7 @@ import type { Config } from '../platform/config/config.ts';
 import type { ApiKeys } from '../platform/identity/api-keys.ts';
 import type { KeyRing } from '../platform/keys/key-ring.ts';
 import type { Operations } from '../platform/operations/contract.ts';
+import type { Admission } from '../platform/usage/quota-gate.ts';
 import { createApp } from './app.ts';
 import { openApiOf, type OpenApiDocument } from './openapi.ts';
 import { RateLimits } from './rate-limits.ts';
@@ -29,6 +30,8 @@ export interface ApiParts {
   readonly keys: KeyRing;
   readonly codec: PayloadCodec;
   readonly operations: Operations;
+  /** Names soft quotas that are passed in answers to starts. */
+  readonly admission?: Admission;
   readonly dependencies: readonly Dependency[];
   readonly logger: Logger;
   readonly registry: Registry;
@@ -58,7 +61,7 @@ export function assembleApi(parts: ApiParts): AssembledApi {
   const uiOrigin = config.TEMPORAL_UI_URL === undefined ? undefined : new URL(config.TEMPORAL_UI_URL).origin;
 
   const routes: AnyRoute[] = [
-    ...createWorkflowRoutes({ operations, temporalUi: ui }),
+    ...createWorkflowRoutes({ operations, temporalUi: ui, admission: parts.admission }),
     ...createRunRoutes({ operations, temporalUi: ui }),
     ...parts.resources,
     ...createApiKeyRoutes({ apiKeys }),

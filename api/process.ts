@@ -13,6 +13,7 @@ import { discoverContracts, projectRoots } from '../platform/operations/discover
 import { createOperations } from '../platform/operations/operations.ts';
 import { createLogger } from '../platform/telemetry/logger.ts';
 import { startTracing } from '../platform/telemetry/tracing.ts';
+import { QuotaGate } from '../platform/usage/quota-gate.ts';
 import { connectTemporalClient } from '../platform/temporal/connect.ts';
 import { assembleApi, type AssembledApi } from './assemble.ts';
 import { openResources } from './resources.ts';
@@ -63,7 +64,8 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
     closing.push(() => database.close());
     const temporal = await connectTemporalClient(config, createDataConverter(keys), tracing.clientInterceptors);
     closing.push(() => temporal.close());
-    const operations = createOperations({ client: temporal.client, database, contracts, keys, logger });
+    const admission = new QuotaGate({ database, defaultPlan: config.HAL9_DEFAULT_PLAN, logger });
+    const operations = createOperations({ client: temporal.client, database, contracts, keys, logger, admission });
     closing.push(() => operations.close());
     const apiKeys = new ApiKeys(database);
     apiKeys.start();
@@ -75,7 +77,7 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
       { name: 'postgres', check: () => pingDatabase(database) },
       { name: 'temporal', check: async (signal) => void (await temporal.client.withAbortSignal(signal, () => temporal.client.workflowService.getSystemInfo({}))) },
     ];
-    const resources = openResources({ config, database, stores: openStores(database), keys, operations, registry, dependencies });
+    const resources = openResources({ config, database, stores: openStores(database), keys, operations, registry, dependencies, admission });
     closing.push(() => resources.close());
 
     let draining = false;
@@ -86,6 +88,7 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
       keys,
       codec: new EncryptionCodec(keys),
       operations,
+      admission,
       dependencies,
       logger,
       registry,

@@ -1,5 +1,8 @@
 import type { Registry } from 'prom-client';
 import type { Database } from '../database/database.ts';
+import { CompiledAutomation, loopsOf, validateAutomation } from '../neurons/automation.ts';
+import { Automations } from '../platform/automations/automations.ts';
+import type { AutomationEngine } from '../platform/automations/engine.ts';
 import { Approvals } from '../platform/approvals/approvals.ts';
 import { Budgets } from '../platform/budgets/budgets.ts';
 import type { Config } from '../platform/config/config.ts';
@@ -13,8 +16,11 @@ import { createDecide } from '../platform/signals/decide.ts';
 import { SignalIngest } from '../platform/signals/ingest.ts';
 import { IngestMetrics } from '../platform/signals/metrics.ts';
 import { SignalReceiver } from '../platform/signals/receive.ts';
+import { Plans } from '../platform/usage/plans.ts';
+import type { Admission } from '../platform/usage/quota-gate.ts';
 import type { AnyRoute } from './route.ts';
 import { createApprovalRoutes } from './routes/approvals.ts';
+import { createAutomationRoutes } from './routes/automations.ts';
 import { createBudgetRoutes } from './routes/budgets.ts';
 import { createConnectionRoutes } from './routes/connections.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
@@ -25,6 +31,7 @@ import { createNeuronRoutes } from './routes/neurons.ts';
 import { createNotificationRoutes } from './routes/notifications.ts';
 import { createSignalRoutes } from './routes/signals.ts';
 import { createTraceRoutes } from './routes/trace.ts';
+import { createUsageRoutes } from './routes/usage.ts';
 
 export interface ResourceParts {
   readonly config: Config;
@@ -34,6 +41,7 @@ export interface ResourceParts {
   readonly operations: Operations;
   readonly registry: Registry;
   readonly dependencies: readonly Dependency[];
+  readonly admission: Admission;
 }
 
 export interface Resources {
@@ -43,16 +51,18 @@ export interface Resources {
 }
 
 /** Everything above the ground floor: signals, what became of them, health. */
-export function openResources({ config, database, stores, keys, operations, registry, dependencies }: ResourceParts): Resources {
+export function openResources({ config, database, stores, keys, operations, registry, dependencies, admission }: ResourceParts): Resources {
   const metrics = new IngestMetrics(registry);
   const ingest = new SignalIngest(stores.signals, metrics);
   const decide = createDecide({ operations, decisions: stores.decisions });
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
-  const receiver = new SignalReceiver({ ingest, metrics, lanes: config.HAL9_LANES });
+  const receiver = new SignalReceiver({ ingest, metrics, lanes: config.HAL9_LANES, admission });
   return {
     routes: [
-      ...createSignalRoutes({ receiver, store: stores.signals, reads: stores.signalReads, bodyLimitBytes: config.HAL9_BODY_LIMIT_BYTES, decide, decisions: stores.decisions }),
+      ...createSignalRoutes({ receiver, store: stores.signals, reads: stores.signalReads, bodyLimitBytes: config.HAL9_BODY_LIMIT_BYTES, decide, decisions: stores.decisions, admission }),
+      ...createUsageRoutes({ plans: new Plans(database, config.HAL9_DEFAULT_PLAN) }),
       ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),
+      ...createAutomationRoutes({ automations: new Automations({ database, engine: automationEngine, contracts: operations.contracts }) }),
       ...createDecisionRoutes(stores.decisions),
       ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),
@@ -67,3 +77,12 @@ export function openResources({ config, database, stores, keys, operations, regi
     },
   };
 }
+
+const automationEngine: AutomationEngine = {
+  validate: validateAutomation,
+  loops: loopsOf,
+  judge(definition, signals) {
+    const automation = new CompiledAutomation(definition);
+    return signals.map((signal) => automation.judge(signal));
+  },
+};

@@ -9,9 +9,13 @@ import type { NotificationTables } from './notifications.ts';
 import type { BudgetTables } from './budgets.ts';
 import type { ApprovalTables } from './approvals.ts';
 import type { AuditActTables } from './audit-acts.ts';
+import type { AuditTables } from './audit-tables.ts';
 import type { IdentityTables } from './identity-tables.ts';
+import type { InvitationTables } from './invitations.ts';
 import type { SessionTables } from './sessions.ts';
 import type { FactorTables } from './factors.ts';
+import type { PlanTables } from './plans.ts';
+import type { StatementTables } from './statements.ts';
 import type { UsageTables } from './usage-events.ts';
 import type { NeuronCallTables } from './neuron-calls.ts';
 import type { NeuronBreakerTables } from './neuron-breakers.ts';
@@ -32,8 +36,12 @@ export interface Tables
     NeuronCallTables,
     NeuronBreakerTables,
     IdentityTables,
+    InvitationTables,
     SessionTables,
     FactorTables,
     AuditActTables,
+    AuditTables,
+    PlanTables,
+    StatementTables,
     UsageTables,
     AutomationTables {}

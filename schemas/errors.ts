@@ -34,6 +34,7 @@ export const FAILURES = {
   QueryFailed: { owner: 'us', retryable: true, status: 502, title: 'The run could not answer the query', remedy: 'Retry; if it persists look at the run in the Temporal UI.' },
   RateLimited: { owner: 'user', retryable: true, status: 429, title: 'Too many requests', remedy: 'Wait as long as Retry-After says.' },
   BudgetExceeded: { owner: 'user', retryable: false, status: 402, title: 'The budget is used up', remedy: 'Raise the budget or wait for its next period.' },
+  QuotaExceeded: { owner: 'user', retryable: false, status: 402, title: 'The plan does not allow more', remedy: 'GET /v1/usage/summary shows the quotas; wait for the next month or ask for a larger plan.' },
   DependencyUnavailable: { owner: 'outside', retryable: true, status: 503, title: 'A dependency does not answer', remedy: 'Retry after Retry-After seconds; /readyz names the dependency.' },
   ExternalCallFailed: { owner: 'outside', retryable: true, status: 502, title: 'An external system failed', remedy: 'See the detail; the call is retried by its policy.' },
   Timeout: { owner: 'outside', retryable: true, status: 504, title: 'The answer took too long', remedy: 'The work goes on; read its result later.' },

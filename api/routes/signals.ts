@@ -9,6 +9,7 @@ import { uuidText } from '../../platform/signals/key.ts';
 import type { SignalReceiver } from '../../platform/signals/receive.ts';
 import { knownDecision } from '../../platform/signals/decide.ts';
 import { commitWaiting, type Decide } from '../../platform/signals/waiting.ts';
+import { quotaHeader, type Admission } from '../../platform/usage/quota-gate.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { signalDecision } from '../../schemas/rest/decisions.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
@@ -27,6 +28,7 @@ export interface SignalRouteOptions {
   readonly decide?: Decide;
   /** Answers `wait=true` for a signal that was accepted before. */
   readonly decisions?: DecisionStore;
+  readonly admission?: Pick<Admission, 'warning'>;
 }
 
 const position = z.object({ day: z.iso.date(), chunk: z.int(), ordinal: z.int() });
@@ -63,7 +65,8 @@ export function createSignalRoutes(options: SignalRouteOptions): AnyRoute[] {
       handler: async ({ caller, query, request, signal }) => {
         const form = signalForm(request.headers);
         if (query.wait === 'true') return waited(options, caller, await single(request, form, options.bodyLimitBytes), form, { timeoutMs: query.timeoutMs, signal });
-        return { status: 202, body: await receive(options, caller, request, form) };
+        const body = await receive(options, caller, request, form);
+        return { status: 202, body, headers: quotaHeader(options.admission, caller.orgId) };
       },
     }),
     defineRoute({
@@ -130,6 +133,7 @@ async function waited(options: SignalRouteOptions, caller: Caller, value: unknow
   const { decide, decisions, reads, receiver, store } = options;
   if (decide === undefined || decisions === undefined) throw new HalError('DependencyUnavailable', 'this process cannot wait for decisions; send without wait=true');
   const row = receiver.prepareOne(caller, value, { defaultSpecversion: form === 'json' });
+  await receiver.admit(caller, 1);
   const waiting = await commitWaiting(store, caller, row);
   if (waiting === undefined) return { status: 200, body: await knownDecision({ decisions, reads }, caller, uuidText(row.key), limits) };
   return { status: 200, body: await decide(caller, waiting, limits) };

@@ -1,6 +1,7 @@
 import type { Request } from 'express';
 import { z } from 'zod';
 import type { Operations, RunResult, StartedRun } from '../../platform/operations/contract.ts';
+import { quotaHeader, type Admission } from '../../platform/usage/quota-gate.ts';
 import { HalError } from '../../schemas/errors.ts';
 import type { OperationContract } from '../../schemas/operations/operation.ts';
 import { startedRun, startOptions } from '../../schemas/rest/runs.ts';
@@ -12,6 +13,7 @@ import { runLinks, type TemporalUi } from '../run-links.ts';
 export interface WorkflowRouteDependencies {
   operations: Operations;
   temporalUi?: TemporalUi | undefined;
+  admission?: Pick<Admission, 'warning'> | undefined;
 }
 
 /** Longest wait of `Prefer: wait`, seconds. */
@@ -19,7 +21,7 @@ const WAIT_LIMIT = 60;
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
 
 /** The catalogue of operations, and how to start one. */
-export function createWorkflowRoutes({ operations, temporalUi }: WorkflowRouteDependencies): AnyRoute[] {
+export function createWorkflowRoutes({ operations, temporalUi, admission }: WorkflowRouteDependencies): AnyRoute[] {
   const contractOf = (type: string): OperationContract => {
     const contract = operations.contracts.get(type);
     if (contract === undefined) throw new HalError('UnknownOperation', `there is no operation ${JSON.stringify(type)}`);
@@ -70,7 +72,7 @@ export function createWorkflowRoutes({ operations, temporalUi }: WorkflowRouteDe
             links,
             ...(wait !== undefined && outcome !== undefined && outcome.status !== 'running' ? { outcome } : {}),
           },
-          headers: { Location: links.self, ...(wait === undefined ? {} : { 'Preference-Applied': `wait=${wait}` }) },
+          headers: { Location: links.self, ...quotaHeader(admission, caller.orgId), ...(wait === undefined ? {} : { 'Preference-Applied': `wait=${wait}` }) },
         };
 
         /** A new run is running; an older one, or one that is waited for, must be asked. */

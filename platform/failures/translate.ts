@@ -44,6 +44,8 @@ function fromPostgres(error: unknown): HalError | undefined {
   if (code !== undefined && 'severity' in error) {
     if (TRANSIENT_SQLSTATE.test(code)) return unavailable('PostgreSQL', error);
     if ('constraint' in error && error.constraint === 'last_owner') return new HalError('Conflict', 'the organisation would have no owner; make somebody else an owner first', { cause: error });
+    // Raised by the triggers of plans, with a sentence for people.
+    if (code === 'HQ402') return new HalError('QuotaExceeded', error.message, { cause: error });
     if (code === '23505') return new HalError('Conflict', 'there is one like this already', { cause: error });
     return undefined;
   }

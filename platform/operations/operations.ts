@@ -12,6 +12,7 @@ import { workflowName, type MessageContract, type OperationContract } from '../.
 import type { Caller } from '../identity/caller.ts';
 import { assertCan } from '../identity/permissions.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
+import type { Admission } from '../usage/quota-gate.ts';
 import { withTraceparent } from '../telemetry/trace-context.ts';
 import type { Operations, RunDescription, RunFilter, RunPage, RunResult, StartRequest, StartedRun } from './contract.ts';
 import { writeRunMemo } from './run-memo.ts';
@@ -40,6 +41,8 @@ export interface OperationsDependencies {
   readonly contracts: ReadonlyMap<string, OperationContract>;
   readonly keys: KeyRing;
   readonly logger: Logger;
+  /** Asked before each start but those of cascades; default: nothing is refused. */
+  readonly admission?: Admission;
 }
 
 /** The one way in. One per process; it keeps a small buffer of runs to record, so `close` it. */
@@ -64,6 +67,7 @@ class TemporalOperations implements Operations {
   readonly #keys: KeyRing;
   readonly #idempotency: IdempotencyStore;
   readonly #recorder: RunRecorder;
+  readonly #admission: Admission | undefined;
   readonly #reader: RunReader;
 
   constructor(dependencies: OperationsDependencies) {
@@ -71,6 +75,7 @@ class TemporalOperations implements Operations {
     this.contracts = contracts;
     this.#client = client;
     this.#keys = keys;
+    this.#admission = dependencies.admission;
     this.#idempotency = new IdempotencyStore(database);
     const store = new RunStore(database);
     this.#recorder = new RunRecorder(store, logger);
@@ -213,6 +218,9 @@ class TemporalOperations implements Operations {
     const { contract, workflowType, workflowId, runId, options } = prepared;
     const begin = (changes: Partial<WorkflowStartOptions>): Promise<unknown> =>
       this.#client.withDeadline(Date.now() + RPC_MS, () => this.#client.workflow.start(workflowType, { ...options, ...changes }));
+    // Signals were admitted when they came in; the cascade that decides them is not refused.
+    const admitted = request.origin === 'dispatcher' ? undefined : this.#admission?.admit(caller.orgId, 'runs', 1);
+    if (admitted !== undefined) await admitted;
     // Before the call: a quick run may have ended when it returns.
     const startedAt = new Date();
     try {

@@ -3,6 +3,7 @@ import { HalError } from '../../schemas/errors.ts';
 import type { Receipt } from '../../schemas/signals/signal.ts';
 import type { SignalRow } from '../../database/signals.ts';
 import type { Caller } from '../identity/caller.ts';
+import type { Admission } from '../usage/quota-gate.ts';
 import type { IngestRequest, SignalIngest } from './ingest.ts';
 import { uuidText } from './key.ts';
 import { LaneChooser } from './lane.ts';
@@ -20,6 +21,8 @@ export interface ReceiverOptions {
   readonly metrics: IngestMetrics;
   /** Lanes of an organisation (`HAL9_LANES`). */
   readonly lanes: number;
+  /** Asked before signals are taken in; default: none is refused. */
+  readonly admission?: Admission;
 }
 
 /** Takes in what senders send, in each of its forms, and answers with the receipt. */
@@ -27,11 +30,21 @@ export class SignalReceiver {
   readonly #ingest: SignalIngest;
   readonly #metrics: IngestMetrics;
   readonly #lanes: LaneChooser;
+  readonly #admission: Admission | undefined;
 
   constructor(options: ReceiverOptions) {
     this.#ingest = options.ingest;
     this.#metrics = options.metrics;
     this.#lanes = new LaneChooser(options.lanes);
+    this.#admission = options.admission;
+  }
+
+  /**
+   * Asks whether so many more signals may come in; a promise when that must be read first.
+   * @throws {HalError} QuotaExceeded.
+   */
+  admit(caller: Caller, signals: number): Promise<void> | undefined {
+    return this.#admission?.admit(caller.orgId, 'signals', signals);
   }
 
   /**
@@ -48,6 +61,7 @@ export class SignalReceiver {
   /** Commits one signal. */
   async one(caller: Caller, value: unknown, options: { defaultSpecversion: boolean }): Promise<Receipt> {
     const row = this.prepareOne(caller, value, options);
+    await this.admit(caller, 1);
     const outcome = await this.#ingest.accept(caller.orgId, caller.traceparent, [row]);
     return { ...outcome, ids: [uuidText(row.key)], rejected: [], rejectedCount: 0 };
   }
@@ -59,7 +73,7 @@ export class SignalReceiver {
     const context = this.#context(caller, options.defaultSpecversion);
     const rows: SignalRow[] = [];
     for (const [index, value] of values.entries()) collect(index + 1, prepareValue(value, context), draft, rows);
-    await request.add(rows);
+    await this.#add(caller, request, rows);
     return this.#receipt(draft, request);
   }
 
@@ -71,9 +85,22 @@ export class SignalReceiver {
     const draft = new ReceiptDraft();
     const request = this.#ingest.begin(caller.orgId, caller.traceparent);
     const cutter = new LineCutter({ maxLineBytes: MAX_LINE_BYTES });
-    for await (const chunk of body) await request.add(this.#rows(caller, cutter.push(chunk), draft));
-    await request.add(this.#rows(caller, cutter.end(), draft));
+    for await (const chunk of body) await this.#add(caller, request, this.#rows(caller, cutter.push(chunk), draft));
+    await this.#add(caller, request, this.#rows(caller, cutter.end(), draft));
     return this.#receipt(draft, request);
+  }
+
+  /** @throws {HalError} QuotaExceeded, saying how many signals of the request are in, once they are. */
+  async #add(caller: Caller, request: IngestRequest, rows: readonly SignalRow[]): Promise<void> {
+    try {
+      const admitted = this.admit(caller, rows.length);
+      if (admitted !== undefined) await admitted;
+    } catch (error) {
+      const { accepted } = await request.finish();
+      if (accepted === 0 || !(error instanceof HalError)) throw error;
+      throw new HalError(error.type, `${error.message}; ${accepted} signals of this request are committed and count as duplicates when it is sent again`, { cause: error });
+    }
+    await request.add(rows);
   }
 
   #rows(caller: Caller, lines: ReturnType<LineCutter['push']>, draft: ReceiptDraft): SignalRow[] {

@@ -3,6 +3,7 @@ import { Listener } from '../../database/listener.ts';
 import { SignalUpkeep } from '../../database/signal-upkeep.ts';
 import { databaseTls } from '../../platform/database/connect.ts';
 import { runProcess } from '../process.ts';
+import { createAutomationDrain, createAutomationUpkeep } from './automations.ts';
 import { createBatchOpener, createClock } from './batch-opener.ts';
 import { BatchStarter } from './batch-starter.ts';
 import { DrainLoop } from './drain-loop.ts';
@@ -11,10 +12,10 @@ import { createOutboxDrain } from './outbox.ts';
 import { createRecovery } from './recovery.ts';
 import { createRunsProjector, createRunsUpkeep } from './runs-projector.ts';
 import { createBacklogGauges, createUpkeep } from './upkeep.ts';
-import { createStorageSampler, createUsageFold } from './usage.ts';
+import { createQuotaAlerts, createStatementDrain, createStorageSampler, createUsageFold } from './usage.ts';
 
 /** Drains of other parts of the house; each is built once and runs in a loop of its own. */
-const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createOutboxDrain, createUsageFold, createStorageSampler];
+const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createOutboxDrain, createAutomationDrain, createAutomationUpkeep, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts];
 
 await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const { config, database, logger, operations, registry, shutdown } = context;

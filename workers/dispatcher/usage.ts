@@ -1,7 +1,10 @@
+import { SignalStore } from '../../database/signals.ts';
+import { StatementStore } from '../../database/statements.ts';
 import { UsageStorageStore } from '../../database/usage-storage.ts';
 import { UsageStore } from '../../database/usage.ts';
 import type { BlobStore } from '../../platform/blobs/blob-store.ts';
 import { createBlobStore } from '../../platform/blobs/create.ts';
+import { tellPassedQuotas } from '../../platform/usage/quota-alerts.ts';
 import type { BackgroundProcess } from '../process.ts';
 import type { Drain } from './drains.ts';
 
@@ -9,6 +12,9 @@ const USES_AT_ONCE = 5_000;
 const FOLD_MS = 1_000;
 const FORGET_MS = 60_000;
 const SAMPLE_MS = 60_000;
+const CLOSE_MS = 300_000;
+const STATEMENTS_AT_ONCE = 100;
+const ALERT_MS = 30_000;
 
 /** Adds uses to their hours, and forgets the keys of those that can no longer be repeated. */
 export function createUsageFold({ database }: Pick<BackgroundProcess, 'database'>): Drain {
@@ -40,6 +46,29 @@ export function storageSampler(storage: UsageStorageStore, blobs: Pick<BlobStore
         if (signal.aborted) break;
         await storage.sample(orgId, hour, (await storage.tableBytes(orgId)) + (await blobs.storedBytes(orgId)));
       }
+      return false;
+    },
+  };
+}
+
+/** Writes the statements of months that are over. */
+export function createStatementDrain({ config, database }: Pick<BackgroundProcess, 'config' | 'database'>): Drain {
+  const statements = new StatementStore(database);
+  return {
+    name: 'statements',
+    pollMs: CLOSE_MS,
+    run: async () => (await statements.closeMonthsAcrossOrganisations(STATEMENTS_AT_ONCE, config.HAL9_DEFAULT_PLAN)) > 0,
+  };
+}
+
+/** Tells organisations that a quota is passed. */
+export function createQuotaAlerts({ config, database }: Pick<BackgroundProcess, 'config' | 'database'>): Drain {
+  const signals = new SignalStore(database);
+  return {
+    name: 'quota-alerts',
+    pollMs: ALERT_MS,
+    async run() {
+      await tellPassedQuotas({ database, signals, lanes: config.HAL9_LANES });
       return false;
     },
   };

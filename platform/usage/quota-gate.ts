@@ -1,0 +1,132 @@
+import type { Logger } from 'pino';
+import type { Database } from '../../database/database.ts';
+import { PlanStore } from '../../database/plans.ts';
+import { UsageStore } from '../../database/usage.ts';
+import { HalError } from '../../schemas/errors.ts';
+import { METERS, type Meter } from '../../schemas/usage/meters.ts';
+import type { Entitlements, PlanName } from '../../schemas/usage/plans.ts';
+import { monthOf } from './month.ts';
+
+/** How long what was read of an organisation is believed, milliseconds. */
+const FRESH_MS = 1_000;
+/** Organisations remembered by a process. */
+const REMEMBERED = 10_000;
+
+export interface QuotaGateOptions {
+  readonly database: Database;
+  /** Of organisations for which none was set (`HAL9_DEFAULT_PLAN`). */
+  readonly defaultPlan: PlanName;
+  readonly logger: Pick<Logger, 'warn'>;
+  /** Milliseconds; for tests. */
+  readonly now?: () => number;
+}
+
+interface Known {
+  readonly entitlements: Entitlements;
+  /** Whether any quota or limit that the gate checks is set. */
+  readonly limited: boolean;
+  readonly month: string;
+  readonly loadedAt: number;
+  /** In PostgreSQL when it was read, and let through here since. */
+  readonly used: Record<Meter | 'openRuns', number>;
+}
+
+/** What asks before using. */
+export interface Admission {
+  /**
+   * Lets a use through, or throws; asked before the use. Answers at once in most cases, a promise when it must read first.
+   * @throws {HalError} QuotaExceeded.
+   */
+  admit(orgId: string, meter: 'runs' | 'signals', quantity: number): Promise<void> | undefined;
+  /** Soft quotas that are passed, as the header `Hal9-Quota-Warning` names them; undefined for none. */
+  warning(orgId: string): string | undefined;
+}
+
+/**
+ * Holds organisations to their hard quotas. It believes what it read for a second and adds what it let through itself, so the
+ * quota is passed at the most by what other processes let through within that second and by what is under way between
+ * admission and commit. An organisation without quotas is never waited for: its plan is read again behind its requests.
+ */
+export class QuotaGate implements Admission {
+  readonly #plans: PlanStore;
+  readonly #usage: UsageStore;
+  readonly #options: QuotaGateOptions;
+  readonly #now: () => number;
+  readonly #known = new Map<string, Known>();
+  readonly #loading = new Map<string, Promise<Known>>();
+
+  constructor(options: QuotaGateOptions) {
+    this.#options = options;
+    this.#plans = new PlanStore(options.database);
+    this.#usage = new UsageStore(options.database);
+    this.#now = options.now ?? Date.now;
+  }
+
+  admit(orgId: string, meter: 'runs' | 'signals', quantity: number): Promise<void> | undefined {
+    const known = this.#known.get(orgId);
+    if (known !== undefined && this.#now() - known.loadedAt <= FRESH_MS) return take(known, meter, quantity);
+    if (known !== undefined && !known.limited) {
+      this.#load(orgId).catch((error: unknown) => this.#options.logger.warn({ orgId, reason: error instanceof Error ? error.message : String(error) }, 'plan not read, the one known holds on'));
+      return undefined;
+    }
+    return this.#load(orgId).then((fresh) => take(fresh, meter, quantity));
+  }
+
+  warning(orgId: string): string | undefined {
+    const known = this.#known.get(orgId);
+    if (known === undefined || !known.limited) return undefined;
+    const passed = METERS.filter((meter) => known.entitlements.quotas[meter].soft !== null && known.used[meter] > (known.entitlements.quotas[meter].soft ?? 0));
+    if (passed.length === 0) return undefined;
+    return passed.map((meter) => `${meter}; used=${known.used[meter]}; soft=${known.entitlements.quotas[meter].soft}; hard=${known.entitlements.quotas[meter].hard ?? 'none'}`).join(', ');
+  }
+
+  /** One read at a time for an organisation. */
+  #load(orgId: string): Promise<Known> {
+    const under = this.#loading.get(orgId);
+    if (under !== undefined) return under;
+    const loading = this.#read(orgId)
+      .then((known) => {
+        if (this.#known.size >= REMEMBERED) this.#known.clear();
+        this.#known.set(orgId, known);
+        return known;
+      })
+      .finally(() => this.#loading.delete(orgId));
+    this.#loading.set(orgId, loading);
+    return loading;
+  }
+
+  async #read(orgId: string): Promise<Known> {
+    const loadedAt = this.#now();
+    const plan = await this.#plans.ofAnyOrganisation(orgId, this.#options.defaultPlan);
+    if (plan === undefined) throw new HalError('NotFound', 'no such organisation');
+    const { entitlements } = plan;
+    const month = monthOf(new Date(loadedAt));
+    const limited = entitlements.limits.openRuns !== null || METERS.some((meter) => entitlements.quotas[meter].hard !== null || entitlements.quotas[meter].soft !== null);
+    const nothing = { 'runs': 0, 'signals': 0, 'tokens': 0, 'browser-seconds': 0, 'storage-byte-hours': 0, 'plugin-cpu-ms': 0, 'openRuns': 0 };
+    if (!limited) return { entitlements, limited, month: month.name, loadedAt, used: nothing };
+    const [totals, counts] = await Promise.all([this.#usage.totals(orgId, month.from, month.to), entitlements.limits.openRuns === null ? undefined : this.#plans.counts(orgId)]);
+    return { entitlements, limited, month: month.name, loadedAt, used: { ...totals, openRuns: counts?.openRuns ?? 0 } };
+  }
+}
+
+function take(known: Known, meter: 'runs' | 'signals', quantity: number): undefined {
+  if (!known.limited) return undefined;
+  const { entitlements, used, month } = known;
+  const { hard } = entitlements.quotas[meter];
+  if (hard !== null && used[meter] + quantity > hard) {
+    throw new HalError('QuotaExceeded', `the plan ${entitlements.plan} has ${hard} ${meter} a month, ${used[meter]} of ${month} are used`);
+  }
+  if (meter === 'runs') {
+    const { openRuns } = entitlements.limits;
+    if (openRuns !== null && used.openRuns + quantity > openRuns) throw new HalError('QuotaExceeded', `the plan ${entitlements.plan} has ${openRuns} open runs at once, and so many are open`);
+    used.openRuns += quantity;
+  }
+  used[meter] += quantity;
+  return undefined;
+}
+
+/** The header of an answer whose organisation has passed a soft quota. */
+export function quotaHeader(admission: Pick<Admission, 'warning'> | undefined, orgId: string): Record<string, string> {
+  const warning = admission?.warning(orgId);
+  return warning === undefined ? {} : { 'Hal9-Quota-Warning': warning };
+}
