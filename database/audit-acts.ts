@@ -1,5 +1,6 @@
-import { randomUUID } from 'node:crypto';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Generated } from 'kysely';
+import { v7 } from 'uuid';
 import type { Tx } from './database.ts';
 import type { Timestamp } from './organisations.ts';
 
@@ -52,7 +53,7 @@ export async function recordAct(tx: Tx, act: Act): Promise<void> {
     .insertInto('audit_acts')
     .values({
       org_id: act.orgId,
-      id: randomUUID(),
+      id: v7(),
       action: act.action,
       result: act.result,
       actor_kind: act.actor.kind,
@@ -63,7 +64,32 @@ export async function recordAct(tx: Tx, act: Act): Promise<void> {
       request_id: act.requestId,
       risk: act.risk,
       details: JSON.stringify(act.details),
-      personal: JSON.stringify(act.personal),
+      personal: JSON.stringify(storable(act.personal)),
     })
     .execute();
+  const watched = watch.getStore();
+  if (watched !== undefined) watched.written = true;
+}
+
+const watch = new AsyncLocalStorage<{ written: boolean }>();
+
+/** Runs `work` and tells whether it, or what it called, wrote an act. */
+export async function watchActs<T>(work: () => Promise<T>): Promise<{ result: T; written: boolean }> {
+  const watched = { written: false };
+  const result = await watch.run(watched, work);
+  return { result, written: watched.written };
+}
+
+/** Says that a request changed nothing, e.g. because it repeats one that did, so that no act is missed. */
+export function nothingChanged(): void {
+  const watched = watch.getStore();
+  if (watched !== undefined) watched.written = true;
+}
+
+/** Longest personal value kept, UTF-16 code units: a client may send what it likes. */
+const MOST_PERSONAL = 1000;
+
+/** What people send may hold what PostgreSQL's JSON cannot. */
+function storable(personal: Act['personal']): Record<string, string> {
+  return Object.fromEntries(Object.entries(personal).map(([field, value]: [string, string]) => [field, value.slice(0, MOST_PERSONAL).replaceAll('\0', '\uFFFD').toWellFormed()]));
 }

@@ -10,6 +10,7 @@ import type { BudgetTables } from './budgets.ts';
 import type { ApprovalTables } from './approvals.ts';
 import type { AuditActTables } from './audit-acts.ts';
 import type { AuditTables } from './audit-tables.ts';
+import type { AuditTables } from './audit-tables.ts';
 import type { IdentityTables } from './identity-tables.ts';
 import type { InvitationTables } from './invitations.ts';
 import type { SessionTables } from './sessions.ts';
@@ -40,6 +41,7 @@ export interface Tables
     SessionTables,
     FactorTables,
     AuditActTables,
+    AuditTables,
     AuditTables,
     PlanTables,
     StatementTables,

@@ -17,6 +17,7 @@ const COMMANDS = {
   bench: { script: 'test/bench/main.ts', usage: 'bench <NAME> [--json]' },
   chaos: { script: 'test/chaos/main.ts', usage: 'chaos <NAME> [--json]' },
   test: { script: 'test/main.ts', usage: 'test' },
+  audit: { script: 'cli/audit.ts', usage: 'audit verify EXPORT --key KEY [--witness FILE --witness-key KEY] [--json]' },
   generate: { script: 'deploy/local/generate-docs.ts', usage: 'generate' },
 };
 

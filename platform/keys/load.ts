@@ -10,12 +10,19 @@ import { KeyRing } from './key-ring.ts';
  */
 export async function loadKeyRing(config: Pick<Config, 'HAL9_MASTER_KEYS' | 'HAL9_DATA'>): Promise<KeyRing> {
   if (config.HAL9_MASTER_KEYS !== undefined) return KeyRing.parse(config.HAL9_MASTER_KEYS);
-  const file = join(config.HAL9_DATA, 'keys', 'master');
+  return KeyRing.parse(await keyFile(join(config.HAL9_DATA, 'keys', 'master'), () => `k1:${randomBytes(32).toString('base64')}\n`));
+}
+
+/**
+ * The text of a key's file, created (mode 0600) when it is missing.
+ * @param make text of a new key.
+ */
+export async function keyFile(file: string, make: () => string): Promise<string> {
   const existing = await readOrUndefined(file);
-  if (existing !== undefined) return KeyRing.parse(existing);
+  if (existing !== undefined) return existing;
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const draft = `${file}.${process.pid}.${randomBytes(4).toString('hex')}`;
-  await writeFile(draft, `k1:${randomBytes(32).toString('base64')}\n`, { mode: 0o600, flush: true });
+  await writeFile(draft, make(), { mode: 0o600, flush: true });
   try {
     await link(draft, file);
   } catch (error) {
@@ -23,7 +30,7 @@ export async function loadKeyRing(config: Pick<Config, 'HAL9_MASTER_KEYS' | 'HAL
   } finally {
     await unlink(draft);
   }
-  return KeyRing.parse(await readFile(file, 'utf8'));
+  return readFile(file, 'utf8');
 }
 
 async function readOrUndefined(file: string): Promise<string | undefined> {
