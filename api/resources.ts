@@ -70,7 +70,7 @@ export function openResources({ config, database, stores, keys, operations, regi
       ...createNotificationRoutes({ notifications: stores.notifications }),
       ...createApprovalRoutes({ approvals: new Approvals({ database, keys, operations }) }),
       ...createBudgetRoutes({ budgets: new Budgets(database) }),
-      ...createHealthComponentRoutes(new HealthReader(stores.health, dependencies)),
+      ...createHealthComponentRoutes(new HealthReader(stores.health, stores.workers, dependencies)),
     ],
     async close() {
       await Promise.all([ingest.close(), egress.close()]);

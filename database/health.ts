@@ -59,7 +59,33 @@ export interface Recovery {
   endedAt: Date;
 }
 
-/** Health of the platform's own components, which belong to no organisation. */
+/** A connection as its last test and its last use left it; null where there was none. */
+export interface ConnectionHealth {
+  name: string;
+  test: { at: Date; failure: string | null } | null;
+  /** The last message sent through it. */
+  use: { at: Date; failure: string | null } | null;
+  updatedAt: Date;
+}
+
+/** A neuron that calls out, with what its circuit breaker knows. */
+export interface NeuronHealth {
+  name: string;
+  /** Name of the connection it calls through; null for none. */
+  connection: string | null;
+  /** Failures in a row; 0 when the last call succeeded. */
+  failures: number;
+  /** When its breaker opened; null while calls go through. */
+  openedAt: Date | null;
+  failedAt: Date | null;
+  lastFailure: string | null;
+  updatedAt: Date;
+}
+
+/** Most connections, and most neurons, that a picture of health names; those with trouble come first. */
+const MOST_OF_ORGANISATION = 200;
+
+/** Health of the platform's own components, which belong to no organisation, and of what an organisation connects. */
 export class HealthStore {
   readonly #database: Database;
 
@@ -144,5 +170,41 @@ export class HealthStore {
   async listRecoveriesForPlatform(limit: number): Promise<Recovery[]> {
     const rows = await this.#database.system.selectFrom('health_recoveries').selectAll().where('org_id', '=', PLATFORM).orderBy('started_at', 'desc').limit(limit).execute();
     return rows.map((row) => ({ id: row.id, component: row.component, action: row.action, reason: row.reason, outcome: row.outcome, startedAt: row.started_at, endedAt: row.ended_at }));
+  }
+
+  /** Connections of one organisation, those that failed last first. */
+  async connections(orgId: string): Promise<ConnectionHealth[]> {
+    const { rows } = await this.#database.withOrg(orgId, (tx) =>
+      sql<{ name: string; last_tested_at: Date | null; last_failure: string | null; updated_at: Date; used_at: Date | null; used: string | null; use_failure: string | null }>`
+        select c.name, c.last_tested_at, c.last_failure, c.updated_at, n.updated_at as used_at, n.state as used, n.last_failure as use_failure
+        from connections c
+        left join lateral (
+          select state, updated_at, last_failure from notifications
+          where org_id = c.org_id and connection_id = c.id and state in ('delivered', 'failed')
+          order by created_at desc, id desc limit 1
+        ) n on true
+        order by (c.state = 'failed' or n.state = 'failed') desc, c.name
+        limit ${MOST_OF_ORGANISATION}`.execute(tx),
+    );
+    return rows.map((row) => ({
+      name: row.name,
+      test: row.last_tested_at === null ? null : { at: row.last_tested_at, failure: row.last_failure },
+      use: row.used_at === null ? null : { at: row.used_at, failure: row.used === 'failed' ? (row.use_failure ?? 'It failed.') : null },
+      updatedAt: row.updated_at,
+    }));
+  }
+
+  /** Enabled neurons of one organisation that call out, those that failed last first. */
+  async neurons(orgId: string): Promise<NeuronHealth[]> {
+    const { rows } = await this.#database.withOrg(orgId, (tx) =>
+      sql<{ name: string; connection: string | null; failures: number; opened_at: Date | null; failed_at: Date | null; last_failure: string | null; updated_at: Date }>`
+        select n.name, n.draft -> 'behaviour' ->> 'connection' as connection,
+          coalesce(b.failures, 0) as failures, b.opened_at, b.updated_at as failed_at, b.last_failure, n.updated_at
+        from neurons n left join neuron_breakers b on b.org_id = n.org_id and b.neuron_id = n.id
+        where n.enabled and n.kind in ('llm', 'http')
+        order by b.failures desc nulls last, n.name
+        limit ${MOST_OF_ORGANISATION}`.execute(tx),
+    );
+    return rows.map((row) => ({ name: row.name, connection: row.connection, failures: row.failures, openedAt: row.opened_at, failedAt: row.failed_at, lastFailure: row.last_failure, updatedAt: row.updated_at }));
   }
 }

@@ -50,6 +50,12 @@ export class WorkerStore {
     return Number(result.numDeletedRows);
   }
 
+  /** The clock that heartbeats are written by. */
+  async now(): Promise<Date> {
+    const { rows } = await sql<{ now: Date }>`select now() as now`.execute(this.#database.system);
+    return rows[0]?.now ?? new Date();
+  }
+
   /** All processes known, the one silent for longest first. */
   async list(): Promise<WorkerRow[]> {
     const rows = await this.#database.system.selectFrom('workers').selectAll().orderBy('last_seen').execute();

@@ -39,11 +39,12 @@ export function createHealthComponentRoutes(health: Pick<HealthReader, 'read'>):
       id: 'listHealthComponents',
       tag: 'Health',
       summary: 'How each component is, what it rests on, and the latest recoveries',
+      description: "Components of the platform, its background processes and host agents by their heartbeats, and the caller's own organisation's connections (their last test or use) and neurons that call out (their circuit breakers).",
       permission: 'health:read',
       query,
       responses: { 200: { description: 'The picture as of now; while PostgreSQL is away, the last one with PostgreSQL named.', schema: picture } },
-      async handler({ query: { recoveries } }) {
-        const seen = await health.read(recoveries);
+      async handler({ caller, query: { recoveries } }) {
+        const seen = await health.read(caller.orgId, recoveries);
         return {
           status: 200,
           body: {

@@ -10,6 +10,7 @@ import { NotificationStore } from '../../database/notifications.ts';
 import { SignalReadStore } from '../../database/signal-reads.ts';
 import { SignalStore } from '../../database/signals.ts';
 import { TraceStore } from '../../database/traces.ts';
+import { WorkerStore } from '../../database/workers.ts';
 
 /** The stores that routes are given: the API sees them as types and never the SQL behind. */
 export function openStores(database: Database) {
@@ -18,6 +19,7 @@ export function openStores(database: Database) {
     signalReads: new SignalReadStore(database),
     deadLetters: new DeadLetterStore(database),
     health: new HealthStore(database),
+    workers: new WorkerStore(database),
     neurons: new NeuronStore(database),
     breakers: new NeuronBreakerStore(database),
     decisions: new DecisionStore(database),

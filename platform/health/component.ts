@@ -5,10 +5,10 @@ export type HealthState = (typeof HEALTH_STATES)[number];
 /** What a component says of itself, or its supervisor of it. */
 export interface ComponentReport {
   readonly name: string;
-  /** `database`, `engine`, `api`, `worker`, `dispatcher`, `host`. */
+  /** `database`, `engine`, `api`, `worker`, `dispatcher`, `host`, `agent`, `connection`, `neuron`. */
   readonly kind: string;
   readonly state: HealthState;
-  /** One sentence; holds no secrets and nothing about any organisation. */
+  /** In plain words; holds no secrets, and of the platform's own components nothing about any organisation. */
   readonly detail: string;
   /** When this state began. */
   readonly since: Date;

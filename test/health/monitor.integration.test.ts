@@ -1,11 +1,21 @@
+import { randomUUID } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ConnectionStore, type ConnectionTest } from '../../database/connections.ts';
 import { Database } from '../../database/database.ts';
 import { HealthStore } from '../../database/health.ts';
+import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
+import { NeuronStore } from '../../database/neurons.ts';
+import { WorkerStore } from '../../database/workers.ts';
 import { HealthMonitor, type ComponentCheck } from '../../platform/health/monitor.ts';
 import { HealthReader } from '../../platform/health/reader.ts';
+import { neuronDraftSchema } from '../../schemas/neurons/definition.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { freePort } from '../environment/ports.ts';
+
+/** An organisation that has nothing. */
+const NOBODY = '00000000-0000-4000-8000-000000000000';
 
 describe('health', () => {
   let test: TestDatabase;
@@ -140,9 +150,9 @@ describe('health', () => {
       ],
       [],
     );
-    const reader = new HealthReader(store, []);
-    await expect.poll(async () => (await reader.read(0)).components.find(({ name }) => name === 'silent')?.state, { timeout: 5000 }).toBe('unhealthy');
-    expect((await reader.read(0)).components.find(({ name }) => name === 'talking')).toMatchObject({ state: 'degraded', causes: ['silent'] });
+    const reader = new HealthReader(store, new WorkerStore(test.database), []);
+    await expect.poll(async () => (await reader.read(NOBODY, 0)).components.find(({ name }) => name === 'silent')?.state, { timeout: 5000 }).toBe('unhealthy');
+    expect((await reader.read(NOBODY, 0)).components.find(({ name }) => name === 'talking')).toMatchObject({ state: 'degraded', causes: ['silent'] });
     await store.removeFromPlatform(['silent', 'talking']);
   });
 
@@ -150,17 +160,57 @@ describe('health', () => {
     const own = new Database({ url: test.url, poolSize: 1, applicationName: 'test' });
     await store.recordForPlatform([{ name: 'worker', kind: 'worker', state: 'healthy', detail: 'It answers.', dependsOn: ['postgres'], since: new Date(), staleSeconds: 600 }], []);
     let reachable = true;
-    const reader = new HealthReader(new HealthStore(own), [{ name: 'postgres', check: () => (reachable ? Promise.resolve() : Promise.reject(new Error('gone'))) }]);
-    expect(await reader.read(5)).toMatchObject({ state: 'healthy' });
+    const reader = new HealthReader(new HealthStore(own), new WorkerStore(own), [{ name: 'postgres', check: () => (reachable ? Promise.resolve() : Promise.reject(new Error('gone'))) }]);
+    expect(await reader.read(NOBODY, 5)).toMatchObject({ state: 'healthy' });
     reachable = false;
     await own.close();
-    const picture = await reader.read(5);
+    const picture = await reader.read(NOBODY, 5);
     expect(picture.state).toBe('unhealthy');
     expect(picture.components.map(({ name, state }) => [name, state])).toEqual([
       ['postgres', 'unhealthy'],
       ['worker', 'degraded'],
     ]);
     await store.removeFromPlatform(['worker']);
+  });
+
+  it('shows an organisation its connections and neurons, lets their trouble cascade, and shows them to no other', async () => {
+    const [orgId, other] = [await test.organisation(), await test.organisation()];
+    const connections = new ConnectionStore(test.database);
+    const add = (name: string, outcome: ConnectionTest) => connections.insert(orgId, { id: randomUUID(), name, kind: 'llm', sealed: Buffer.from('x'), test: outcome, updatedBy: 'test:1' });
+    await add('refused', { state: 'failed', testedAt: new Date(), failure: 'The key was refused.' });
+    const used = await add('used', { state: 'ok', testedAt: new Date(Date.now() - 60_000), failure: null });
+    await add('fresh', { state: 'untested', testedAt: null, failure: null });
+    await test.database.withOrg(orgId, (tx) =>
+      tx.insertInto('notifications').values({ org_id: orgId, id: randomUUID(), connection_id: used!.id, connection_name: 'used', kind: 'smtp', dedup_key: 'd', action: 'trigger', severity: 'info', title: 't', state: 'failed', attempts: 1, last_failure: 'Mailbox full.' }).execute(),
+    );
+    const behaviour = { kind: 'http', url: 'http://127.0.0.1:9/', connection: 'refused', rules: [{ when: 'true', emit: { type: 'x' } }] };
+    const draft = (name: string) => neuronDraftSchema.parse({ name, layer: 'L2', subscription: { types: ['x'] }, behaviour });
+    const neurons = new NeuronStore(test.database);
+    const [calm, failing] = [randomUUID(), randomUUID()];
+    await neurons.createMany(orgId, [{ id: calm, draft: draft('calm') }, { id: failing, draft: draft('failing') }], 'test');
+    const breakers = new NeuronBreakerStore(test.database);
+    for (let call = 0; call < 2; call += 1) await breakers.fail(orgId, failing, { failures: 2, resetSeconds: 60 }, 'no answer');
+
+    const reader = new HealthReader(store, new WorkerStore(test.database), []);
+    const mine = (await reader.read(orgId, 0)).components.filter(({ kind }) => kind === 'connection' || kind === 'neuron');
+    expect(mine.map(({ name, state, detail, causes }) => [name, state, detail, causes])).toEqual([
+      ['connection/fresh', 'healthy', 'Neither tested nor used yet.', []],
+      ['connection/refused', 'unhealthy', 'Its last test failed: The key was refused.', []],
+      ['connection/used', 'unhealthy', 'Its last message failed: Mailbox full.', []],
+      ['neuron/calm', 'degraded', 'Depends on connection/refused, which is unhealthy: Its last test failed: The key was refused.', ['connection/refused']],
+      ['neuron/failing', 'degraded', 'Its last 2 calls failed: no answer. Its circuit breaker is open: it is not called.', ['connection/refused']],
+    ]);
+    expect((await reader.read(other, 0)).components.filter(({ kind }) => kind === 'connection' || kind === 'neuron')).toEqual([]);
+  });
+
+  it('shows background processes by their heartbeats, and what rests on a sick database', async () => {
+    const workers = new WorkerStore(test.database);
+    const beat = (process: string, pid: number) => workers.beat({ id: `m/${pid}/1`, process, host: 'm', pid, queues: process === 'host' ? ['host-m'] : ['core'], build: 'b', startedAt: new Date() });
+    await Promise.all([beat('core', 10), beat('host', 20)]);
+    await sql`update workers set last_seen = now() - interval '1 minute' where id = 'm/10/1'`.execute(test.database.system);
+    const seen = (await new HealthReader(store, workers, [{ name: 'postgres', check: () => Promise.reject(new Error('gone')) }]).read(NOBODY, 0)).components;
+    expect(seen.map(({ name, state }) => [name, state])).toEqual([['agent/m', 'degraded'], ['postgres', 'unhealthy'], ['worker/core/m/10', 'unhealthy']]);
+    await Promise.all(['m/10/1', 'm/20/1'].map((id) => workers.remove(id)));
   });
 
   it('is invisible to the role of requests', async () => {
