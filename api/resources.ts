@@ -9,6 +9,9 @@ import type { Config } from '../platform/config/config.ts';
 import { Connections } from '../platform/connections/connections.ts';
 import { Egress } from '../platform/connections/egress.ts';
 import type { Stores } from '../platform/database/stores.ts';
+import { publicUrl } from '../platform/approvals/links.ts';
+import { openDirectory } from '../platform/identity/directory.ts';
+import { platformOrganisation } from '../platform/identity/platform-organisation.ts';
 import { HealthReader } from '../platform/health/reader.ts';
 import type { KeyRing } from '../platform/keys/key-ring.ts';
 import type { Operations } from '../platform/operations/contract.ts';
@@ -24,6 +27,7 @@ import { createAutomationRoutes } from './routes/automations.ts';
 import { createBudgetRoutes } from './routes/budgets.ts';
 import { createConnectionRoutes } from './routes/connections.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
+import { createDirectoryRoutes } from './routes/directory.ts';
 import { createDeadLetterRoutes } from './routes/dead-letters.ts';
 import { createHealthComponentRoutes } from './routes/health-components.ts';
 import type { Dependency } from './routes/health.ts';
@@ -57,6 +61,7 @@ export function openResources({ config, database, stores, keys, operations, regi
   const decide = createDecide({ operations, decisions: stores.decisions });
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
   const receiver = new SignalReceiver({ ingest, metrics, lanes: config.HAL9_LANES, admission });
+  const connections = new Connections({ database, keys, egress });
   return {
     routes: [
       ...createSignalRoutes({ receiver, store: stores.signals, reads: stores.signalReads, bodyLimitBytes: config.HAL9_BODY_LIMIT_BYTES, decide, decisions: stores.decisions, admission }),
@@ -66,7 +71,8 @@ export function openResources({ config, database, stores, keys, operations, regi
       ...createDecisionRoutes(stores.decisions),
       ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),
-      ...createConnectionRoutes({ connections: new Connections({ database, keys, egress: egress }) }),
+      ...createConnectionRoutes({ connections }),
+      ...createDirectoryRoutes(openDirectory({ database, connections, egress, publicUrl: publicUrl(config), platformOrganisation: platformOrganisation(database) })),
       ...createNotificationRoutes({ notifications: stores.notifications }),
       ...createApprovalRoutes({ approvals: new Approvals({ database, keys, operations }) }),
       ...createBudgetRoutes({ budgets: new Budgets(database) }),

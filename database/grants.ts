@@ -40,6 +40,20 @@ select
   (select coalesce(jsonb_agg(jsonb_build_object('kind', s.resource_kind, 'id', s.resource_id, 'access', s.access)), '[]')
    from team_shares s where $1 = $3 and s.org_id = $1 and s.team_id in (select id from own_teams)) as shares`;
 
+const READ_TEAM = `
+with recursive line as (
+  select t.id, t.parent_id, 0 as depth from teams t where t.org_id = $1 and t.id = $2
+  union
+  select t.id, t.parent_id, l.depth + 1 from line l join teams t on t.org_id = $1 and t.id = l.parent_id where l.depth < ${DEEPEST}
+)
+select
+  (select coalesce(jsonb_agg(jsonb_build_object('id', b.id, 'role', b.role, 'conditions', b.conditions)), '[]')
+   from role_bindings b where b.org_id = $1 and b.team_id in (select id from line)) as bindings,
+  (select coalesce(jsonb_agg(jsonb_build_object('name', r.name, 'description', r.description, 'inherits', r.inherits, 'scopes', r.scopes, 'reachesDescendants', r.reaches_descendants)), '[]')
+   from roles r where r.org_id = $1) as roles,
+  (select coalesce(jsonb_agg(jsonb_build_object('kind', s.resource_kind, 'id', s.resource_id, 'access', s.access)), '[]')
+   from team_shares s where s.org_id = $1 and s.team_id in (select id from line)) as shares`;
+
 /** Reads what decides rights. Crosses organisations, because a person may act below their own. */
 export class GrantStore {
   readonly #database: Database;
@@ -54,5 +68,13 @@ export class GrantStore {
     const [row] = rows;
     if (row === undefined) throw new Error('a statement of subqueries answers one row');
     return { ...row, line: row.line ?? [] };
+  }
+
+  /** What membership in a team gives: its own and that of the teams above. Nothing for a team that is not there. */
+  async readTeam(orgId: string, teamId: string): Promise<Pick<GrantRecord, 'bindings' | 'roles' | 'shares'>> {
+    const { rows } = await this.#database.systemPool.query<Pick<GrantRecord, 'bindings' | 'roles' | 'shares'>>(READ_TEAM, [orgId, teamId]);
+    const [row] = rows;
+    if (row === undefined) throw new Error('a statement of subqueries answers one row');
+    return row;
   }
 }

@@ -13,6 +13,7 @@ import type { AuditTables } from './audit-tables.ts';
 import type { AuditTables } from './audit-tables.ts';
 import type { IdentityTables } from './identity-tables.ts';
 import type { InvitationTables } from './invitations.ts';
+import type { InvitationTables } from './invitations.ts';
 import type { SessionTables } from './sessions.ts';
 import type { FactorTables } from './factors.ts';
 import type { PlanTables } from './plans.ts';
@@ -37,6 +38,7 @@ export interface Tables
     NeuronCallTables,
     NeuronBreakerTables,
     IdentityTables,
+    InvitationTables,
     InvitationTables,
     SessionTables,
     FactorTables,

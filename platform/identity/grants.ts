@@ -1,6 +1,6 @@
 import ipaddr from 'ipaddr.js';
 import type { Database } from '../../database/database.ts';
-import { GrantStore } from '../../database/grants.ts';
+import { GrantStore, type GrantRecord } from '../../database/grants.ts';
 import { roleConditions, type RoleConditions } from '../../schemas/rest/roles.ts';
 import { findRole, scopesOf, type Role } from './roles.ts';
 
@@ -56,20 +56,41 @@ export class Grants {
   async of(homeOrgId: string, userId: string, targetOrgId: string = homeOrgId): Promise<GrantSet | undefined> {
     const record = await this.#store.readAcrossOrganisations(homeOrgId, userId, targetOrgId);
     if (!record.active || record.suspended || !record.line.includes(homeOrgId)) return undefined;
-    const own = new Map<string, Role>(record.roles.map((role) => [role.name, role]));
-    const grants: Grant[] = [];
-    for (const binding of record.bindings) {
-      if (homeOrgId !== targetOrgId && findRole(binding.role, own)?.reachesDescendants !== true) continue;
-      // A condition this build does not know could be one that refuses: the binding does not count.
-      const parsed = roleConditions.safeParse(binding.conditions);
-      if (!parsed.success) continue;
-      const { resource = {}, ...conditions } = parsed.data;
-      grants.push({ source: binding.id, role: binding.role, scopes: narrow(scopesOf(binding.role, own), resource), conditions });
-    }
-    const shared = record.shares.flatMap(({ kind, id, access }) => (access === 'write' ? [`${kind}:read:id=${id}`, `${kind}:write:id=${id}`] : [`${kind}:read:id=${id}`]));
-    if (shared.length > 0) grants.push({ source: 'share', role: undefined, scopes: shared, conditions: {} });
-    return { homeOrgId, userId, orgId: targetOrgId, line: record.line, grants };
+    return { homeOrgId, userId, orgId: targetOrgId, line: record.line, grants: grantsOf(record, homeOrgId !== targetOrgId) };
   }
+
+  /** What the person could do under some circumstances in their own organisation, were they active. */
+  async atMost(orgId: string, userId: string): Promise<string[]> {
+    return distinct(grantsOf(await this.#store.readAcrossOrganisations(orgId, userId, orgId), false));
+  }
+
+  /** What membership in the team gives under some circumstances. */
+  async ofTeam(orgId: string, teamId: string): Promise<string[]> {
+    return distinct(grantsOf(await this.#store.readTeam(orgId, teamId), false));
+  }
+}
+
+/** @param below whether the person acts in an organisation below their own. */
+function grantsOf(record: Pick<GrantRecord, 'bindings' | 'roles' | 'shares'>, below: boolean): Grant[] {
+  const own = new Map<string, Role>(record.roles.map((role) => [role.name, role]));
+  const grants: Grant[] = [];
+  for (const binding of record.bindings) {
+    if (below && findRole(binding.role, own)?.reachesDescendants !== true) continue;
+    // A condition this build does not know could be one that refuses: the binding does not count.
+    const parsed = roleConditions.safeParse(binding.conditions);
+    if (!parsed.success) continue;
+    const { resource = {}, ...conditions } = parsed.data;
+    grants.push({ source: binding.id, role: binding.role, scopes: narrow(scopesOf(binding.role, own), resource), conditions });
+  }
+  const shared = record.shares.flatMap(shareScopes);
+  if (shared.length > 0) grants.push({ source: 'share', role: undefined, scopes: shared, conditions: {} });
+  return grants;
+}
+
+/** What a share allows: `write` includes `read`. */
+export function shareScopes({ kind, id, access }: GrantRecord['shares'][number]): string[] {
+  const read = `${kind}:read:id=${id}`;
+  return access === 'write' ? [read, `${kind}:write:id=${id}`] : [read];
 }
 
 /** The scopes that count for one request: what `Caller.scopes` of a person is. */

@@ -83,7 +83,7 @@ export function findRole(name: string, own: ReadonlyMap<string, Role>): Role | u
 export function scopesOf(name: string, own: ReadonlyMap<string, Role>): string[] {
   const scopes = new Set<string>();
   for (const role of withInherited(name, own)) for (const scope of role.scopes) scopes.add(scope);
-  return [...scopes];
+  return scopes.has('*') ? ['*'] : [...scopes];
 }
 
 /** Whether a role named `name` that inherits `inherits` would inherit itself, through however many others. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { pageQuery } from './page.ts';
 
 const scope = z.string().max(200).describe('`<resource>:<verb>`, either may be `*`, narrowed by `:key=value`; `*` alone is everything.');
 /** Name of a role, predefined or an organisation's own. */
@@ -32,13 +33,49 @@ export const roleConditions = z
 
 export type RoleConditions = z.output<typeof roleConditions>;
 
-export const roleDraft = z.strictObject({
-  name: roleName,
+const roleBody = z.strictObject({
   description: z.string().trim().max(500).default(''),
   inherits: z.array(roleName).max(20).default([]).describe('Roles whose scopes this one has too.'),
   scopes: z.array(scope).max(200).default([]),
-  reachesDescendants: z.boolean().default(false).describe('Whether who has it also has it in the organisations below.'),
+  reachesDescendants: z.boolean().default(false).describe('Whether who has it also has it in the organisations below. Only who has everything may say so.'),
 });
+
+export const roleDraft = roleBody.extend({ name: roleName });
+export const roleReplacement = roleBody;
+
+export const roleView = z
+  .object({
+    name: z.string(),
+    description: z.string(),
+    predefined: z.boolean().describe('One of HAL9\'s own, the same everywhere.'),
+    inherits: z.array(z.string()),
+    scopes: z.array(z.string()),
+    allScopes: z.array(z.string()).describe('With everything inherited.'),
+    reachesDescendants: z.boolean(),
+  })
+  .meta({ id: 'Role' });
+
+export const roleList = z.object({ items: z.array(roleView) });
+
+export const bindingQuery = pageQuery.extend({ userId: z.uuid().optional(), teamId: z.uuid().optional(), role: roleName.optional() });
+
+export const bindingDraft = z
+  .strictObject({ userId: z.uuid().optional(), teamId: z.uuid().optional(), role: roleName, conditions: roleConditions.default({}) })
+  .refine(({ userId, teamId }) => (userId === undefined) !== (teamId === undefined), { path: ['userId'], message: 'name either a user or a team' });
+
+export const bindingChange = z.strictObject({ conditions: roleConditions });
+
+export const bindingView = z
+  .object({
+    id: z.uuid(),
+    userId: z.uuid().nullable(),
+    teamId: z.uuid().nullable(),
+    role: z.string(),
+    conditions: z.unknown().describe('See RoleConditions.'),
+    providerId: z.uuid().nullable().describe('The identity provider whose groups made it.'),
+    createdAt: z.iso.datetime(),
+  })
+  .meta({ id: 'RoleBinding' });
 
 function isTimeZone(name: string): boolean {
   try {
