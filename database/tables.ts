@@ -10,9 +10,7 @@ import type { BudgetTables } from './budgets.ts';
 import type { ApprovalTables } from './approvals.ts';
 import type { AuditActTables } from './audit-acts.ts';
 import type { AuditTables } from './audit-tables.ts';
-import type { AuditTables } from './audit-tables.ts';
 import type { IdentityTables } from './identity-tables.ts';
-import type { InvitationTables } from './invitations.ts';
 import type { InvitationTables } from './invitations.ts';
 import type { SessionTables } from './sessions.ts';
 import type { FactorTables } from './factors.ts';
@@ -39,11 +37,9 @@ export interface Tables
     NeuronBreakerTables,
     IdentityTables,
     InvitationTables,
-    InvitationTables,
     SessionTables,
     FactorTables,
     AuditActTables,
-    AuditTables,
     AuditTables,
     PlanTables,
     StatementTables,
