@@ -13,9 +13,19 @@ export interface ApiKeyRecord {
   expiresAt: Date | null;
   revokedAt: Date | null;
   lastUsedAt: Date | null;
+  /** The person who made it for themselves or others: it stops with them. */
+  createdBy: { readonly orgId: string; readonly userId: string } | null;
 }
 
-export type NewApiKey = Pick<ApiKeyRecord, 'orgId' | 'id' | 'name' | 'prefix' | 'secretHash' | 'scopes' | 'expiresAt'>;
+/** A key with what decides besides whether it works. */
+export interface ApiKeyInPlace extends ApiKeyRecord {
+  /** Its organisation, those above, and its maker's: a change of one of them can stop it. */
+  line: readonly string[];
+  /** Whether its maker, if it has one, is active, and no organisation of the line is suspended. */
+  stands: boolean;
+}
+
+export type NewApiKey = Pick<ApiKeyRecord, 'orgId' | 'id' | 'name' | 'prefix' | 'secretHash' | 'scopes' | 'expiresAt'> & Partial<Pick<ApiKeyRecord, 'createdBy'>>;
 
 /** PostgreSQL channel on which a changed key's prefix is announced. */
 export const KEY_CHANNEL = 'hal9_keys';
@@ -31,9 +41,10 @@ export class ApiKeyStore {
   }
 
   /** By the public part of a key, in whichever organisation. */
-  async findByPrefixAcrossOrganisations(prefix: string): Promise<ApiKeyRecord | undefined> {
-    const { rows } = await this.#database.systemPool.query<KeyRow>({ name: 'api-key-by-prefix', text: `select ${COLUMNS} from api_keys where prefix = $1`, values: [prefix] });
-    return rows[0] === undefined ? undefined : record(rows[0]);
+  async findByPrefixAcrossOrganisations(prefix: string): Promise<ApiKeyInPlace | undefined> {
+    const { rows } = await this.#database.systemPool.query<KeyRow & { line: string[]; stands: boolean }>({ name: 'api-key-by-prefix', text: BY_PREFIX, values: [prefix] });
+    const [row] = rows;
+    return row === undefined ? undefined : { ...record(row), line: row.line, stands: row.stands };
   }
 
   async insert(key: NewApiKey): Promise<ApiKeyRecord> {
@@ -119,6 +130,22 @@ export class ApiKeyStore {
   }
 }
 
+/** Deeper lines of organisations are never made; reading stops there whatever the rows say. */
+const DEEPEST = 32;
+
+const BY_PREFIX = `
+select k.org_id, k.id, k.name, k.prefix, k.secret_hash, k.scopes, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.created_by_org, k.created_by_user, above.ids || coalesce(k.created_by_org, k.org_id) as line,
+  not above.suspended and (k.created_by_user is null or exists (select from users u where u.org_id = k.created_by_org and u.id = k.created_by_user and u.active)) as stands
+from api_keys k, lateral (
+  with recursive line as (
+    select o.org_id, o.parent_id, o.suspended_at, 0 as depth from organisations o where o.org_id = k.org_id
+    union all
+    select o.org_id, o.parent_id, o.suspended_at, line.depth + 1 from line join organisations o on o.org_id = line.parent_id where line.depth < ${DEEPEST}
+  )
+  select array_agg(org_id) as ids, bool_or(suspended_at is not null) as suspended from line
+) above
+where k.prefix = $1`;
+
 interface KeyRow {
   org_id: string;
   id: string;
@@ -130,9 +157,9 @@ interface KeyRow {
   expires_at: Date | null;
   revoked_at: Date | null;
   last_used_at: Date | null;
+  created_by_org: string | null;
+  created_by_user: string | null;
 }
-
-const COLUMNS = 'org_id, id, name, prefix, secret_hash, scopes, created_at, expires_at, revoked_at, last_used_at';
 
 function record(row: KeyRow): ApiKeyRecord {
   return {
@@ -146,9 +173,10 @@ function record(row: KeyRow): ApiKeyRecord {
     expiresAt: row.expires_at,
     revokedAt: row.revoked_at,
     lastUsedAt: row.last_used_at,
+    createdBy: row.created_by_org === null || row.created_by_user === null ? null : { orgId: row.created_by_org, userId: row.created_by_user },
   };
 }
 
 function values(key: NewApiKey) {
-  return { org_id: key.orgId, id: key.id, name: key.name, prefix: key.prefix, secret_hash: key.secretHash, scopes: [...key.scopes], expires_at: key.expiresAt };
+  return { org_id: key.orgId, id: key.id, name: key.name, prefix: key.prefix, secret_hash: key.secretHash, scopes: [...key.scopes], expires_at: key.expiresAt, created_by_org: key.createdBy?.orgId ?? null, created_by_user: key.createdBy?.userId ?? null };
 }

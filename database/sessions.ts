@@ -160,6 +160,13 @@ export class SessionStore {
     return { ...record(row), apiKeyPrefix: row.api_key_prefix, token: { issuedAt: row.issued_at, usedAt: row.used_at, replacedAt: row.replaced_at } };
   }
 
+  async find(orgId: string, id: string): Promise<SessionRecord | undefined> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const row = await tx.selectFrom('sessions').selectAll().where('id', '=', id).executeTakeFirst();
+      return row === undefined ? undefined : record(row);
+    });
+  }
+
   /** Adds a token to the family. Its predecessors stay good until it is first used. */
   async issueToken(orgId: string, sessionId: string, tokenHash: Buffer): Promise<void> {
     await this.#database.withOrg(orgId, (tx) => tx.insertInto('session_tokens').values({ org_id: orgId, token_hash: tokenHash, session_id: sessionId }).execute());

@@ -1,9 +1,9 @@
 import { randomUUID, timingSafeEqual } from 'node:crypto';
-import { ApiKeyStore, type ApiKeyRecord } from '../../database/api-keys.ts';
+import { ApiKeyStore, type ApiKeyInPlace, type ApiKeyRecord } from '../../database/api-keys.ts';
 import type { Database } from '../../database/database.ts';
 import { HalError } from '../../schemas/errors.ts';
 import type { Caller } from './caller.ts';
-import { KeyCache } from './key-cache.ts';
+import { CredentialCache, type CachedKind } from './credential-cache.ts';
 import { formatKey, generateKey, hashSecret, parseKey } from './key-format.ts';
 import { covers, SCOPE_PATTERN } from './permissions.ts';
 
@@ -33,17 +33,23 @@ const TOUCH_INTERVAL_MS = 10_000;
  */
 export class ApiKeys {
   readonly #store: ApiKeyStore;
-  readonly #cache: KeyCache;
+  readonly #shared: CredentialCache;
+  readonly #cache: CachedKind<ApiKeyInPlace>;
   readonly #uses = new Map<string, { orgId: string; id: string; at: Date }>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(database: Database) {
+  /** @param cache shared by everything of this process that decides about credentials; listens while this is started. */
+  constructor(database: Database, cache: CredentialCache = new CredentialCache(database)) {
     this.#store = new ApiKeyStore(database);
-    this.#cache = new KeyCache(database, (prefix) => this.#store.findByPrefixAcrossOrganisations(prefix));
+    this.#shared = cache;
+    this.#cache = cache.kind(
+      (prefix) => this.#store.findByPrefixAcrossOrganisations(prefix),
+      (record) => record.line,
+    );
   }
 
   start(): void {
-    this.#cache.listen();
+    this.#shared.listen();
     this.#timer = setInterval(() => {
       this.#flush().catch(() => undefined); // times of last use are a convenience: the next flush has newer ones
     }, TOUCH_INTERVAL_MS);
@@ -53,7 +59,7 @@ export class ApiKeys {
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await this.#flush().catch(() => undefined); // as above; the database may be gone already
-    await this.#cache.close();
+    await this.#shared.close();
   }
 
   /**
@@ -81,7 +87,7 @@ export class ApiKeys {
     assertScopes(caller, draft.scopes);
     assertFuture(draft.expiresAt);
     const text = generateKey();
-    const record = await this.#store.insert(newRecord(caller.orgId, draft, text));
+    const record = await this.#store.insert(newRecord(caller, draft, text));
     return { key: publicPart(record), secret: formatKey(text) };
   }
 
@@ -114,15 +120,15 @@ export class ApiKeys {
     assertScopes(caller, old.scopes);
     const text = generateKey();
     const endsAt = new Date(Date.now() + overlapSeconds * 1000);
-    const successor = await this.#store.rotate(caller.orgId, id, newRecord(caller.orgId, old, text), endsAt);
+    const successor = await this.#store.rotate(caller.orgId, id, { ...newRecord(caller, old, text), createdBy: old.createdBy }, endsAt);
     if (successor === undefined) throw new HalError('Conflict', 'the key has expired or was revoked');
     this.#cache.forget(old.prefix);
     return { key: publicPart(successor), secret: formatKey(text) };
   }
 
-  #use(record: ApiKeyRecord): Credential | undefined {
+  #use(record: ApiKeyInPlace): Credential | undefined {
     const now = Date.now();
-    if (record.revokedAt !== null || (record.expiresAt !== null && record.expiresAt.getTime() <= now)) return undefined;
+    if (!record.stands || record.revokedAt !== null || (record.expiresAt !== null && record.expiresAt.getTime() <= now)) return undefined;
     const use = this.#uses.get(record.id);
     if (use === undefined) this.#uses.set(record.id, { orgId: record.orgId, id: record.id, at: new Date(now) });
     else use.at.setTime(now);
@@ -136,8 +142,10 @@ export class ApiKeys {
   }
 }
 
-function newRecord(orgId: string, draft: ApiKeyDraft, text: { prefix: string; secret: string }) {
-  return { orgId, id: randomUUID(), name: draft.name, prefix: text.prefix, secretHash: hashSecret(text.secret), scopes: draft.scopes, expiresAt: draft.expiresAt ?? null };
+function newRecord(caller: Caller, draft: ApiKeyDraft, text: { prefix: string; secret: string }) {
+  const { orgId, homeOrgId, actor } = caller;
+  const createdBy = actor.kind === 'user' ? { orgId: homeOrgId ?? orgId, userId: actor.id } : null;
+  return { orgId, createdBy, id: randomUUID(), name: draft.name, prefix: text.prefix, secretHash: hashSecret(text.secret), scopes: draft.scopes, expiresAt: draft.expiresAt ?? null };
 }
 
 function assertScopes(caller: Caller, scopes: readonly string[]): void {
@@ -156,6 +164,6 @@ function assertFuture(expiresAt: Date | null | undefined): void {
 }
 
 function publicPart(record: ApiKeyRecord): ApiKey {
-  const { orgId, id, name, prefix, scopes, createdAt, expiresAt, revokedAt, lastUsedAt } = record;
-  return { orgId, id, name, prefix, scopes, createdAt, expiresAt, revokedAt, lastUsedAt };
+  const { orgId, id, name, prefix, scopes, createdAt, expiresAt, revokedAt, lastUsedAt, createdBy } = record;
+  return { orgId, id, name, prefix, scopes, createdAt, expiresAt, revokedAt, lastUsedAt, createdBy };
 }

@@ -195,12 +195,12 @@ export class IdentityProviders {
   }
 
   /** What decides about somebody the provider sent, of whichever kind, disabled ones too. @returns undefined when there is none. */
-  async rules(orgId: string, id: string): Promise<(Omit<OpenProvider, 'settings'> & { readonly trustsEmail: boolean }) | undefined> {
+  async rules(orgId: string, id: string): Promise<(Omit<OpenProvider, 'settings'> & { readonly kind: IdentityProviderRecord['kind']; readonly trustsEmail: boolean }) | undefined> {
     const record = await this.#store.find(orgId, id);
     if (record === undefined) return undefined;
     const { settings } = record;
     const trustsEmail = typeof settings === 'object' && settings !== null && 'trustsEmail' in settings && settings.trustsEmail === true;
-    return { ...this.#rules(record), trustsEmail };
+    return { ...this.#rules(record), kind: record.kind, trustsEmail };
   }
 
   #rules(record: IdentityProviderRecord): Omit<OpenProvider, 'settings'> {
