@@ -305,7 +305,7 @@ function* slices<T>(rows: readonly T[]): Generator<readonly T[]> {
 const UNSTORABLE = /\\u(?:0000|d[89a-f])/i;
 
 /** JSON that PostgreSQL takes: neurons may compute strings it could not store. */
-function storableJson(value: unknown): string {
+export function storableJson(value: unknown): string {
   const text = JSON.stringify(value);
   return UNSTORABLE.test(text) ? JSON.stringify(storable(value)) : text;
 }

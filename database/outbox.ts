@@ -10,6 +10,8 @@ export interface OutboxEntry {
   readonly payload: unknown;
   /** This try included. */
   readonly attempts: number;
+  /** W3C trace context of the batch that decided it. */
+  readonly traceparent: string | null;
 }
 
 /** Seconds an entry is left to the process that took it; then another may try. Longer than any one try. */
@@ -29,7 +31,8 @@ export class OutboxStore {
       update outbox o set attempts = attempts + 1, next_at = now() + make_interval(secs => ${LEASE_SECONDS})
       from (select org_id, id, kind from outbox where done_at is null and next_at <= now() order by next_at limit ${limit} for update skip locked) due
       where o.org_id = due.org_id and o.id = due.id and o.kind = due.kind
-      returning o.org_id as "orgId", o.id, o.kind, o.payload, o.attempts`.execute(this.#database.system);
+      returning o.org_id as "orgId", o.id, o.kind, o.payload, o.attempts,
+        (select b.traceparent from decisions d join batches b on b.org_id = d.org_id and b.id = d.batch_id where d.org_id = o.org_id and d.id = o.id) as traceparent`.execute(this.#database.system);
     return rows;
   }
 

@@ -11,7 +11,7 @@ export const MAX_MACRO_DEPTH = 2;
 export const MAX_NESTED_LENGTH = 1000;
 
 /** What an expression must answer. */
-export type Expected = 'bool' | 'string' | 'number' | 'map';
+export type Expected = 'bool' | 'string' | 'number' | 'map' | 'json';
 
 /** An expression that cannot be compiled, or that failed on one signal. Carries no data of the signal. */
 export class ExpressionError extends Error {
@@ -314,6 +314,11 @@ export class Expression {
     throw this.#mismatch('map', answer);
   }
 
+  /** Any JSON value, as {@link map} makes it. @throws {ExpressionError} when the expression fails. */
+  json(scope: Scope): unknown {
+    return toJson(this.#run(scope));
+  }
+
   #mismatch(expected: string, answer: unknown): ExpressionError {
     return new ExpressionError('wrong_type', `must answer a ${expected}, but answered a ${typeName(answer)}`, this.place, null);
   }
@@ -352,6 +357,7 @@ function mayAnswer(type: string, expected: Expected): boolean {
     case 'string': return type === 'string';
     case 'number': return type === 'int' || type === 'double' || type === 'uint';
     case 'map': return type === 'map' || type.startsWith('map<');
+    case 'json': return true;
   }
 }
 

@@ -44,4 +44,8 @@ export class SignalContext {
   map(expression: Expression): Record<string, unknown> {
     return expression.map(this.scope(expression));
   }
+
+  json(expression: Expression): unknown {
+    return expression.json(this.scope(expression));
+  }
 }

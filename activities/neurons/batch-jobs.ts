@@ -6,6 +6,7 @@ import { HalError } from '../../schemas/errors.ts';
 import type { Layer } from '../../schemas/names/layers.ts';
 import { answerStage } from './answer-stage.ts';
 import type { NeuronCache } from './compiled-neurons.ts';
+import type { EvaluationLog } from './evaluation-spans.ts';
 import { evaluateStage, FenceLost, type Poison, signalsInput, type StageInput, type StageOutcome, storeStages, upperInput } from './stage-evaluation.ts';
 import { type Stage, type StageSummary, stageSummarySchema } from './stage-summary.ts';
 
@@ -42,21 +43,22 @@ export class BatchJobs {
     this.#cache = cache;
   }
 
-  async run(job: Job): Promise<Answers[Job['kind']]> {
+  /** @param log gets what the evaluation of each layer took. */
+  async run(job: Job, log?: EvaluationLog): Promise<Answers[Job['kind']]> {
     switch (job.kind) {
-      case 'layer': return this.#layer(job);
+      case 'layer': return this.#layer(job, log);
       case 'answers': return this.#answers(job);
       case 'probe': return this.#probe(job);
       case 'refs': return this.#refs(job);
-      case 'all-layers': return this.#allLayers(job);
+      case 'all-layers': return this.#allLayers(job, log);
     }
   }
 
-  async #layer({ orgId, batchId, layer, poison }: Extract<Job, { kind: 'layer' }>): Promise<StageSummary> {
+  async #layer({ orgId, batchId, layer, poison }: Extract<Job, { kind: 'layer' }>, log: EvaluationLog | undefined): Promise<StageSummary> {
     return this.#fenced(orgId, batchId, layer, async (client, batch) => {
       const neurons = await this.#cache.get(client, orgId, batch.generation);
       const input = await this.#input(client, orgId, batch, layer);
-      return onlyOne(await storeStages(client, batch, [await evaluateStage(client, neurons, batch, input, poison)]));
+      return onlyOne(await storeStages(client, batch, [await logged(log, input, (watched) => evaluateStage(client, neurons, batch, watched, poison))]));
     }, (summary) => summary);
   }
 
@@ -95,7 +97,7 @@ export class BatchJobs {
   }
 
   /** Layer after layer in memory, then everything at once: one commit instead of three while somebody waits. */
-  async #allLayers({ orgId, batchId }: Extract<Job, { kind: 'all-layers' }>): Promise<readonly StageSummary[]> {
+  async #allLayers({ orgId, batchId }: Extract<Job, { kind: 'all-layers' }>, log: EvaluationLog | undefined): Promise<readonly StageSummary[]> {
     return this.#fenced(orgId, batchId, 'L2', async (client, batch) => {
       // A batch that holds a state for longer must not hold up the other callers of this thread: the cascade then goes the patient way.
       await client.query(`set local lock_timeout = '${LOCK_TIMEOUT}'`);
@@ -103,7 +105,7 @@ export class BatchJobs {
       const outcomes: StageOutcome[] = [];
       let input: StageInput | undefined = await signalsInput(client, neurons, batch);
       while (input !== undefined) {
-        const outcome: StageOutcome = await evaluateStage(client, neurons, batch, input);
+        const outcome: StageOutcome = await logged(log, input, (watched) => evaluateStage(client, neurons, batch, watched));
         outcomes.push(outcome);
         input = outcome.externalCalls.length > 0 || outcome.next === null ? undefined : inputAbove(outcome, outcome.next);
       }
@@ -127,6 +129,11 @@ export class BatchJobs {
       return stored(stageSummarySchema.parse(summary));
     }
   }
+}
+
+/** Evaluates, noting what it took where somebody wants to know. */
+function logged<T>(log: EvaluationLog | undefined, input: StageInput, evaluate: (input: StageInput) => Promise<T>): Promise<T> {
+  return log === undefined ? evaluate(input) : log.layer(input.layer, input.signals.length, (onPhase) => evaluate({ ...input, onPhase }));
 }
 
 function onlyOne(summaries: readonly StageSummary[]): StageSummary {

@@ -1,5 +1,7 @@
 import type pg from 'pg';
+import { readActiveAutomations } from '../../database/automations.ts';
 import { readEnabledNeurons } from '../../database/cascade-inputs.ts';
+import { AutomationSet } from '../../neurons/automation.ts';
 import { compileLayer } from '../../neurons/compile-layer.ts';
 import { type ExternalNeuron, isExternal } from '../../neurons/external.ts';
 import type { LayerEvaluator } from '../../neurons/layer.ts';
@@ -12,12 +14,14 @@ export interface CompiledNeurons {
   /** Layer of each enabled neuron, by id. */
   readonly layerOf: ReadonlyMap<string, Layer>;
   readonly external: ReadonlyMap<string, ExternalNeuron>;
+  /** What looks at the signals of L2 beside the neurons. */
+  readonly automations: AutomationSet;
 }
 
 /** Organisations whose neurons one thread keeps compiled; the least recently used goes first. */
 const KEPT_ORGANISATIONS = 100;
 
-/** Compiles once a generation: `neuron_generations` grows with every change of an organisation's neurons. */
+/** Compiles once a generation: `neuron_generations` grows with every change of an organisation's neurons and automations. */
 export class NeuronCache {
   readonly #byOrg = new Map<string, CompiledNeurons>();
 
@@ -43,6 +47,7 @@ async function compileNeurons(client: pg.ClientBase, generation: number): Promis
     layers: { L2: layer('L2'), L3: layer('L3'), L4: layer('L4') },
     layerOf: new Map(neurons.map((neuron) => [neuron.id, neuron.layer])),
     external: new Map(neurons.filter(isExternal).map((neuron) => [neuron.id, neuron])),
+    automations: new AutomationSet(await readActiveAutomations(client)),
   };
 }
 

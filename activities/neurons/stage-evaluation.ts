@@ -1,10 +1,12 @@
 import type pg from 'pg';
+import { insertFirings, type NewFiring } from '../../database/automation-firings.ts';
 import { commitStage, type DeadLetterRecord, type DecisionRecord, type EmissionRecord, type StageCommit, type StateRecord } from '../../database/cascade-commit.ts';
 import { type BatchHeader, lockStates, readBatchSignals, readDueNeurons, readDueStates, readEmissionsFor, readLayerResult, type StateKey } from '../../database/cascade-inputs.ts';
 import { settleCooldowns } from '../../database/decision-cooldown.ts';
 import { signalOfEmission } from '../../neurons/emission-signal.ts';
-import type { Decision, Emission, ExternalCall, NeuronFailure, NeuronSignal, NeuronState, StateReader } from '../../neurons/layer.ts';
+import type { Decision, Emission, ExternalCall, NeuronFailure, NeuronSignal, NeuronState, PhaseListener, StateReader } from '../../neurons/layer.ts';
 import type { Layer } from '../../schemas/names/layers.ts';
+import { firingsOf } from './automation-firings.ts';
 import { type CompiledNeurons, layersAbove } from './compiled-neurons.ts';
 import { admitSignal, delegatedEnvelope } from './neuron-signals.ts';
 import { OutcomeIds } from './outcome-ids.ts';
@@ -25,6 +27,8 @@ export interface StageInput {
   readonly due: readonly StateKey[];
   /** Layers above that have work whatever this one does: delegations addressed to them, windows that are due. */
   readonly waiting: ReadonlySet<Layer>;
+  /** See `LayerInput`. */
+  readonly onPhase?: PhaseListener | undefined;
 }
 
 /** What a stage came to, before it is stored. */
@@ -41,6 +45,8 @@ export interface StageOutcome {
   readonly externalCalls: StageCommit['externalCalls'];
   readonly deadLetters: readonly DeadLetterRecord[];
   readonly states: readonly StateRecord[];
+  /** What automations made of the signals; only where signals come in. */
+  readonly firings: readonly NewFiring[];
   readonly costUsd: string;
   readonly next: Layer | null;
 }
@@ -106,7 +112,7 @@ export async function evaluateStage(client: pg.ClientBase, neurons: CompiledNeur
   const evaluator = neurons.layers[input.layer];
   const poisoned = new Set(poison.map((one) => one.ref));
   const signals = poisoned.size === 0 ? input.signals : input.signals.filter((signal) => !poisoned.has(signal.ref));
-  const evaluated = { signals, watermarkMs: input.watermarkMs, due: input.due };
+  const evaluated = { signals, watermarkMs: input.watermarkMs, due: input.due, onPhase: input.onPhase };
   const needed = evaluator.statesNeeded(evaluated);
   const output = evaluator.evaluate(evaluated, needed.length === 0 ? NO_STATES : stateReader(await lockStates(client, needed)));
   return outcomeOf(batch, input.layer, {
@@ -123,8 +129,11 @@ export async function evaluateStage(client: pg.ClientBase, neurons: CompiledNeur
     states: output.states,
     waiting: input.waiting,
     firstOrdinal: 0,
+    firings: input.layer === 'L2' ? firingsOf(batch.id, neurons.automations.evaluate(signals)) : NO_FIRINGS,
   });
 }
+
+const NO_FIRINGS: readonly NewFiring[] = [];
 
 const NO_STATES: StateReader = { get: () => undefined };
 
@@ -148,6 +157,8 @@ export interface StageMaterial {
   readonly waiting: ReadonlySet<Layer>;
   /** Where the numbering of this stage begins, so that a layer's and its answers' outcomes keep one order. */
   readonly firstOrdinal: number;
+  /** Default: none. */
+  readonly firings?: readonly NewFiring[];
   /** US dollars, decimal text. Default: nothing. */
   readonly costUsd?: string;
 }
@@ -176,6 +187,7 @@ export function outcomeOf(batch: BatchHeader, stage: Stage, material: StageMater
     externalCalls: material.external.map(({ neuronId, neuronVersion, signal }, ordinal) => ({ id: callIds.at(ordinal), ordinal, neuronId, neuronVersion, signal })),
     deadLetters: deadLetters(batch, stage, material),
     states: material.states,
+    firings: material.firings ?? NO_FIRINGS,
     costUsd: material.costUsd ?? '0',
     next: layersAbove(layer).find((above) => reached.has(above)) ?? null,
   };
@@ -226,6 +238,7 @@ export async function storeStages(client: pg.ClientBase, batch: BatchHeader, out
     };
     const stored = await commitStage(client, batch, { ...outcome, decisions, joins: last ? settled.joins : [], summary, close: closed });
     if (!stored) throw new FenceLost();
+    await insertFirings(client, outcome.firings);
     summaries.push(summary);
   }
   return summaries;

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { DatabaseOptions } from '../../database/database.ts';
 import type { FailureName } from '../../schemas/errors.ts';
 import type { Answers, Job } from './batch-jobs.ts';
+import { isTraced, type LayerSpan, recordEvaluation } from './evaluation-spans.ts';
 import type { ThreadAnswer, ThreadRequest, ThreadSettings } from './thread-messages.ts';
 
 export interface ThreadPoolOptions {
@@ -35,10 +36,16 @@ export class JobFailed extends Error {
   }
 }
 
+interface Evaluated {
+  readonly answer: Answers[Job['kind']];
+  readonly spans: readonly LayerSpan[];
+}
+
 interface Task {
   readonly job: Job;
+  readonly traced: boolean;
   readonly timeoutMs: number;
-  readonly resolve: (answer: Answers[Job['kind']]) => void;
+  readonly resolve: (evaluated: Evaluated) => void;
   readonly reject: (reason: Error) => void;
 }
 
@@ -74,8 +81,8 @@ export class ThreadPool {
   async run(job: Job, { signal, timeoutMs }: { signal?: AbortSignal; timeoutMs: number }): Promise<Answers[Job['kind']]> {
     signal?.throwIfAborted();
     if (this.#closed) throw new ThreadDied('the thread pool is closed');
-    const { promise, resolve, reject } = Promise.withResolvers<Answers[Job['kind']]>();
-    const task: Task = { job, timeoutMs, resolve, reject };
+    const { promise, resolve, reject } = Promise.withResolvers<Evaluated>();
+    const task: Task = { job, traced: isTraced(), timeoutMs, resolve, reject };
     this.#waiting.push(task);
     const abandon = (): void => {
       reject(signal?.reason instanceof Error ? signal.reason : new Error('aborted'));
@@ -84,7 +91,9 @@ export class ThreadPool {
     signal?.addEventListener('abort', abandon, { once: true });
     this.#dispatch();
     try {
-      return await promise;
+      const { answer, spans } = await promise;
+      recordEvaluation(spans);
+      return answer;
     } finally {
       signal?.removeEventListener('abort', abandon);
     }
@@ -120,7 +129,7 @@ export class ThreadPool {
       const id = this.#nextId++;
       const timer = setTimeout(() => void this.#end(thread, `the evaluation took longer than ${String(task.timeoutMs / 1000)} s`), task.timeoutMs);
       thread.tasks.set(id, { task, timer });
-      thread.worker.postMessage({ id, job: task.job } satisfies ThreadRequest);
+      thread.worker.postMessage({ id, job: task.job, traced: task.traced } satisfies ThreadRequest);
     }
   }
 
@@ -170,7 +179,7 @@ export class ThreadPool {
     thread.tasks.delete(message.id);
     clearTimeout(entry.timer);
     if ('failure' in message) entry.task.reject(new JobFailed(message.failure));
-    else entry.task.resolve(message.answer);
+    else entry.task.resolve(message);
     this.#dispatch();
   }
 

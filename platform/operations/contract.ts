@@ -22,7 +22,7 @@ export interface StartRequest {
   /** Name of the operation. */
   operation: string;
   input: unknown;
-  origin: 'api' | 'decision' | 'schedule' | 'dispatcher';
+  origin: 'api' | 'decision' | 'automation' | 'schedule' | 'dispatcher';
   /** For HAL9's own starts: the uuid of the workflow id, so that a retry is the same run. */
   uuid?: string;
   /** From the `Idempotency-Key` header. */

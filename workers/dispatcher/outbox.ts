@@ -67,7 +67,7 @@ async function send(options: OutboxDrainOptions, entry: OutboxEntry): Promise<vo
 
 /** @returns the run it started, if it started one. */
 async function leave({ operations, notify }: OutboxDrainOptions, entry: OutboxEntry): Promise<string | undefined> {
-  const caller = systemCaller(entry.orgId, 'outbox');
+  const caller = systemCaller(entry.orgId, 'outbox', entry.traceparent ?? undefined);
   if (entry.kind === 'notification') {
     const message = notificationPayload.parse(entry.payload);
     await notify.deliver(caller, { ...message, dedupKey: entry.id });
