@@ -18,6 +18,7 @@ const COMMANDS = {
   chaos: { script: 'test/chaos/main.ts', usage: 'chaos <NAME> [--json]' },
   test: { script: 'test/main.ts', usage: 'test' },
   audit: { script: 'cli/audit.ts', usage: 'audit verify EXPORT --key KEY [--witness FILE --witness-key KEY] [--json]' },
+  'verify:vectors': { script: 'test/vectors/main.ts', usage: 'verify:vectors --dir DIR [--json]' },
   generate: { script: 'deploy/local/generate-docs.ts', usage: 'generate' },
 };
 
