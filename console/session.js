@@ -43,7 +43,7 @@ export function page(draw) {
       void run();
     },
   }, field, element('button', {}, 'Use'));
-  document.querySelector('header').append(element('b', {}, 'HAL9'), element('a', { href: '/console/incidents.html' }, 'Incidents'), element('a', { href: '/console/trace.html' }, 'Trace'), element('a', { href: '/docs' }, 'API'), form);
+  document.querySelector('header').append(element('b', {}, 'HAL9'), element('a', { href: '/console/incidents.html' }, 'Incidents'), element('a', { href: '/console/trace.html' }, 'Trace'), element('a', { href: '/console/usage.html' }, 'Usage'), element('a', { href: '/docs' }, 'API'), form);
   void run();
 }
 
