@@ -128,6 +128,7 @@ class CompiledLayer implements LayerEvaluator {
   evaluate(input: LayerInput, states: StateReader): LayerOutput {
     const run = newRun();
     this.#route(input.signals, run, false);
+    input.onPhase?.('rules', input.signals.length);
     const live = new LiveStates(states);
     const byTime: Reading[] = [];
     const context = this.#context(input.signals[0]);
@@ -135,6 +136,7 @@ class CompiledLayer implements LayerEvaluator {
       if (reading.stateful.sortsByTime) byTime.push(reading);
       else this.#accept(reading, live, context, run);
     }
+    input.onPhase?.('detector', run.readings.length - byTime.length);
     byTime.sort((a, b) => a.signal.timeMs - b.signal.timeMs);
     for (const reading of byTime) this.#accept(reading, live, context, run);
     for (const { neuronId, series } of input.due ?? []) {
@@ -142,6 +144,7 @@ class CompiledLayer implements LayerEvaluator {
       if (work?.kind === 'stateful') live.get(neuronId, series, work.stateful);
     }
     const changed = live.passTime(input.watermarkMs, run);
+    input.onPhase?.('correlator', byTime.length);
     const { emissions, decisions, external, failures, evaluations, loopsSkipped } = run;
     return { emissions, decisions, external, failures, states: changed, evaluations, loopsSkipped };
   }

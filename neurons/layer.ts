@@ -24,6 +24,12 @@ export interface NeuronSignal {
   readonly [extension: string]: unknown;
 }
 
+/**
+ * Hears that a part of an evaluation is over: `rules` is routing and everything that keeps no state.
+ * @param items signals of the part, or readings of its states.
+ */
+export type PhaseListener = (kind: 'rules' | 'detector' | 'correlator', items: number) => void;
+
 export interface LayerInput {
   readonly signals: readonly NeuronSignal[];
   /** Latest event time this layer has seen, ms; groups that are due by then close. */
@@ -33,6 +39,8 @@ export interface LayerInput {
    * order, so give them sorted. Those the signals touch anyway may be among them. Default: none.
    */
   readonly due?: readonly { readonly neuronId: string; readonly series: string }[];
+  /** Told when the evaluation is done with all neurons of a kind that decides its order, for traces. Default: nobody. */
+  readonly onPhase?: PhaseListener | undefined;
 }
 
 /** Bounded state of one neuron for one series or group. */
