@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import { recordAct, type Act } from './audit-acts.ts';
 import type { Database } from './database.ts';
 
 export interface ApiKeyRecord {
@@ -21,7 +22,7 @@ export interface ApiKeyRecord {
 export interface ApiKeyInPlace extends ApiKeyRecord {
   /** Its organisation, those above, and its maker's: a change of one of them can stop it. */
   line: readonly string[];
-  /** Whether its maker, if it has one, is active, and no organisation of the line is suspended. */
+  /** Whether its maker, if it has one, is active and of the line, and no organisation of the line is suspended. */
   stands: boolean;
 }
 
@@ -47,9 +48,11 @@ export class ApiKeyStore {
     return row === undefined ? undefined : { ...record(row), line: row.line, stands: row.stands };
   }
 
-  async insert(key: NewApiKey): Promise<ApiKeyRecord> {
+  /** @param act left out for keys that HAL9 makes for its own processes. */
+  async insert(key: NewApiKey, act?: Act): Promise<ApiKeyRecord> {
     return this.#database.withOrg(key.orgId, async (tx) => {
       const row = await tx.insertInto('api_keys').values(values(key)).returningAll().executeTakeFirstOrThrow();
+      if (act !== undefined) await recordAct(tx, act);
       return record(row);
     });
   }
@@ -73,10 +76,11 @@ export class ApiKeyStore {
   }
 
   /** Marks the key revoked (once; a second call keeps the first time) and tells every process on commit. */
-  async revoke(orgId: string, id: string): Promise<ApiKeyRecord | undefined> {
+  async revoke(orgId: string, id: string, act: Act): Promise<ApiKeyRecord | undefined> {
     return this.#database.withOrg(orgId, async (tx) => {
       const row = await tx.updateTable('api_keys').set({ revoked_at: sql<Date>`coalesce(revoked_at, now())` }).where('id', '=', id).returningAll().executeTakeFirst();
       if (row === undefined) return undefined;
+      await recordAct(tx, act);
       await sql`select pg_notify(${KEY_CHANNEL}, ${row.prefix})`.execute(tx);
       return record(row);
     });
@@ -86,7 +90,7 @@ export class ApiKeyStore {
    * Adds `successor` and lets the key end at `endsAt` (or at its own expiry when that is sooner), in one transaction.
    * @returns undefined when the key does not exist or no longer works.
    */
-  async rotate(orgId: string, id: string, successor: NewApiKey, endsAt: Date): Promise<ApiKeyRecord | undefined> {
+  async rotate(orgId: string, id: string, successor: NewApiKey, endsAt: Date, act: Act): Promise<ApiKeyRecord | undefined> {
     return this.#database.withOrg(orgId, async (tx) => {
       const old = await tx
         .updateTable('api_keys')
@@ -98,6 +102,7 @@ export class ApiKeyStore {
         .executeTakeFirst();
       if (old === undefined) return undefined;
       const row = await tx.insertInto('api_keys').values(values(successor)).returningAll().executeTakeFirstOrThrow();
+      await recordAct(tx, act);
       await sql`select pg_notify(${KEY_CHANNEL}, ${old.prefix})`.execute(tx);
       return record(row);
     });
@@ -135,7 +140,7 @@ const DEEPEST = 32;
 
 const BY_PREFIX = `
 select k.org_id, k.id, k.name, k.prefix, k.secret_hash, k.scopes, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.created_by_org, k.created_by_user, above.ids || coalesce(k.created_by_org, k.org_id) as line,
-  not above.suspended and (k.created_by_user is null or exists (select from users u where u.org_id = k.created_by_org and u.id = k.created_by_user and u.active)) as stands
+  not above.suspended and (k.created_by_user is null or (k.created_by_org = any (above.ids) and exists (select from users u where u.org_id = k.created_by_org and u.id = k.created_by_user and u.active))) as stands
 from api_keys k, lateral (
   with recursive line as (
     select o.org_id, o.parent_id, o.suspended_at, 0 as depth from organisations o where o.org_id = k.org_id

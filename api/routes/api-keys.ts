@@ -35,8 +35,9 @@ export function createApiKeyRoutes({ apiKeys }: { apiKeys: ApiKeys }): AnyRoute[
       id: 'createApiKey',
       tag: 'API keys',
       summary: 'Creates an API key',
-      description: 'The new key cannot grant more than the key that creates it. Its secret is in this answer and nowhere else.',
+      description: 'The new key cannot grant more than its creator has, a person without conditions, and stops with the person who made it. Its secret is in this answer and nowhere else.',
       permission: 'api-keys:write',
+      audit: 'api-key.create',
       body: apiKeyDraft,
       responses: { 201: { description: 'The key with its secret.', schema: createdApiKey } },
       handler: async ({ caller, body }) => created(await apiKeys.create(caller, body)),
@@ -60,6 +61,7 @@ export function createApiKeyRoutes({ apiKeys }: { apiKeys: ApiKeys }): AnyRoute[
       summary: 'Revokes an API key',
       description: 'It stops within a second in every process. Revoking again changes nothing.',
       permission: 'api-keys:write',
+      audit: 'api-key.revoke',
       params: keyParams,
       responses: { 200: { description: 'The revoked key.', schema: apiKeyView } },
       handler: async ({ caller, params }) => ({ status: 200, body: view(await apiKeys.revoke(caller, params.id)) }),
@@ -72,6 +74,7 @@ export function createApiKeyRoutes({ apiKeys }: { apiKeys: ApiKeys }): AnyRoute[
       summary: 'Replaces an API key',
       description: 'Answers a new key with the same name, scopes and expiry. The old one works on for `overlapSeconds`, then expires.',
       permission: 'api-keys:write',
+      audit: 'api-key.rotate',
       params: keyParams,
       body: apiKeyRotation.prefault({}),
       responses: { 201: { description: 'The successor with its secret.', schema: createdApiKey } },
@@ -85,5 +88,5 @@ function created({ key, secret }: CreatedApiKey) {
 }
 
 function view(key: ApiKey) {
-  return { id: key.id, name: key.name, prefix: key.prefix, scopes: key.scopes, createdAt: key.createdAt, expiresAt: key.expiresAt, revokedAt: key.revokedAt, lastUsedAt: key.lastUsedAt };
+  return { id: key.id, name: key.name, prefix: key.prefix, scopes: key.scopes, createdAt: key.createdAt, expiresAt: key.expiresAt, revokedAt: key.revokedAt, lastUsedAt: key.lastUsedAt, createdByUser: key.createdBy?.userId ?? null };
 }

@@ -2,10 +2,13 @@ import { randomUUID, timingSafeEqual } from 'node:crypto';
 import { ApiKeyStore, type ApiKeyInPlace, type ApiKeyRecord } from '../../database/api-keys.ts';
 import type { Database } from '../../database/database.ts';
 import { HalError } from '../../schemas/errors.ts';
+import { actOf } from '../audit/act.ts';
+import { Authority } from './authority.ts';
 import type { Caller } from './caller.ts';
 import { CredentialCache, type CachedKind } from './credential-cache.ts';
+import { Grants } from './grants.ts';
 import { formatKey, generateKey, hashSecret, parseKey } from './key-format.ts';
-import { covers, SCOPE_PATTERN } from './permissions.ts';
+import { SCOPE_PATTERN } from './permissions.ts';
 
 /** What may be told about a key: everything but its secret. */
 export type ApiKey = Omit<ApiKeyRecord, 'secretHash'>;
@@ -33,6 +36,7 @@ const TOUCH_INTERVAL_MS = 10_000;
  */
 export class ApiKeys {
   readonly #store: ApiKeyStore;
+  readonly #authority: Authority;
   readonly #shared: CredentialCache;
   readonly #cache: CachedKind<ApiKeyInPlace>;
   readonly #uses = new Map<string, { orgId: string; id: string; at: Date }>();
@@ -41,6 +45,7 @@ export class ApiKeys {
   /** @param cache shared by everything of this process that decides about credentials; listens while this is started. */
   constructor(database: Database, cache: CredentialCache = new CredentialCache(database)) {
     this.#store = new ApiKeyStore(database);
+    this.#authority = new Authority(new Grants(database));
     this.#shared = cache;
     this.#cache = cache.kind(
       (prefix) => this.#store.findByPrefixAcrossOrganisations(prefix),
@@ -81,13 +86,16 @@ export class ApiKeys {
   }
 
   /**
-   * @throws {HalError} `Forbidden` when a scope exceeds the caller's, `InvalidInput` when one is malformed or the expiry has passed.
+   * @throws {HalError} `Forbidden` when a scope exceeds what the caller has whenever and from wherever, `InvalidInput` when one is malformed
+   *   or the expiry has passed.
    */
   async create(caller: Caller, draft: ApiKeyDraft): Promise<CreatedApiKey> {
-    assertScopes(caller, draft.scopes);
+    assertWellFormed(draft.scopes);
+    await this.#authority.assertMayGive(caller, draft.scopes);
     assertFuture(draft.expiresAt);
     const text = generateKey();
-    const record = await this.#store.insert(newRecord(caller, draft, text));
+    const fresh = { ...newRecord(caller, draft, text), createdBy: await this.#makerOf(caller) };
+    const record = await this.#store.insert(fresh, actOf(caller, 'api-key.create', { kind: 'api-key', id: fresh.id }, { scopes: draft.scopes, expiresAt: draft.expiresAt?.toISOString() ?? null }));
     return { key: publicPart(record), secret: formatKey(text) };
   }
 
@@ -105,7 +113,7 @@ export class ApiKeys {
 
   /** Ends a key now, in every process within a second. Idempotent. @throws {HalError} `NotFound`. */
   async revoke(caller: Caller, id: string): Promise<ApiKey> {
-    const record = await this.#store.revoke(caller.orgId, id);
+    const record = await this.#store.revoke(caller.orgId, id, actOf(caller, 'api-key.revoke', { kind: 'api-key', id }));
     if (record === undefined) throw new HalError('NotFound', 'no such API key');
     this.#cache.forget(record.prefix);
     return publicPart(record);
@@ -117,13 +125,20 @@ export class ApiKeys {
    */
   async rotate(caller: Caller, id: string, overlapSeconds: number): Promise<CreatedApiKey> {
     const old = await this.get(caller, id);
-    assertScopes(caller, old.scopes);
+    await this.#authority.assertMayGive(caller, old.scopes);
     const text = generateKey();
     const endsAt = new Date(Date.now() + overlapSeconds * 1000);
-    const successor = await this.#store.rotate(caller.orgId, id, { ...newRecord(caller, old, text), createdBy: old.createdBy }, endsAt);
+    const fresh = { ...newRecord(caller, old, text), createdBy: old.createdBy };
+    const successor = await this.#store.rotate(caller.orgId, id, fresh, endsAt, actOf(caller, 'api-key.rotate', { kind: 'api-key', id }, { successor: fresh.id, overlapSeconds }));
     if (successor === undefined) throw new HalError('Conflict', 'the key has expired or was revoked');
     this.#cache.forget(old.prefix);
     return { key: publicPart(successor), secret: formatKey(text) };
+  }
+
+  /** The person behind the caller, also through the key they made: a key's keys stop with the same person. */
+  async #makerOf({ orgId, homeOrgId, actor }: Caller): Promise<ApiKeyRecord['createdBy']> {
+    if (actor.kind === 'user') return { orgId: homeOrgId ?? orgId, userId: actor.id };
+    return actor.kind === 'api-key' ? ((await this.#store.find(orgId, actor.id))?.createdBy ?? null) : null;
   }
 
   #use(record: ApiKeyInPlace): Credential | undefined {
@@ -142,19 +157,15 @@ export class ApiKeys {
   }
 }
 
-function newRecord(caller: Caller, draft: ApiKeyDraft, text: { prefix: string; secret: string }) {
-  const { orgId, homeOrgId, actor } = caller;
-  const createdBy = actor.kind === 'user' ? { orgId: homeOrgId ?? orgId, userId: actor.id } : null;
-  return { orgId, createdBy, id: randomUUID(), name: draft.name, prefix: text.prefix, secretHash: hashSecret(text.secret), scopes: draft.scopes, expiresAt: draft.expiresAt ?? null };
+function newRecord({ orgId }: Caller, draft: ApiKeyDraft, text: { prefix: string; secret: string }) {
+  return { orgId, id: randomUUID(), name: draft.name, prefix: text.prefix, secretHash: hashSecret(text.secret), scopes: draft.scopes, expiresAt: draft.expiresAt ?? null };
 }
 
-function assertScopes(caller: Caller, scopes: readonly string[]): void {
+function assertWellFormed(scopes: readonly string[]): void {
   const malformed = scopes.findIndex((scope) => !SCOPE_PATTERN.test(scope));
   if (malformed !== -1) {
     throw new HalError('InvalidInput', 'a scope is malformed', { errors: [{ path: `/scopes/${malformed}`, message: 'expected <resource>:<verb>[:key=value], either part may be *' }] });
   }
-  const excess = scopes.filter((scope) => !covers(caller.scopes, scope));
-  if (excess.length > 0) throw new HalError('Forbidden', `a key cannot grant more than its creator has: ${excess.join(', ')}`);
 }
 
 function assertFuture(expiresAt: Date | null | undefined): void {

@@ -22,6 +22,7 @@ export const apiKeyView = z
     expiresAt: z.iso.datetime().nullable(),
     revokedAt: z.iso.datetime().nullable(),
     lastUsedAt: z.iso.datetime().nullable().describe('Written every ten seconds.'),
+    createdByUser: z.uuid().nullable().describe('The person it stops with; null for one that a key made.'),
   })
   .meta({ id: 'ApiKey' });
 

@@ -8,7 +8,7 @@ import { bootstrap } from '../../platform/identity/bootstrap.ts';
 import type { Caller } from '../../platform/identity/caller.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 
-const caller = (orgId: string, scopes: readonly string[] = ['*']): Caller => ({ orgId, actor: { kind: 'api-key', id: 'test' }, scopes, requestId: 'test', traceparent: undefined });
+const caller = (orgId: string, scopes: readonly string[] = ['*']): Caller => ({ orgId, actor: { kind: 'system', id: 'test' }, scopes, requestId: 'test', traceparent: undefined });
 
 describe('API keys', () => {
   let test: TestDatabase;
