@@ -32,7 +32,7 @@ export class VerifierKey {
 
   /** @throws {TypeError} when the text is no verifier key, or its id is not that of the key. */
   static parse(text: string): VerifierKey {
-    const [name = '', id = '', encoded = ''] = text.trim().split(/\+(?=[0-9a-f]{8}\+)|(?<=\+[0-9a-f]{8})\+/u);
+    const [, name = '', id = '', encoded = ''] = /^([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+=*)$/u.exec(text.trim()) ?? [];
     const bytes = Buffer.from(encoded, 'base64');
     const type = (Object.keys(NOTE_TYPES) as NoteType[]).find((each) => NOTE_TYPES[each] === bytes[0]);
     if (type === undefined) throw new TypeError('not a verifier key of a known type');

@@ -3,6 +3,7 @@ import { Listener } from '../../database/listener.ts';
 import { SignalUpkeep } from '../../database/signal-upkeep.ts';
 import { databaseTls } from '../../platform/database/connect.ts';
 import { runProcess } from '../process.ts';
+import { createAuditCheckpoints, createAuditGauges, createAuditRetention, createAuditRisk, createAuditSequencer } from './audit.ts';
 import { createAutomationDrain, createAutomationUpkeep } from './automations.ts';
 import { createBatchOpener, createClock } from './batch-opener.ts';
 import { BatchStarter } from './batch-starter.ts';
@@ -15,7 +16,7 @@ import { createBacklogGauges, createUpkeep } from './upkeep.ts';
 import { createQuotaAlerts, createStatementDrain, createStorageSampler, createUsageFold } from './usage.ts';
 
 /** Drains of other parts of the house; each is built once and runs in a loop of its own. */
-const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createOutboxDrain, createAutomationDrain, createAutomationUpkeep, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts];
+const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createOutboxDrain, createAutomationDrain, createAutomationUpkeep, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
 
 await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const { config, database, logger, operations, registry, shutdown } = context;
