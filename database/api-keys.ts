@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import { recordAct, type Act } from './audit-acts.ts';
 import type { Database } from './database.ts';
+import { invitationRow, type NewInvitation } from './invitations.ts';
 
 export interface ApiKeyRecord {
   orgId: string;
@@ -120,16 +121,18 @@ export class ApiKeyStore {
   }
 
   /**
-   * Creates the first organisation with its key, unless there is an organisation already.
+   * Creates the first organisation with its key and the invitation of its owner, unless there is an organisation already.
    * @returns whether this call created it; of several processes at once, one does.
    */
-  async createFirstOrganisation(name: string, key: NewApiKey): Promise<boolean> {
+  async createFirstOrganisation(name: string, key: NewApiKey, owner: NewInvitation, act: Act): Promise<boolean> {
     return this.#database.system.transaction().execute(async (tx) => {
       await sql`select pg_advisory_xact_lock(${BOOTSTRAP_LOCK})`.execute(tx);
       const existing = await tx.selectFrom('organisations').select('org_id').limit(1).executeTakeFirst();
       if (existing !== undefined) return false;
-      await tx.insertInto('organisations').values({ org_id: key.orgId, name }).execute();
+      await tx.insertInto('organisations').values({ org_id: key.orgId, name, slug: name }).execute();
       await tx.insertInto('api_keys').values(values(key)).execute();
+      await tx.insertInto('invitations').values(invitationRow(owner)).execute();
+      await recordAct(tx, act);
       return true;
     });
   }

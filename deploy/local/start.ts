@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { invitationLink } from '../../platform/identity/invitations.ts';
 import { aborted, runCommand } from './command.ts';
 import { SetupError } from './setup-error.ts';
 import { startStack, type Stack } from './stack.ts';
@@ -76,7 +77,7 @@ function readArguments(args: readonly string[]): StartArguments {
 
 function welcome(stack: Stack, elapsedMs: number): string {
   const lines = [`\nHAL9 is up after ${(elapsedMs / 1000).toFixed(1)} s. API ${stack.url} (documentation at ${stack.url}/docs), data in ${stack.data}, logs in ${stack.data}/logs.`];
-  if (stack.first !== undefined) lines.push('', `  export HAL9_URL=${stack.url} HAL9_API_KEY=${stack.first.apiKey}`);
+  if (stack.first !== undefined) lines.push('', `  export HAL9_URL=${stack.url} HAL9_API_KEY=${stack.first.apiKey}`, '', `Make the owner's account (once, within a week): ${invitationLink(stack.url, stack.first.ownerToken)}`);
   const body = JSON.stringify({ input: { incidentId: 'first-look', hostId: stack.hostId, dryRun: true } });
   lines.push(
     '',

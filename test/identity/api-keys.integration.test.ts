@@ -141,6 +141,7 @@ describe('bootstrap', () => {
       const keys = new ApiKeys(test.database);
       expect(await keys.authenticate(first[0]!.apiKey)).toMatchObject({ orgId: first[0]!.orgId, scopes: ['*'] });
       expect(await bootstrap(test.database)).toBeUndefined();
+      expect(first[0]!.ownerToken).toMatch(/^[A-Za-z0-9_-]{43}$/);
     } finally {
       await test.drop();
     }
