@@ -110,6 +110,14 @@ export class IdentityProviderStore {
     }).catch(undone);
   }
 
+  /** Whom the provider means by its subject. */
+  async userOf(orgId: string, providerId: string, subject: string): Promise<string | undefined> {
+    return this.#database.withOrg(
+      orgId,
+      async (tx) => (await tx.selectFrom('user_identities').select('user_id').where('provider_id', '=', providerId).where('subject', '=', subject).executeTakeFirst())?.user_id,
+    );
+  }
+
   /** Notes the outcome of a test of `version`; a newer version keeps its own. */
   async noteTest(orgId: string, id: string, version: number, test: ProviderTest): Promise<void> {
     await this.#database.withOrg(orgId, (tx) =>

@@ -259,7 +259,7 @@ export class IdentityProviders {
     return this.#shown(record, await this.#signInBase(record.orgId));
   }
 
-  #shown(record: IdentityProviderRecord, base: string | undefined): IdentityProvider {
+  #shown(record: IdentityProviderRecord, base: string): IdentityProvider {
     const { orgId: _org, secrets: _sealed, ...shown } = record;
     const settings = asObject(record.settings);
     return {
@@ -267,13 +267,12 @@ export class IdentityProviders {
       settings,
       secrets: Object.keys(this.#secrets(record)),
       roleMapping: roleMapping.parse(record.roleMapping),
-      addresses: base === undefined ? {} : addressesOf(base, record.id, this.#settings(record)),
+      addresses: addressesOf(base, record.id, this.#settings(record)),
     };
   }
 
-  async #signInBase(orgId: string): Promise<string | undefined> {
-    const slug = await this.#store.slugOf(orgId);
-    return slug === undefined ? undefined : `${this.#dependencies.publicUrl}/sign-in/${slug}`;
+  async #signInBase(orgId: string): Promise<string> {
+    return `${this.#dependencies.publicUrl}/sign-in/${(await this.#store.slugOf(orgId)) ?? orgId}`;
   }
 }
 

@@ -72,7 +72,7 @@ export function expand(draft: DraftSettings): ExpandedSettings {
           bindDn: draft.bindDn,
           bindPassword: draft.bindPassword,
           userBase: draft.base,
-          userFilter: '(&(objectCategory=person)(objectClass=user)(|(sAMAccountName={userName})(userPrincipalName={userName})))',
+          userFilter: '(&(objectClass=user)(!(objectClass=computer))(|(sAMAccountName={userName})(userPrincipalName={userName})))',
           attributes: { id: 'objectGUID', userName: 'sAMAccountName', email: 'mail', displayName: 'displayName' },
           groups: { by: 'chain', base: draft.groupBase ?? draft.base },
         }),

@@ -246,7 +246,7 @@ export const providerView = z
     version: z.int(),
     settings: z.record(z.string(), z.unknown()).describe('What is no secret.'),
     secrets: z.array(z.string()).describe('Names of the secret settings that are set.'),
-    addresses: z.record(z.string(), z.string()).describe('What to enter at the provider, e.g. `redirect`; empty until the organisation has a slug.'),
+    addresses: z.record(z.string(), z.string()).describe('What to enter at the provider, e.g. `redirect`. They hold the organisation\'s slug, or its id while it has none.'),
     enabled: z.boolean(),
     provisions: z.boolean(),
     roleMapping,

@@ -1,0 +1,324 @@
+import { jwtVerify } from 'jose';
+import * as client from 'openid-client';
+import { z } from 'zod';
+import type { Act } from '../../database/audit-acts.ts';
+import type { Database } from '../../database/database.ts';
+import { IdentityProviderStore } from '../../database/identity-providers.ts';
+import { SignInStore } from '../../database/sign-ins.ts';
+import { UsedAssertionStore } from '../../database/used-assertions.ts';
+import { HalError } from '../../schemas/errors.ts';
+import type { OidcSettings } from '../../schemas/rest/identity-providers.ts';
+import type { OutsideFailure } from '../connections/failure.ts';
+import { AWAY_SECONDS, browserHash, isSameBrowser } from './browser-cookie.ts';
+import type { Challenges } from './challenges.ts';
+import type { IdentityProviders, OpenProvider } from './identity-providers.ts';
+import type { IncomingFacts } from './incoming-facts.ts';
+import { groupsWithheld, personOf, unmetClaim, type Claims } from './oidc-claims.ts';
+import { codeOf, explainProvider, type OidcClient, type OidcClients } from './oidc-client.ts';
+import { personalOf, type Sessions } from './sessions.ts';
+import type { ExternalIdentity } from './sign-in-contract.ts';
+
+export interface OidcDependencies {
+  readonly database: Database;
+  /** Where people reach HAL9, without a slash at the end. */
+  readonly publicUrl: string;
+  readonly providers: IdentityProviders;
+  readonly clients: OidcClients;
+  readonly challenges: Challenges;
+  readonly sessions: Pick<Sessions, 'endAtProvider' | 'end'>;
+}
+
+/** Where a sign-in happens: the organisation, its provider, and the addresses of both ends. */
+export interface OidcPlace {
+  readonly orgId: string;
+  readonly providerId: string;
+  /** `<public address>/sign-in/<slug, or id of an organisation without one>`. */
+  readonly base: string;
+}
+
+export interface FinishedSignIn {
+  readonly identity: ExternalIdentity;
+  readonly returnTo: string | undefined;
+}
+
+/** Why an answer of a provider was not believed; for the audit log, whoever signs in hears one text. */
+type Reason = 'challenge' | 'browser' | 'provider-error' | 'code' | 'token' | 'claim' | 'groups-withheld' | 'user-info';
+
+const challenge = z.object({ providerId: z.string(), nonce: z.string(), codeVerifier: z.string(), browser: z.string(), returnTo: z.string().optional() });
+
+/** OpenID Connect Back-Channel Logout 1.0, 2.4. */
+const LOGOUT_EVENT = 'http://schemas.openid.net/event/backchannel-logout';
+/** Oldest logout token, seconds. */
+const LOGOUT_MAX_AGE_S = 120;
+/** Algorithms of signatures with a public key; anything with a shared secret, and `none`, is refused. */
+const ASYMMETRIC = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'];
+
+const REFUSED = 'the answer of the identity provider was not accepted; start the sign-in again';
+
+/**
+ * Sign-in with OpenID Connect: authorization code flow with PKCE (RFC 7636), state, nonce and issuer identification (RFC 9207), as
+ * RFC 9700 asks. Everything a token says is checked by openid-client; here is what belongs to HAL9.
+ */
+export class OidcSignIn {
+  readonly #dependencies: OidcDependencies;
+  readonly #used: UsedAssertionStore;
+  readonly #store: IdentityProviderStore;
+  readonly #signIns: SignInStore;
+
+  constructor(dependencies: OidcDependencies) {
+    this.#dependencies = dependencies;
+    this.#used = new UsedAssertionStore(dependencies.database);
+    this.#store = new IdentityProviderStore(dependencies.database);
+    this.#signIns = new SignInStore(dependencies.database);
+  }
+
+  /** @param organisation slug or id. @throws {HalError} `NotFound` when there is no such organisation, or it is suspended. */
+  async place(organisation: string, providerId: string): Promise<OidcPlace> {
+    const found = await this.#signIns.findOrganisationAcrossOrganisations(organisation.toLowerCase());
+    if (found === undefined || found.suspended) throw new HalError('NotFound', 'no organisation of this name');
+    return { orgId: found.orgId, providerId, base: `${this.#dependencies.publicUrl}/sign-in/${found.slug ?? found.orgId}` };
+  }
+
+  /**
+   * Where to send the browser.
+   * @param options `browser`: the random value in the browser's cookie; `returnTo`: path of this site for afterwards.
+   * @throws {HalError} `NotFound`; `ExternalCallFailed` when the provider cannot be reached.
+   */
+  async start(place: OidcPlace, options: { browser: string; returnTo: string | undefined; loginHint?: string | undefined }): Promise<URL> {
+    const provider = await this.#dependencies.providers.open(place.orgId, place.providerId, 'oidc');
+    const { configuration } = await this.#client(provider);
+    const { settings } = provider;
+    const codeVerifier = client.randomPKCECodeVerifier();
+    const nonce = client.randomNonce();
+    // The challenge's id is the state: random, known to this browser's address bar only, taken once.
+    const state = await this.#dependencies.challenges.create(
+      place.orgId,
+      'oidc',
+      { providerId: place.providerId, nonce, codeVerifier, browser: browserHash(options.browser), ...(options.returnTo === undefined ? {} : { returnTo: options.returnTo }) },
+      AWAY_SECONDS,
+    );
+    return client.buildAuthorizationUrl(configuration, {
+      ...settings.authorizationParameters,
+      redirect_uri: redirectUri(place),
+      scope: [...new Set(['openid', ...settings.scopes])].join(' '),
+      state,
+      nonce,
+      code_challenge: await client.calculatePKCECodeChallenge(codeVerifier),
+      code_challenge_method: 'S256',
+      ...(settings.prompt === undefined ? {} : { prompt: settings.prompt }),
+      ...(settings.maxAgeSeconds === undefined ? {} : { max_age: String(settings.maxAgeSeconds) }),
+      ...(options.loginHint === undefined ? {} : { login_hint: options.loginHint }),
+    });
+  }
+
+  /**
+   * Takes what the browser brought back.
+   * @param query of the callback, as it came.
+   * @param browser value of the browser's cookie.
+   * @throws {HalError} `Unauthenticated`, with one text for all causes; `Forbidden` when the provider withheld the groups that
+   *   decide; `ExternalCallFailed` when it cannot be reached.
+   */
+  async finish(place: OidcPlace, query: URLSearchParams, browser: string | undefined, facts: IncomingFacts): Promise<FinishedSignIn> {
+    const provider = await this.#dependencies.providers.open(place.orgId, place.providerId, 'oidc');
+    const refuse = (reason: Reason, detail: string, cause?: unknown): Promise<never> => this.#refuse(provider, reason, detail, facts, cause);
+
+    const states = query.getAll('state');
+    const taken = challenge.safeParse(states.length === 1 ? await this.#dependencies.challenges.consume(place.orgId, states[0] ?? '', 'oidc') : undefined);
+    if (!taken.success) return refuse('challenge', 'unknown, used or expired');
+    const { nonce, codeVerifier, browser: leaver, providerId, returnTo } = taken.data;
+    if (providerId !== place.providerId) return refuse('challenge', 'of another provider');
+    if (!isSameBrowser(browser, leaver)) return refuse('browser', 'not the one that left');
+
+    const oidc = await this.#client(provider);
+    const tokens = await this.#exchange(provider, oidc, place, query, { state: states[0] ?? '', nonce, codeVerifier }, facts);
+    const idToken = tokens.claims();
+    if (idToken === undefined || tokens.id_token === undefined) return refuse('token', 'no ID token');
+    const unmet = unmetClaim(provider.settings, idToken);
+    if (unmet !== undefined) return refuse('claim', unmet);
+    const userInfo = provider.settings.userInfo ? await this.#userInfo(provider, oidc, tokens.access_token, idToken.sub, facts) : undefined;
+    if (Object.keys(provider.roleMapping.groups).length > 0 && groupsWithheld(provider.settings, idToken) && userInfo?.[provider.settings.claims.groups] === undefined) {
+      await this.#signIns.recordRefusal(refusal(provider, 'groups-withheld', provider.settings.claims.groups, facts));
+      throw new HalError('Forbidden', 'the identity provider did not say which groups you are in, because there are too many; ask your administrator to limit the groups that are sent to HAL9, or to use app roles');
+    }
+    return { identity: identityOf(provider, idToken, userInfo, tokens.id_token), returnTo };
+  }
+
+  /**
+   * Where to send the browser so that it is signed out at the provider too (OpenID Connect RP-Initiated Logout 1.0).
+   * @param logout what the session kept.
+   * @returns undefined when the provider has no such address, cannot be reached, is gone, or the session is not of it.
+   */
+  async logoutAddress(place: OidcPlace, logout: Readonly<Record<string, string>> | undefined): Promise<URL | undefined> {
+    const idToken = logout?.['idToken'];
+    if (idToken === undefined) return undefined;
+    try {
+      const provider = await this.#dependencies.providers.open(place.orgId, place.providerId, 'oidc');
+      const { configuration } = await this.#client(provider);
+      if (configuration.serverMetadata().end_session_endpoint === undefined) return undefined;
+      return client.buildEndSessionUrl(configuration, { id_token_hint: idToken, post_logout_redirect_uri: place.base });
+    } catch (error) {
+      // The session here has ended; that the provider is down or gone must not keep anybody signed in.
+      if (error instanceof HalError && (error.type === 'ExternalCallFailed' || error.type === 'NotFound')) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Ends what the provider says has ended (OpenID Connect Back-Channel Logout 1.0): the session that `sid` names, or without one all
+   * sessions of the person.
+   * @throws {HalError} `InvalidInput` for a token that is not to be believed, or was used.
+   * @returns how many sessions ended.
+   */
+  async endByToken(place: Pick<OidcPlace, 'orgId' | 'providerId'>, token: string, requestId: string): Promise<number> {
+    const provider = await this.#dependencies.providers.open(place.orgId, place.providerId, 'oidc');
+    const { sub, sid, jti, exp } = await this.#logoutClaims(provider, token);
+    if (!(await this.#used.use(place.orgId, place.providerId, `logout/${jti}`, new Date(exp * 1000)))) throw new HalError('InvalidInput', 'the logout token was used before');
+    if (sid !== undefined) return this.#dependencies.sessions.endAtProvider(place.orgId, place.providerId, sid, requestId);
+    const userId = sub === undefined ? undefined : await this.#store.userOf(place.orgId, place.providerId, sub);
+    if (userId === undefined) return 0;
+    const ended = await this.#dependencies.sessions.end(place.orgId, { userId }, 'provider-logout', {
+      orgId: place.orgId,
+      action: 'session.end',
+      result: 'succeeded',
+      actor: { kind: 'identity-provider', id: place.providerId },
+      resource: { kind: 'user', id: userId },
+      requestId,
+      risk: 0,
+      details: { reason: 'provider-logout' },
+      personal: {},
+    });
+    return ended.length;
+  }
+
+  /** Whether the provider can be used. @returns what is wrong, in plain words. */
+  check(settings: OidcSettings, signal: AbortSignal): Promise<OutsideFailure | undefined> {
+    return this.#dependencies.clients.check(settings, signal);
+  }
+
+  async #client(provider: OpenProvider<OidcSettings>): Promise<OidcClient> {
+    try {
+      return await this.#dependencies.clients.get(`${provider.id}/${provider.version}`, provider.settings);
+    } catch (error) {
+      throw unreachable(error);
+    }
+  }
+
+  async #exchange(
+    provider: OpenProvider<OidcSettings>,
+    { configuration }: OidcClient,
+    place: OidcPlace,
+    query: URLSearchParams,
+    expected: { state: string; nonce: string; codeVerifier: string },
+    facts: IncomingFacts,
+  ): Promise<client.TokenEndpointResponse & client.TokenEndpointResponseHelpers> {
+    const address = new URL(redirectUri(place));
+    address.search = query.toString();
+    const { maxAgeSeconds } = provider.settings;
+    try {
+      return await client.authorizationCodeGrant(configuration, address, {
+        expectedState: expected.state,
+        expectedNonce: expected.nonce,
+        pkceCodeVerifier: expected.codeVerifier,
+        idTokenExpected: true,
+        ...(maxAgeSeconds === undefined ? {} : { maxAge: maxAgeSeconds }),
+      });
+    } catch (error) {
+      if (error instanceof client.AuthorizationResponseError) return this.#refuse(provider, 'provider-error', known(error.error, AUTHORIZATION_ERRORS), facts, error);
+      if (error instanceof client.ResponseBodyError) return this.#refuse(provider, 'code', known(error.error, TOKEN_ERRORS), facts, error);
+      if (codeOf(error).startsWith('OAUTH_') && !UNREACHABLE.has(codeOf(error))) return this.#refuse(provider, 'token', codeOf(error), facts, error);
+      throw unreachable(error);
+    }
+  }
+
+  async #userInfo(provider: OpenProvider<OidcSettings>, { configuration }: OidcClient, accessToken: string, subject: string, facts: IncomingFacts): Promise<Claims> {
+    try {
+      return await client.fetchUserInfo(configuration, accessToken, subject);
+    } catch (error) {
+      if (codeOf(error).startsWith('OAUTH_') && !UNREACHABLE.has(codeOf(error))) return this.#refuse(provider, 'user-info', codeOf(error), facts, error);
+      throw unreachable(error);
+    }
+  }
+
+  /** @throws {HalError} `Unauthenticated`, after the refusal was recorded. */
+  async #refuse(provider: OpenProvider, reason: Reason, detail: string, facts: IncomingFacts, cause?: unknown): Promise<never> {
+    await this.#signIns.recordRefusal(refusal(provider, reason, detail, facts));
+    throw new HalError('Unauthenticated', REFUSED, cause === undefined ? {} : { cause });
+  }
+
+  async #logoutClaims(provider: OpenProvider<OidcSettings>, token: string): Promise<{ sub?: string; sid?: string; jti: string; exp: number }> {
+    const { settings } = provider;
+    const { keys, configuration } = await this.#client(provider);
+    try {
+      const { payload } = await jwtVerify(token, keys, {
+        issuer: configuration.serverMetadata().issuer,
+        audience: settings.clientId,
+        algorithms: ASYMMETRIC,
+        clockTolerance: settings.clockSkewSeconds,
+        maxTokenAge: LOGOUT_MAX_AGE_S,
+        requiredClaims: ['iat', 'exp', 'jti', 'events'],
+      });
+      const claims = logoutClaims.parse(payload);
+      return { ...claims, ...(claims.sub === undefined ? {} : { sub: claims.sub }), ...(claims.sid === undefined ? {} : { sid: claims.sid }) };
+    } catch (error) {
+      if (error instanceof z.ZodError || (codeOf(error).startsWith('ERR_J') && codeOf(error) !== 'ERR_JWKS_TIMEOUT' && !isNetwork(error))) throw new HalError('InvalidInput', 'this is no logout token of the identity provider', { cause: error });
+      throw unreachable(error);
+    }
+  }
+}
+
+/** A nonce means that it is an ID token, which must never end a session (2.4). */
+const logoutClaims = z
+  .object({ sub: z.string().optional(), sid: z.string().optional(), jti: z.string().min(1), exp: z.number(), events: z.looseObject({ [LOGOUT_EVENT]: z.looseObject({}) }), nonce: z.undefined() })
+  .refine((claims) => claims.sub !== undefined || claims.sid !== undefined);
+
+/** Codes of openid-client for a provider that does not answer as a server of OAuth would. */
+const UNREACHABLE = new Set(['OAUTH_TIMEOUT', 'OAUTH_ABORT', 'OAUTH_RESPONSE_IS_NOT_CONFORM', 'OAUTH_RESPONSE_IS_NOT_JSON', 'OAUTH_PARSE_ERROR']);
+/** RFC 6749 4.1.2.1 and OpenID Connect Core 3.1.2.6: what a provider may answer instead of a code. Anything else is not repeated. */
+const AUTHORIZATION_ERRORS = new Set(['access_denied', 'invalid_request', 'unauthorized_client', 'unsupported_response_type', 'invalid_scope', 'server_error', 'temporarily_unavailable', 'interaction_required', 'login_required', 'account_selection_required', 'consent_required']);
+/** RFC 6749 5.2. */
+const TOKEN_ERRORS = new Set(['invalid_request', 'invalid_client', 'invalid_grant', 'unauthorized_client', 'unsupported_grant_type', 'invalid_scope']);
+
+function known(error: string, errors: ReadonlySet<string>): string {
+  return errors.has(error) ? error : 'other';
+}
+
+function isNetwork(error: unknown): boolean {
+  return error instanceof Error && codeOf(error) === 'ERR_JOSE_GENERIC';
+}
+
+function redirectUri(place: OidcPlace): string {
+  return `${place.base}/oidc/${place.providerId}/callback`;
+}
+
+function unreachable(error: unknown): HalError {
+  const failure = explainProvider(error);
+  return new HalError('ExternalCallFailed', `the identity provider could not be asked: ${failure.message}`, {
+    cause: error,
+    ...(failure.retryable ? { retryAfterSeconds: failure.retryAfterSeconds ?? 5 } : {}),
+  });
+}
+
+function identityOf(provider: OpenProvider<OidcSettings>, idToken: Claims & { readonly sub: string }, userInfo: Claims | undefined, rawIdToken: string): ExternalIdentity {
+  const { sid } = idToken;
+  return {
+    orgId: provider.orgId,
+    providerId: provider.id,
+    subject: idToken.sub,
+    ...personOf(provider.settings, idToken, userInfo),
+    logout: { idToken: rawIdToken, ...(typeof sid === 'string' ? { session: sid } : {}) },
+  };
+}
+
+function refusal(provider: OpenProvider, reason: Reason, detail: string, facts: IncomingFacts): Act {
+  return {
+    orgId: provider.orgId,
+    action: 'session.refuse',
+    result: 'refused',
+    actor: { kind: 'nobody', id: 'nobody' },
+    resource: { kind: 'identity-provider', id: provider.id },
+    requestId: facts.requestId,
+    risk: reason === 'browser' || reason === 'token' ? 60 : 20,
+    details: { method: 'oidc', reason, detail },
+    personal: personalOf(facts),
+  };
+}
