@@ -14,6 +14,7 @@ import type { IdentityTables } from './identity-tables.ts';
 import type { InvitationTables } from './invitations.ts';
 import type { SessionTables } from './sessions.ts';
 import type { FactorTables } from './factors.ts';
+import type { SigningKeyTables } from './signing-keys.ts';
 import type { PlanTables } from './plans.ts';
 import type { StatementTables } from './statements.ts';
 import type { UsageTables } from './usage-events.ts';
@@ -39,6 +40,7 @@ export interface Tables
     InvitationTables,
     SessionTables,
     FactorTables,
+    SigningKeyTables,
     AuditActTables,
     AuditTables,
     PlanTables,
