@@ -1,12 +1,11 @@
 import http from 'node:http';
 import https from 'node:https';
-import { Connection } from '@temporalio/client';
 import { Database } from '../../database/database.ts';
 import { HealthStore } from '../../database/health.ts';
 import type { Config } from '../../platform/config/config.ts';
 import { databaseTls } from '../../platform/database/connect.ts';
 import { HealthMonitor, type ComponentCheck } from '../../platform/health/monitor.ts';
-import { temporalTarget } from '../../platform/temporal/connect.ts';
+import { lazyConnection, temporalTarget, type ClosableConnection } from '../../platform/temporal/connect.ts';
 import type { ProcessEvent, SupervisedProcess } from './supervised-process.ts';
 
 /** What each process of a stack is, and what it cannot work without. */
@@ -32,13 +31,13 @@ export interface StackHealthOptions {
 /** Watches the processes of a stack, records how they are, and gets them back. */
 export class StackHealth {
   readonly #database: Database;
-  readonly #temporal: Connection;
+  readonly #temporal: ClosableConnection;
   readonly #monitor: HealthMonitor;
   readonly #options: StackHealthOptions;
   /** When and how a process ended, until it is back. */
   readonly #ended = new Map<string, { at: Date; how: string }>();
 
-  private constructor(options: StackHealthOptions, database: Database, temporal: Connection) {
+  private constructor(options: StackHealthOptions, database: Database, temporal: ClosableConnection) {
     this.#options = options;
     this.#database = database;
     this.#temporal = temporal;
@@ -48,7 +47,7 @@ export class StackHealth {
   static async open(options: StackHealthOptions): Promise<StackHealth> {
     const database = new Database({ url: options.databaseUrl, ssl: await databaseTls(options.config), poolSize: 2, applicationName: 'hal9-supervisor' });
     const target = await temporalTarget({ ...options.config, TEMPORAL_ADDRESS: options.temporalAddress });
-    return new StackHealth(options, database, Connection.lazy({ ...target, connectTimeout: '2s' }));
+    return new StackHealth(options, database, lazyConnection({ ...target, connectTimeout: '2s' }));
   }
 
   /** Watches the processes of the stack, and the databases also where they are someone else's. */
@@ -135,7 +134,8 @@ export class StackHealth {
       return;
     }
     if (name === 'temporal') {
-      await this.#temporal.withAbortSignal(signal, () => this.#temporal.workflowService.getSystemInfo({})).catch((cause: unknown) => {
+      const { connection } = this.#temporal;
+      await connection.withAbortSignal(signal, () => connection.workflowService.getSystemInfo({})).catch((cause: unknown) => {
         throw new Error('It does not answer.', { cause });
       });
       return;

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { Client, Connection, type ClientInterceptors } from '@temporalio/client';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor, type ClientInterceptors, type ConnectionOptions } from '@temporalio/client';
 import type { DataConverter } from '@temporalio/common';
 import { ConfigError, type Config } from '../config/config.ts';
 
@@ -39,6 +40,45 @@ export async function temporalTarget(config: TemporalConfig): Promise<TemporalTa
   return { address, ...(tls === undefined ? {} : { tls }), ...(apiKey === undefined ? {} : { apiKey }) };
 }
 
+/** Longest pause before a failed call is tried again, and so the longest wait of a close, milliseconds. */
+const RETRY_MS = 1_000;
+
+/** A connection that can be closed at any moment. */
+export interface ClosableConnection {
+  readonly connection: Connection;
+  /** Lets retries that are due come to their end, at most some second, then closes. */
+  close(): Promise<void>;
+}
+
+/**
+ * Connects on the first call. The SDK retries a failed call from a timer that nothing ends, and throws out of that timer, past
+ * everybody, when the connection was closed meanwhile: so a close makes no new retries, and waits for those under way.
+ */
+export function lazyConnection(options: ConnectionOptions): ClosableConnection {
+  const usual = defaultGrpcRetryOptions({ maxIntervalMs: () => RETRY_MS });
+  let closed = false;
+  let quietAt = 0;
+  const retry = makeGrpcRetryInterceptor({
+    retryableDecider: (attempt, status) => !closed && usual.retryableDecider(attempt, status),
+    delayFunction(attempt, status) {
+      const delay = usual.delayFunction(attempt, status);
+      quietAt = Math.max(quietAt, performance.now() + delay);
+      return delay;
+    },
+  });
+  const connection = Connection.lazy({ ...options, interceptors: [retry] });
+  return {
+    connection,
+    async close() {
+      closed = true;
+      const wait = quietAt - performance.now();
+      // A timer may fire a moment late.
+      if (wait > 0) await sleep(wait + 50);
+      await connection.close();
+    },
+  };
+}
+
 export interface TemporalClient {
   readonly client: Client;
   close(): Promise<void>;
@@ -49,7 +89,7 @@ export interface TemporalClient {
  * reconnects by itself.
  */
 export async function connectTemporalClient(config: TemporalConfig, dataConverter: DataConverter, interceptors?: ClientInterceptors): Promise<TemporalClient> {
-  const connection = Connection.lazy({ ...(await temporalTarget(config)), connectTimeout: '10s' });
+  const { connection, close } = lazyConnection({ ...(await temporalTarget(config)), connectTimeout: '10s' });
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE, dataConverter, ...(interceptors && { interceptors }) });
-  return { client, close: () => connection.close() };
+  return { client, close };
 }
