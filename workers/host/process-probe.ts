@@ -1,6 +1,7 @@
 import { isSupervised } from '../../activities/host/processes.ts';
-import { readProcesses, runnableThreads, TICKS_PER_SECOND, type ProcessReading } from '../../activities/host/process-table.ts';
+import { readProcesses, runnableThreads, type ProcessReading } from '../../activities/host/process-table.ts';
 import { measureTemporary } from '../../activities/host/temporary-files.ts';
+import { ProcessorUse } from './processor-use.ts';
 import { rounded, type Probe, type Reading } from './reading.ts';
 
 /** So many of the hungriest processes are asked for their threads. */
@@ -8,22 +9,18 @@ const ASKED = 6;
 
 /** The process table: the hungriest processes, counts by state, and HAL9's own that are stopped. Linux only. */
 export function processProbe(source: string, supervised: readonly string[]): Probe {
-  let before = new Map<number, ProcessReading>();
-  let readAt = performance.now();
+  const use = new ProcessorUse();
+  let looks = 0;
   return {
     name: 'processes',
     intervalMs: 0,
     async read() {
       const processes = readProcesses();
-      const at = performance.now();
-      const seconds = (at - readAt) / 1000;
-      const used = (found: ProcessReading): number => {
-        const earlier = before.get(found.pid);
-        return earlier === undefined || earlier.startTicks !== found.startTicks ? 0 : (found.cpuTicks - earlier.cpuTicks) / TICKS_PER_SECOND / seconds;
-      };
-      // A hog gets little of a machine that is busy otherwise; what it wants shows in threads that wait for a processor.
-      const hungriest = processes.toSorted((a, b) => used(b) - used(a)).slice(0, ASKED).map((found) => ({ ...found, cores: Math.max(used(found), runnableThreads(found.pid)) }));
-      const byCores = top(hungriest, (found) => found.cores);
+      use.observe(processes, performance.now());
+      looks += 1;
+      const hungriest = processes.toSorted((a, b) => use.used(b.pid) - use.used(a.pid)).slice(0, ASKED);
+      for (const { pid } of hungriest) use.noteRunnable(pid, runnableThreads(pid));
+      const byCores = top(hungriest, ({ pid }) => use.cores(pid));
       const byMemory = top(processes, (found) => found.memoryBytes);
       const stopped = processes.filter((found) => found.state === 'T' && isSupervised({ supervised }, found.pid));
       const count = (metric: string, value: number): Reading => ({ source, metric: `process.${metric}`, subject: 'all', value, unit: 'processes' });
@@ -34,10 +31,8 @@ export function processProbe(source: string, supervised: readonly string[]): Pro
         count('zombie', processes.filter((found) => found.state === 'Z').length),
         { source, metric: 'process.stopped', subject: 'hal9', value: stopped.length, unit: 'processes', ...(stopped[0] === undefined ? {} : { facts: identity(stopped[0]) }) },
         ...(byMemory === undefined ? [] : [{ source, metric: 'process.memory', subject: 'top', value: byMemory.memoryBytes, unit: 'bytes', facts: identity(byMemory) }]),
-        ...(byCores === undefined || before.size === 0 ? [] : [{ source, metric: 'process.cpu', subject: 'top', value: rounded(byCores.cores), unit: 'cores', facts: { ...identity(byCores), used: rounded(used(byCores)) } }]),
+        ...(byCores === undefined || looks === 1 ? [] : [{ source, metric: 'process.cpu', subject: 'top', value: rounded(use.cores(byCores.pid)), unit: 'cores', facts: { ...identity(byCores), used: rounded(use.used(byCores.pid)) } }]),
       ];
-      before = new Map(processes.map((found) => [found.pid, found]));
-      readAt = at;
       return readings;
     },
   };
