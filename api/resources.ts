@@ -3,6 +3,7 @@ import type { Database } from '../database/database.ts';
 import { CompiledAutomation, loopsOf, validateAutomation } from '../neurons/automation.ts';
 import { Automations } from '../platform/automations/automations.ts';
 import type { AutomationEngine } from '../platform/automations/engine.ts';
+import { AuditTrail } from '../platform/audit/audit-trail.ts';
 import { Approvals } from '../platform/approvals/approvals.ts';
 import { Budgets } from '../platform/budgets/budgets.ts';
 import type { Config } from '../platform/config/config.ts';
@@ -22,6 +23,7 @@ import { SignalReceiver } from '../platform/signals/receive.ts';
 import { Plans } from '../platform/usage/plans.ts';
 import type { Admission } from '../platform/usage/quota-gate.ts';
 import type { AnyRoute } from './route.ts';
+import { createAuditRoutes } from './routes/audit.ts';
 import { createApprovalRoutes } from './routes/approvals.ts';
 import { createAutomationRoutes } from './routes/automations.ts';
 import { createBudgetRoutes } from './routes/budgets.ts';
@@ -39,6 +41,8 @@ import { createUsageRoutes } from './routes/usage.ts';
 
 export interface ResourceParts {
   readonly config: Config;
+  /** Of HAL9. */
+  readonly version: string;
   readonly database: Database;
   readonly stores: Stores;
   readonly keys: KeyRing;
@@ -55,7 +59,7 @@ export interface Resources {
 }
 
 /** Everything above the ground floor: signals, what became of them, health. */
-export function openResources({ config, database, stores, keys, operations, registry, dependencies, admission }: ResourceParts): Resources {
+export function openResources({ config, version, database, stores, keys, operations, registry, dependencies, admission }: ResourceParts): Resources {
   const metrics = new IngestMetrics(registry);
   const ingest = new SignalIngest(stores.signals, metrics);
   const decide = createDecide({ operations, decisions: stores.decisions });
@@ -75,6 +79,7 @@ export function openResources({ config, database, stores, keys, operations, regi
       ...createDirectoryRoutes(openDirectory({ database, connections, egress, publicUrl: publicUrl(config), platformOrganisation: platformOrganisation(database) })),
       ...createNotificationRoutes({ notifications: stores.notifications }),
       ...createApprovalRoutes({ approvals: new Approvals({ database, keys, operations }) }),
+      ...createAuditRoutes({ trail: new AuditTrail(database, version) }),
       ...createBudgetRoutes({ budgets: new Budgets(database) }),
       ...createHealthComponentRoutes(new HealthReader(stores.health, stores.workers, dependencies)),
     ],

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Generated } from 'kysely';
 import { v7 } from 'uuid';
-import type { Tx } from './database.ts';
+import type { Database, Tx } from './database.ts';
 import type { Timestamp } from './organisations.ts';
 
 /** Facts of an act that are worth keeping and are neither personal nor secret. */
@@ -69,6 +69,19 @@ export async function recordAct(tx: Tx, act: Act): Promise<void> {
     .execute();
   const watched = watch.getStore();
   if (watched !== undefined) watched.written = true;
+}
+
+/** Acts that have no other cause in the database: requests that were refused, data that was read or exported, calls to Temporal. */
+export class AuditActStore {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  async record(act: Act): Promise<void> {
+    await this.#database.withOrg(act.orgId, (tx) => recordAct(tx, act));
+  }
 }
 
 const watch = new AsyncLocalStorage<{ written: boolean }>();

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { auditEntry, openedFields, type AuditEntry, type OpenedFields } from '../schemas/audit/entry.ts';
 import { hashNode, splitOf } from '../schemas/audit/merkle.ts';
 import type { LeafRange } from '../schemas/audit/tree.ts';
-import type { Act } from './audit-acts.ts';
+import { recordAct, type Act } from './audit-acts.ts';
 import { NODE_LEVELS, treeOf } from './audit-sequencer.ts';
 import type { Database, Tx } from './database.ts';
 import type { Tables } from './tables.ts';
@@ -114,13 +114,15 @@ export class AuditLogStore {
    * stay what they are.
    * @returns acts whose values were erased.
    */
-  async erasePersonal(orgId: string, userId: string): Promise<number> {
+  async erasePersonal(orgId: string, userId: string, act: Act): Promise<number> {
     return this.#database.withOrg(orgId, async (tx) => {
       // In this order: an act the sequencer is just moving is waited for here, and found where it went by the next statement.
       const mine = sql`org_id = ${orgId} and (actor_id = ${userId} or impersonator_id = ${userId} or (resource_kind = 'user' and resource_id = ${userId}))`;
       const waiting = await sql`update audit_acts set personal = '{}' where ${mine} and personal <> '{}'`.execute(tx);
       const logged = await sql`delete from audit_personal where org_id = ${orgId} and seq in (select seq from audit_entries where ${mine})`.execute(tx);
-      return Number((waiting.numAffectedRows ?? 0n) + (logged.numAffectedRows ?? 0n));
+      const erased = Number((waiting.numAffectedRows ?? 0n) + (logged.numAffectedRows ?? 0n));
+      await recordAct(tx, { ...act, details: { ...act.details, erased } });
+      return erased;
     });
   }
 

@@ -91,12 +91,13 @@ describe('audit log', () => {
     await house.sequence(orgId);
     await house.record(act(orgId, { actor: { kind: 'user', id: user }, personal: { userName: 'half \ud800 and nul \0' } }));
     const before = await house.log.head(orgId);
-    expect(await house.log.erasePersonal(orgId, user)).toBe(4);
-    expect(await house.log.erasePersonal(orgId, user)).toBe(0);
+    expect(await house.log.erasePersonal(orgId, user, act(orgId, { action: 'audit.erase-personal', personal: {} }))).toBe(4);
+    expect(await house.log.erasePersonal(orgId, user, act(orgId, { action: 'audit.erase-personal', personal: {} }))).toBe(0);
     expect((await house.log.list(orgId, {}, 10)).map(({ opened }) => Object.keys(opened))).toEqual([['address', 'userAgent'], [], [], []]);
     expect(await house.log.head(orgId)).toEqual(before);
     await house.sequence(orgId);
     expect((await house.log.find(orgId, 4))?.entry.commitments).toEqual({});
+    expect((await house.log.list(orgId, { action: 'audit.erase-personal' }, 9)).map(({ entry }) => entry.details['erased'])).toEqual([0, 4]);
     const { rows: left } = await sql<{ n: number }>`select count(*)::int as n from audit_personal where org_id = ${orgId} and fields::text like '%half%'`.execute(test.database.system);
     expect(left).toEqual([{ n: 0 }]);
   });

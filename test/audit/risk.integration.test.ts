@@ -32,7 +32,7 @@ describe('risk rules and alarms', () => {
     const { signals: list } = await new SignalReadStore(test.database).list(orgId, {}, 100, undefined);
     return list.map(({ envelope }): { type: string; data: { rule?: string; acts?: number; seq?: number } } => JSON.parse(envelope));
   };
-  const rules = async (orgId: string) => (await sent(orgId)).map(({ data }) => data.rule).sort();
+  const rules = async (orgId: string) => (await sent(orgId)).map(({ data }) => String(data.rule)).toSorted((one, other) => one.localeCompare(other));
 
   it('sends one signal for a burst, and one for each single act', async () => {
     const orgId = await test.organisation();
