@@ -6,6 +6,8 @@ import type { AutomationEngine } from '../platform/automations/engine.ts';
 import { AuditTrail } from '../platform/audit/audit-trail.ts';
 import { Approvals } from '../platform/approvals/approvals.ts';
 import { Budgets } from '../platform/budgets/budgets.ts';
+import { Compliance } from '../platform/compliance/compliance.ts';
+import { Consents } from '../platform/consent/consents.ts';
 import type { Config } from '../platform/config/config.ts';
 import { Connections } from '../platform/connections/connections.ts';
 import { Egress } from '../platform/connections/egress.ts';
@@ -22,12 +24,15 @@ import { IngestMetrics } from '../platform/signals/metrics.ts';
 import { SignalReceiver } from '../platform/signals/receive.ts';
 import { Plans } from '../platform/usage/plans.ts';
 import type { Admission } from '../platform/usage/quota-gate.ts';
+import { openInboundWebhooks } from './inbound-webhooks.ts';
 import type { AnyRoute } from './route.ts';
 import { createAuditRoutes } from './routes/audit.ts';
 import { createApprovalRoutes } from './routes/approvals.ts';
 import { createAutomationRoutes } from './routes/automations.ts';
 import { createBudgetRoutes } from './routes/budgets.ts';
 import { createConnectionRoutes } from './routes/connections.ts';
+import { createComplianceRoutes } from './routes/compliance.ts';
+import { createConsentRoutes } from './routes/consents.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
 import { createDirectoryRoutes } from './routes/directory.ts';
 import { createDeadLetterRoutes } from './routes/dead-letters.ts';
@@ -66,12 +71,16 @@ export function openResources({ config, version, database, stores, keys, operati
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
   const receiver = new SignalReceiver({ ingest, metrics, lanes: config.HAL9_LANES, admission });
   const connections = new Connections({ database, keys, egress });
+  const inbound = openInboundWebhooks({ config, database, stores, keys, receiver, ingest });
   return {
     routes: [
       ...createSignalRoutes({ receiver, store: stores.signals, reads: stores.signalReads, bodyLimitBytes: config.HAL9_BODY_LIMIT_BYTES, decide, decisions: stores.decisions, admission }),
+      ...createComplianceRoutes({ compliance: new Compliance(database) }),
+      ...createConsentRoutes({ consents: new Consents({ database, keys }) }),
       ...createUsageRoutes({ plans: new Plans(database, config.HAL9_DEFAULT_PLAN) }),
       ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),
       ...createAutomationRoutes({ automations: new Automations({ database, engine: automationEngine, contracts: operations.contracts }) }),
+      ...inbound.routes,
       ...createDecisionRoutes(stores.decisions),
       ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),
@@ -84,7 +93,7 @@ export function openResources({ config, version, database, stores, keys, operati
       ...createHealthComponentRoutes(new HealthReader(stores.health, stores.workers, dependencies)),
     ],
     async close() {
-      await Promise.all([ingest.close(), egress.close()]);
+      await Promise.all([ingest.close(), egress.close(), inbound.close()]);
     },
   };
 }

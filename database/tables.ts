@@ -12,15 +12,19 @@ import type { AuditActTables } from './audit-acts.ts';
 import type { AuditTables } from './audit-tables.ts';
 import type { IdentityTables } from './identity-tables.ts';
 import type { InvitationTables } from './invitations.ts';
+import type { ScimTables } from './scim.ts';
 import type { SessionTables } from './sessions.ts';
 import type { FactorTables } from './factors.ts';
 import type { SigningKeyTables } from './signing-keys.ts';
 import type { PlanTables } from './plans.ts';
+import type { ConsentTables } from './consents.ts';
+import type { EvidenceTables } from './evidence.ts';
 import type { StatementTables } from './statements.ts';
 import type { UsageTables } from './usage-events.ts';
 import type { NeuronCallTables } from './neuron-calls.ts';
 import type { NeuronBreakerTables } from './neuron-breakers.ts';
 import type { AutomationTables } from './automations.ts';
+import type { WebhookTables } from './webhooks.ts';
 
 /** Every table of HAL9's own schema, as kysely sees it; each aggregate declares its own. */
 export interface Tables
@@ -38,6 +42,7 @@ export interface Tables
     NeuronBreakerTables,
     IdentityTables,
     InvitationTables,
+    ScimTables,
     SessionTables,
     FactorTables,
     SigningKeyTables,
@@ -45,5 +50,8 @@ export interface Tables
     AuditTables,
     PlanTables,
     StatementTables,
+    ConsentTables,
+    EvidenceTables,
     UsageTables,
-    AutomationTables {}
+    AutomationTables,
+    WebhookTables {}

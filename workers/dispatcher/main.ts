@@ -7,6 +7,7 @@ import { createAuditCheckpoints, createAuditGauges, createAuditRetention, create
 import { createAutomationDrain, createAutomationUpkeep } from './automations.ts';
 import { createBatchOpener, createClock } from './batch-opener.ts';
 import { BatchStarter } from './batch-starter.ts';
+import { createEvidenceSchedule } from './compliance.ts';
 import { DrainLoop } from './drain-loop.ts';
 import type { Drain, DrainFactory } from './drains.ts';
 import { createOutboxDrain } from './outbox.ts';
@@ -16,7 +17,7 @@ import { createBacklogGauges, createUpkeep } from './upkeep.ts';
 import { createQuotaAlerts, createStatementDrain, createStorageSampler, createUsageFold } from './usage.ts';
 
 /** Drains of other parts of the house; each is built once and runs in a loop of its own. */
-const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createOutboxDrain, createAutomationDrain, createAutomationUpkeep, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
+const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createOutboxDrain, createAutomationDrain, createAutomationUpkeep, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
 
 await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const { config, database, logger, operations, registry, shutdown } = context;
