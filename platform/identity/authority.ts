@@ -14,9 +14,11 @@ export class Authority {
   /**
    * Whether the caller may hand these scopes on, to a key, a role or a person. For people only what they have without conditions
    * counts: what is handed on would work at other times and from other places.
-   * @throws {HalError} `Forbidden`, naming what is too much.
+   * @throws {HalError} `Forbidden`, naming what is too much, or for everything while acting as somebody else.
    */
   async assertMayGive(caller: Caller, scopes: readonly string[]): Promise<void> {
+    // What is given outlives the hour.
+    if (caller.impersonatorId !== undefined && scopes.length > 0) throw new HalError('Forbidden', 'nobody hands anything on while acting as somebody else');
     const excess = await this.#excess(caller, scopes);
     if (excess.length > 0) throw new HalError('Forbidden', `nobody hands on more than they have: ${excess.join(', ')}`);
   }

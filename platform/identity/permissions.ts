@@ -64,3 +64,23 @@ export function covers(held: readonly string[], wanted: string): boolean {
     return scope.narrowings.every((narrowing) => target.narrowings.includes(narrowing));
   });
 }
+
+/** The scopes that allow what both sets allow and nothing else: of somebody who acts for another. */
+export function intersect(left: readonly string[], right: readonly string[]): string[] {
+  return [...new Set(left.flatMap((one) => right.flatMap((other) => meet(parse(one), parse(other)))))];
+}
+
+function meet(left: Scope, right: Scope): string[] {
+  const [resource] = narrower(left.resource, right.resource);
+  const [verb] = narrower(left.verb, right.verb);
+  if (resource === undefined || verb === undefined) return [];
+  const narrowings = [...new Set([...left.narrowings, ...right.narrowings])];
+  // Two values for one attribute are never both there.
+  if (new Set(narrowings.map((narrowing) => narrowing.slice(0, narrowing.indexOf('=')))).size < narrowings.length) return [];
+  return [resource === '*' && verb === '*' && narrowings.length === 0 ? '*' : [resource, verb, ...narrowings].join(':')];
+}
+
+function narrower(left: string, right: string): string[] {
+  if (left === right || right === '*') return [left];
+  return left === '*' ? [right] : [];
+}

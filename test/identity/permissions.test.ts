@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { generateKey, formatKey, parseKey } from '../../platform/identity/key-format.ts';
-import { can, canSome, covers, SCOPE_PATTERN } from '../../platform/identity/permissions.ts';
+import { can, canSome, covers, intersect, SCOPE_PATTERN } from '../../platform/identity/permissions.ts';
 
 const part = fc.constantFrom('runs', 'signals', 'keys');
 const verb = fc.constantFrom('read', 'write');
@@ -18,6 +18,20 @@ describe('permissions', () => {
       }),
       { numRuns: 2000 },
     );
+  });
+
+  it('an intersection allows exactly what both allow', () => {
+    const some = fc.array(scope, { maxLength: 3 });
+    fc.assert(
+      fc.property(some, some, part, verb, attributes, (left, right, resource, action, about) => {
+        const both = intersect(left, right);
+        expect(both.filter((one) => !SCOPE_PATTERN.test(one))).toEqual([]);
+        expect(can({ scopes: both }, `${resource}:${action}`, about)).toBe(can({ scopes: left }, `${resource}:${action}`, about) && can({ scopes: right }, `${resource}:${action}`, about));
+      }),
+      { numRuns: 3000 },
+    );
+    expect(intersect(['*'], ['*', 'runs:read'])).toEqual(['*', 'runs:read']);
+    expect(intersect(['runs:*'], ['*:read:type=a'])).toEqual(['runs:read:type=a']);
   });
 
   it('grants by resource, verb and narrowing', () => {
