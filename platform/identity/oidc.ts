@@ -17,6 +17,7 @@ import { groupsWithheld, personOf, unmetClaim, type Claims } from './oidc-claims
 import { codeOf, explainProvider, type OidcClient, type OidcClients } from './oidc-client.ts';
 import { personalOf, type Sessions } from './sessions.ts';
 import type { ExternalIdentity } from './sign-in-contract.ts';
+import { findPlace, type SignInPlace } from './sign-in-place.ts';
 
 export interface OidcDependencies {
   readonly database: Database;
@@ -26,14 +27,6 @@ export interface OidcDependencies {
   readonly clients: OidcClients;
   readonly challenges: Challenges;
   readonly sessions: Pick<Sessions, 'endAtProvider' | 'end'>;
-}
-
-/** Where a sign-in happens: the organisation, its provider, and the addresses of both ends. */
-export interface OidcPlace {
-  readonly orgId: string;
-  readonly providerId: string;
-  /** `<public address>/sign-in/<slug, or id of an organisation without one>`. */
-  readonly base: string;
 }
 
 export interface FinishedSignIn {
@@ -72,11 +65,9 @@ export class OidcSignIn {
     this.#signIns = new SignInStore(dependencies.database);
   }
 
-  /** @param organisation slug or id. @throws {HalError} `NotFound` when there is no such organisation, or it is suspended. */
-  async place(organisation: string, providerId: string): Promise<OidcPlace> {
-    const found = await this.#signIns.findOrganisationAcrossOrganisations(organisation.toLowerCase());
-    if (found === undefined || found.suspended) throw new HalError('NotFound', 'no organisation of this name');
-    return { orgId: found.orgId, providerId, base: `${this.#dependencies.publicUrl}/sign-in/${found.slug ?? found.orgId}` };
+  /** @throws {HalError} `NotFound`; see {@link findPlace}. */
+  place(organisation: string, providerId: string): Promise<SignInPlace> {
+    return findPlace(this.#signIns, this.#dependencies.publicUrl, organisation, providerId);
   }
 
   /**
@@ -84,7 +75,7 @@ export class OidcSignIn {
    * @param options `browser`: the random value in the browser's cookie; `returnTo`: path of this site for afterwards.
    * @throws {HalError} `NotFound`; `ExternalCallFailed` when the provider cannot be reached.
    */
-  async start(place: OidcPlace, options: { browser: string; returnTo: string | undefined; loginHint?: string | undefined }): Promise<URL> {
+  async start(place: SignInPlace, options: { browser: string; returnTo: string | undefined; loginHint?: string | undefined }): Promise<URL> {
     const provider = await this.#dependencies.providers.open(place.orgId, place.providerId, 'oidc');
     const { configuration } = await this.#client(provider);
     const { settings } = provider;
@@ -118,7 +109,7 @@ export class OidcSignIn {
    * @throws {HalError} `Unauthenticated`, with one text for all causes; `Forbidden` when the provider withheld the groups that
    *   decide; `ExternalCallFailed` when it cannot be reached.
    */
-  async finish(place: OidcPlace, query: URLSearchParams, browser: string | undefined, facts: IncomingFacts): Promise<FinishedSignIn> {
+  async finish(place: SignInPlace, query: URLSearchParams, browser: string | undefined, facts: IncomingFacts): Promise<FinishedSignIn> {
     const provider = await this.#dependencies.providers.open(place.orgId, place.providerId, 'oidc');
     const refuse = (reason: Reason, detail: string, cause?: unknown): Promise<never> => this.#refuse(provider, reason, detail, facts, cause);
 
@@ -148,7 +139,7 @@ export class OidcSignIn {
    * @param logout what the session kept.
    * @returns undefined when the provider has no such address, cannot be reached, is gone, or the session is not of it.
    */
-  async logoutAddress(place: OidcPlace, logout: Readonly<Record<string, string>> | undefined): Promise<URL | undefined> {
+  async logoutAddress(place: SignInPlace, logout: Readonly<Record<string, string>> | undefined): Promise<URL | undefined> {
     const idToken = logout?.['idToken'];
     if (idToken === undefined) return undefined;
     try {
@@ -169,7 +160,7 @@ export class OidcSignIn {
    * @throws {HalError} `InvalidInput` for a token that is not to be believed, or was used.
    * @returns how many sessions ended.
    */
-  async endByToken(place: Pick<OidcPlace, 'orgId' | 'providerId'>, token: string, requestId: string): Promise<number> {
+  async endByToken(place: Pick<SignInPlace, 'orgId' | 'providerId'>, token: string, requestId: string): Promise<number> {
     const provider = await this.#dependencies.providers.open(place.orgId, place.providerId, 'oidc');
     const { sub, sid, jti, exp } = await this.#logoutClaims(provider, token);
     if (!(await this.#used.use(place.orgId, place.providerId, `logout/${jti}`, new Date(exp * 1000)))) throw new HalError('InvalidInput', 'the logout token was used before');
@@ -206,7 +197,7 @@ export class OidcSignIn {
   async #exchange(
     provider: OpenProvider<OidcSettings>,
     { configuration }: OidcClient,
-    place: OidcPlace,
+    place: SignInPlace,
     query: URLSearchParams,
     expected: { state: string; nonce: string; codeVerifier: string },
     facts: IncomingFacts,
@@ -286,7 +277,7 @@ function isNetwork(error: unknown): boolean {
   return error instanceof Error && codeOf(error) === 'ERR_JOSE_GENERIC';
 }
 
-function redirectUri(place: OidcPlace): string {
+function redirectUri(place: SignInPlace): string {
   return `${place.base}/oidc/${place.providerId}/callback`;
 }
 

@@ -258,3 +258,11 @@ export const providerView = z
     updatedBy: z.string(),
   })
   .meta({ id: 'IdentityProvider' });
+
+export const domainClaim = z.strictObject({
+  domain: z.string().toLowerCase().regex(/^([a-z0-9](-?[a-z0-9])*\.)+[a-z]{2,63}$/, 'is no domain').max(253).describe('What stands behind the @ of people\'s addresses.'),
+});
+
+export const domainClaimView = z
+  .object({ domain: z.string(), providerId: z.uuid(), createdAt: z.iso.datetime(), confirmedAt: z.iso.datetime().nullable().describe('Null until an administrator of the platform has confirmed it.') })
+  .meta({ id: 'DomainClaim' });

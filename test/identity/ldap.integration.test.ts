@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Egress } from '../../platform/connections/egress.ts';
 import type { OpenProvider } from '../../platform/identity/identity-providers.ts';
-import { LdapSignIn } from '../../platform/identity/ldap.ts';
+import { LdapDirectory } from '../../platform/identity/ldap-directory.ts';
 import { expand } from '../../platform/identity/presets.ts';
 import { ldapSettings, type LdapSettings } from '../../schemas/rest/identity-providers.ts';
 import { makeCertificates, type Certificates } from '../environment/certificates.ts';
@@ -31,7 +31,7 @@ describe.skipIf(tool === undefined)('sign-in by LDAP', () => {
   let bare: Slapd;
   let ca = '';
   const egress = new Egress({ allowPrivate: true });
-  const ldap = new LdapSignIn(egress);
+  const ldap = new LdapDirectory(egress);
   const servers: Server[] = [];
 
   beforeAll(async () => {
@@ -231,7 +231,7 @@ describe.skipIf(tool === undefined)('sign-in by LDAP', () => {
 
     it('is not reached at private addresses unless the installation allows it', async () => {
       const strict = new Egress({ allowPrivate: false });
-      expect(await new LdapSignIn(strict).check(settings(), AbortSignal.timeout(10_000))).toMatchObject({ message: expect.stringContaining('private'), retryable: false });
+      expect(await new LdapDirectory(strict).check(settings(), AbortSignal.timeout(10_000))).toMatchObject({ message: expect.stringContaining('private'), retryable: false });
       await strict.close();
     });
   });

@@ -23,8 +23,8 @@ const LONGEST_PASSWORD = 1024;
 /** Attributes of 16 bytes that are shown as GUID. */
 const BINARY = ['objectguid'];
 
-/** Signing in with the name and password of a directory: search, then bind (RFC 4513, 5.1.3). */
-export class LdapSignIn {
+/** Asks a directory whether a name and password are right: search, then bind (RFC 4513, 5.1.3). */
+export class LdapDirectory {
   readonly #egress: Egress;
 
   constructor(egress: Egress) {
