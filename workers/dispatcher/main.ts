@@ -12,12 +12,13 @@ import { DrainLoop } from './drain-loop.ts';
 import type { Drain, DrainFactory } from './drains.ts';
 import { createOutboxDrain } from './outbox.ts';
 import { createRecovery } from './recovery.ts';
+import { createRetention } from './retention.ts';
 import { createRunsProjector, createRunsUpkeep } from './runs-projector.ts';
 import { createBacklogGauges, createUpkeep } from './upkeep.ts';
 import { createQuotaAlerts, createStatementDrain, createStorageSampler, createUsageFold } from './usage.ts';
 
 /** Drains of other parts of the house; each is built once and runs in a loop of its own. */
-const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createOutboxDrain, createAutomationDrain, createAutomationUpkeep, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
+const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createRetention, createOutboxDrain, createAutomationDrain, createAutomationUpkeep, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
 
 await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const { config, database, logger, operations, registry, shutdown } = context;
