@@ -31,8 +31,10 @@ export interface Evidence {
   readonly memory: { readonly totalBytes: number; readonly availableBytes: number };
   /** The top five by processor time and by memory, every process the policy lets the agent end that is among the top five of those, and stopped supervised ones. */
   readonly processes: readonly ProcessEvidence[];
-  /** Roots of lock pile-ups; null when the agent watches no PostgreSQL, or it does not answer. */
+  /** Roots of lock pile-ups; null when the agent watches no PostgreSQL, or could not ask it. */
   readonly sessions: readonly SessionEvidence[] | null;
+  /** Why PostgreSQL could not be asked, in plain words; null when it was, or when the agent watches none. */
+  readonly sessionsFailure: string | null;
   /** The watched folder; null when there is none. */
   readonly temporary: (TemporaryUsage & { readonly folder: string; readonly writers: readonly ProcessEvidence[] }) | null;
   readonly policy: { readonly actions: readonly HostAction[]; readonly approval: readonly HostAction[] };
@@ -56,7 +58,8 @@ export async function gatherEvidence(policy: HostPolicy, sessions: Sessions | un
     at: new Date().toISOString(),
     memory,
     processes: selectProcesses(policy, processes),
-    sessions: blockers,
+    sessions: blockers.sessions,
+    sessionsFailure: blockers.failure,
     temporary: temporary === null ? null : {
       ...temporary,
       folder: policy.temporaryFolder ?? '',
@@ -110,10 +113,16 @@ function describe(policy: HostPolicy, found: MeasuredProcess): ProcessEvidence {
   return { pid, startTicks, startedAt: startedAt(startTicks), name, state, cores, memoryBytes, role };
 }
 
-async function blockingSessions(policy: HostPolicy, sessions: Sessions | undefined): Promise<SessionEvidence[] | null> {
-  if (sessions === undefined) return null;
-  const found = await sessions.rootBlockers().catch(() => null);
-  return found === null ? null : found.map((session) => ({ ...session, endable: isEndableSession(policy, session) }));
+async function blockingSessions(policy: HostPolicy, sessions: Sessions | undefined): Promise<{ sessions: SessionEvidence[] | null; failure: string | null }> {
+  if (sessions === undefined) return { sessions: null, failure: null };
+  try {
+    const found = await sessions.rootBlockers();
+    return { sessions: found.map((session) => ({ ...session, endable: isEndableSession(policy, session) })), failure: null };
+  } catch (error) {
+    // The machine may have other trouble worth seeing; a driver's message may quote how it signs in, its code does not.
+    const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? ` (${error.code})` : '';
+    return { sessions: null, failure: `PostgreSQL did not tell which sessions block others${code}` };
+  }
 }
 
 export function isEndableSession(policy: HostPolicy, session: Pick<BlockingSession, 'applicationName'>): boolean {

@@ -47,7 +47,7 @@ const RETRY_MS = 1_000;
 export interface ClosableConnection {
   readonly connection: Connection;
   /** Lets retries that are due come to their end, at most some second, then closes. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /**
@@ -69,7 +69,7 @@ export function lazyConnection(options: ConnectionOptions): ClosableConnection {
   const connection = Connection.lazy({ ...options, interceptors: [retry] });
   return {
     connection,
-    async close() {
+    close: async () => {
       closed = true;
       const wait = quietAt - performance.now();
       // A timer may fire a moment late.

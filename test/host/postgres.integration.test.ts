@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { act, reconcile, refusal } from '../../activities/host/actions.ts';
+import { gatherEvidence } from '../../activities/host/evidence.ts';
 import { Sessions, withoutLiterals } from '../../activities/host/sessions.ts';
 import { postgresProbe } from '../../workers/host/postgres-probe.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
@@ -46,6 +47,17 @@ describe('PostgreSQL as the agent sees it', () => {
     expect(await reconcile({ action: 'terminateBackend', target }, reach)).toMatchObject({ state: 'done' });
     await pileUp.end();
     await probe.close?.();
+  });
+
+  it('tells in the evidence whether there was no database to ask, or asking failed', async () => {
+    const policy = testPolicy(mark);
+    expect(await gatherEvidence(policy, undefined)).toMatchObject({ sessions: null, sessionsFailure: null });
+    expect(await gatherEvidence(policy, sessions)).toMatchObject({ sessions: expect.any(Array), sessionsFailure: null });
+    const away = new Sessions('postgres://canary:canary@127.0.0.1:9/none');
+    const evidence = await gatherEvidence(policy, away);
+    expect(evidence).toMatchObject({ sessions: null, sessionsFailure: 'PostgreSQL did not tell which sessions block others (ECONNREFUSED)' });
+    expect(JSON.stringify(evidence)).not.toContain('canary');
+    await away.close();
   });
 
   it('says that a server is down', async () => {

@@ -25,7 +25,7 @@ describe('recorded histories', async () => {
   });
 
   it('has the cases that matter', () => {
-    expect([...records.keys()]).toEqual(expect.arrayContaining(['cascade-given-up.json', 'cascade-quiet.json', 'cascade-three-layers.json', 'cascade-waiting.json', 'greet-done.json', 'greet-failed.json', 'greet-messages.json']));
+    expect([...records.keys()]).toEqual(expect.arrayContaining(['approval-approved.json', 'approval-refused.json', 'cascade-given-up.json', 'cascade-quiet.json', 'cascade-three-layers.json', 'cascade-waiting.json', 'greet-done.json', 'greet-failed.json', 'greet-messages.json']));
   });
 
   it.each([...records])('%s is refused once it was changed', async (_name, record) => {

@@ -11,9 +11,15 @@ import { connectTemporalClient } from '../../platform/temporal/connect.ts';
 import { formatWorkflowId, parseRunId } from '../../schemas/names/workflow-id.ts';
 import { recordHistory } from './recorder.ts';
 
-/** `npm run record:operations`: records the standard cases of HAL9's own operations from a fresh stack. For a release, and when a workflow changed before it had one. */
+/**
+ * `npm run record:operations`: records the standard cases of HAL9's own operations from a fresh stack; with names of operations, of those
+ * alone. For a release, and when a workflow changed before it had one.
+ */
+const chosen = new Set(process.argv.slice(2));
+const isChosen = (operation: string): boolean => chosen.size === 0 || chosen.has(operation);
 const runsSchema = z.object({ items: z.array(z.object({ runId: z.string(), status: z.string(), operation: z.string() })) });
 const startedSchema = z.object({ runId: z.string() });
+const approvalsSchema = z.object({ items: z.array(z.object({ id: z.string() })) });
 
 const folder = await mkdtemp(join(tmpdir(), 'hal9-record-'));
 await chmod(folder, 0o755);
@@ -37,7 +43,7 @@ async function record({ first, url, hostId, environment }: Stack): Promise<void>
   };
   const closed = async (operation: string, known: readonly string[]): Promise<string> => {
     for (let attempt = 0; attempt < 120; attempt += 1) {
-      const { items } = runsSchema.parse(await call('GET', `/v1/runs?operation=${operation}&status=completed&limit=50`));
+      const { items } = runsSchema.parse(await call('GET', `/v1/runs?type=${operation}&status=completed&limit=50`));
       const found = items.find(({ runId }) => !known.includes(runId));
       if (found !== undefined) return found.runId;
       await delay(500);
@@ -50,14 +56,49 @@ async function record({ first, url, hostId, environment }: Stack): Promise<void>
     process.stdout.write(`${await recordHistory(temporal.client, keys, formatWorkflowId({ orgId: first.orgId, ...parts }), name)}\n`);
   };
 
-  await call('POST', '/v1/signals?wait=true', { id: 'recorded-1', source: 'test', type: 'test.recorded', data: { value: 1 } });
-  const interactive = await closed('cascade', []);
-  await keep(interactive, 'interactive');
-  await call('POST', '/v1/signals', { id: 'recorded-2', source: 'test', type: 'test.recorded', data: { value: 2 } });
-  await keep(await closed('cascade', [interactive]), 'batch');
-  const input = { incidentId: 'recorded', cause: 'cpu-hog', hostId, dryRun: true };
-  const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/remediate/runs', { input }));
-  await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
-  await keep(runId, 'dry-run');
+  if (isChosen('cascade')) await cascades();
+  if (isChosen('remediate')) await remedies();
+  if (isChosen('approval')) await approvals();
   await temporal.close();
+
+  async function cascades(): Promise<void> {
+    await call('POST', '/v1/signals?wait=true', { id: 'recorded-1', source: 'test', type: 'test.recorded', data: { value: 1 } });
+    const interactive = await closed('cascade', []);
+    await keep(interactive, 'interactive');
+    await call('POST', '/v1/signals', { id: 'recorded-2', source: 'test', type: 'test.recorded', data: { value: 2 } });
+    await keep(await closed('cascade', [interactive]), 'batch');
+  }
+
+  async function remedies(): Promise<void> {
+    const input = { incidentId: 'recorded', cause: 'cpu-hog', hostId, dryRun: true };
+    const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/remediate/runs', { input }));
+    await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
+    await keep(runId, 'dry-run');
+  }
+
+  /** A decision whose effect people agree to, and one whose effect they refuse. */
+  async function approvals(): Promise<void> {
+    const decide = {
+      summary: '"recorded"', reason: '"the recording asks"', severity: 'warning', approval: { permission: 'approvals:write', required: 1, deadlineSeconds: 3600 },
+      operation: { type: 'remediate', input: `{"incidentId": "recorded", "cause": "cpu-hog", "hostId": "${hostId}", "dryRun": true}` },
+    };
+    await call('POST', '/v1/neurons', { name: 'recorded-approval', layer: 'L2', subscription: { types: ['test.approval'] }, behaviour: { kind: 'rules', rules: [{ when: 'true', decide }] } });
+    const known: string[] = [];
+    for (const [verb, name] of [['approve', 'approved'], ['refuse', 'refused']] as const) {
+      await call('POST', '/v1/signals?wait=true', { id: `recorded-${name}`, source: 'test', type: 'test.approval' });
+      await call('POST', `/v1/approvals/${await openApproval()}/${verb}`, {});
+      const runId = await closed('approval', known);
+      known.push(runId);
+      await keep(runId, name);
+    }
+  }
+
+  async function openApproval(): Promise<string> {
+    for (let attempt = 0; attempt < 120; attempt += 1) {
+      const [found] = approvalsSchema.parse(await call('GET', '/v1/approvals?state=open')).items;
+      if (found !== undefined) return found.id;
+      await delay(500);
+    }
+    throw new Error('nobody was asked');
+  }
 }

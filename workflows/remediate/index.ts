@@ -1,6 +1,6 @@
 import { ActivityCancellationType, ActivityFailure, allHandlersFinished, ApplicationFailure, condition, defineQuery, isCancellation, log, proxyActivities, setHandler } from '@temporalio/workflow';
 import { hostTaskQueue } from '../../schemas/names/task-queues.ts';
-import { REMEDY_QUERY } from '../../schemas/names/remedies.ts';
+import { CAUSES, REMEDY_QUERY } from '../../schemas/names/remedies.ts';
 import { RESERVED_QUERIES, type Progress } from '../../schemas/names/messages.ts';
 import type { RemediateInput, RemediateResult, RemedyAttempt } from '../../schemas/operations/remediate.ts';
 import type { ActionTarget } from '../../activities/host/action.ts';
@@ -35,6 +35,10 @@ export async function remediate(given: RemediateInput): Promise<RemediateResult>
   const { input, evidence } = seen;
   if (!isKnownCause(input.cause)) return closed(input, state, evidence, { helped: false, reason: `no remedy is known for "${input.cause}"` });
   const remedy = confirmedRemedy(input.cause, evidence, input.suspect);
+  // Nothing seen of a pile-up means nothing when PostgreSQL could not be asked: people must look.
+  if (remedy === undefined && input.cause === CAUSES.lockPileUp && typeof evidence.sessionsFailure === 'string') {
+    return closed(input, state, evidence, { helped: false, reason: `no evidence: ${evidence.sessionsFailure}` });
+  }
   if (remedy === undefined) return closed(input, state, evidence, { helped: true, reason: 'the symptom was gone before any action' });
   state.cause = remedy.cause;
   state.planned = remedy.steps.length;
