@@ -30,6 +30,17 @@ export async function readJson(request: IncomingMessage, options: JsonBodyOption
 }
 
 /**
+ * Reads a body as it is, for what is signed over its bytes.
+ * @throws {HalError} `UnsupportedMediaType` for a compressed one, `BodyTooLarge`, `MalformedBody` when it ends early or comes too slowly.
+ */
+export async function readBytes(request: IncomingMessage, options: JsonBodyOptions): Promise<Buffer> {
+  const encoding = request.headers['content-encoding'];
+  if (encoding !== undefined && encoding !== 'identity') throw new HalError('UnsupportedMediaType', 'compressed bodies are not supported; send without Content-Encoding');
+  if (Number(request.headers['content-length']) > options.limitBytes) throw tooLarge(options.limitBytes);
+  return collect(request, options);
+}
+
+/**
  * Reads a short text body of one media type, UTF-8.
  * @throws {HalError} as {@link readJson}.
  */

@@ -65,9 +65,6 @@ export type AutomationChange =
   | { readonly kind: 'stale'; readonly version: number }
   | { readonly kind: 'name-taken' };
 
-/** How the owner of an automation stands now. */
-export type OwnerStanding = { readonly active: false } | { readonly active: true; /** Undefined when its kind has no scopes of its own here. */ readonly scopes: readonly string[] | undefined };
-
 /** Automations of an organisation. Each change is a new generation of its neurons, by which workers know to compile again. */
 export class AutomationStore {
   readonly #database: Database;
@@ -174,21 +171,6 @@ export class AutomationStore {
   /** Definitions of all automations that are on. */
   async active(orgId: string): Promise<AutomationDefinition[]> {
     return this.#database.withOrgClient(orgId, (client) => readActiveAutomations(client));
-  }
-
-  async ownerStanding(orgId: string, owner: Pick<AutomationOwner, 'kind' | 'id'>): Promise<OwnerStanding> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      if (owner.kind === 'api-key') {
-        const key = await tx.selectFrom('api_keys').select(['scopes', 'revoked_at', 'expires_at']).where('id', '=', owner.id).executeTakeFirst();
-        if (key === undefined || key.revoked_at !== null || (key.expires_at !== null && key.expires_at.getTime() <= Date.now())) return { active: false };
-        return { active: true, scopes: key.scopes };
-      }
-      if (owner.kind === 'user') {
-        const user = await tx.selectFrom('users').select('active').where('id', '=', owner.id).executeTakeFirst();
-        return user?.active === true ? { active: true, scopes: undefined } : { active: false };
-      }
-      return { active: true, scopes: undefined };
-    });
   }
 
   /** The latest signals of the organisation, newest first. */

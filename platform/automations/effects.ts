@@ -13,6 +13,7 @@ import { uuidText } from '../signals/key.ts';
 import type { LaneChooser } from '../signals/lane.ts';
 import { prepareValue } from '../signals/prepare.ts';
 import { permissionOf, refusalOf } from './owner.ts';
+import type { OwnerStandings } from './standing.ts';
 
 /** Times an automation may stand in the chain that led to its own signal before it is paused. */
 export const LOOP_LIMIT = 3;
@@ -22,6 +23,7 @@ export const CHAIN_LIMIT = 32;
 export interface EffectDependencies {
   readonly automations: AutomationStore;
   readonly firings: FiringStore;
+  readonly standings: Pick<OwnerStandings, 'of'>;
   readonly signals: Pick<SignalStore, 'commit'>;
   readonly operations: Pick<OperationsPort, 'start'>;
   readonly contracts: ReadonlyMap<string, OperationContract>;
@@ -48,7 +50,7 @@ export class FiringEffects {
     if (loops(firing)) return this.#pause(firing, 'failed', await this.#loopInWords(firing, automation));
     try {
       const needed = permissionOf(firing.effect, this.#parts.contracts);
-      const refusal = refusalOf(automation.owner, await this.#parts.automations.ownerStanding(orgId, automation.owner), needed);
+      const refusal = refusalOf(automation.owner, await this.#parts.standings.of(orgId, automation.owner), needed);
       if (refusal !== undefined) return await this.#pause(firing, 'skipped', refusal);
       const came = await this.#act(firing, automation);
       await this.#parts.firings.settle(orgId, id, { state: 'fired', ...came });

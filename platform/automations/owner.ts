@@ -1,9 +1,10 @@
-import type { AutomationOwner, OwnerStanding } from '../../database/automations.ts';
+import type { AutomationOwner } from '../../database/automations.ts';
 import { HalError } from '../../schemas/errors.ts';
 import type { MappedEffect } from '../../schemas/automations/definition.ts';
 import type { OperationContract } from '../../schemas/operations/operation.ts';
 import type { Caller } from '../identity/caller.ts';
 import { can } from '../identity/permissions.ts';
+import type { OwnerStanding } from './standing.ts';
 
 /** What an effect needs: a permission, with the attributes that scopes may narrow on. */
 export interface EffectPermission {

@@ -9,6 +9,8 @@ import { RunStore } from '../../database/runs.ts';
 import { NotificationStore } from '../../database/notifications.ts';
 import { SignalReadStore } from '../../database/signal-reads.ts';
 import { SignalStore } from '../../database/signals.ts';
+import { ReceiptStore } from '../../database/webhook-receipts.ts';
+import { WebhookStore } from '../../database/webhooks.ts';
 import { TraceStore } from '../../database/traces.ts';
 import { WorkerStore } from '../../database/workers.ts';
 
@@ -27,6 +29,8 @@ export function openStores(database: Database) {
     incidents: new IncidentStore(database),
     runs: new RunStore(database),
     notifications: new NotificationStore(database),
+    webhooks: new WebhookStore(database),
+    receipts: new ReceiptStore(database),
   };
 }
 

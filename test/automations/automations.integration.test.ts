@@ -9,6 +9,8 @@ import { SignalStore } from '../../database/signals.ts';
 import { CompiledAutomation, loopsOf, validateAutomation } from '../../neurons/automation.ts';
 import { Automations } from '../../platform/automations/automations.ts';
 import { FiringEffects } from '../../platform/automations/effects.ts';
+import { OwnerStandings } from '../../platform/automations/standing.ts';
+import { actOf } from '../../platform/audit/act.ts';
 import { generateKey, hashSecret } from '../../platform/identity/key-format.ts';
 import type { Caller } from '../../platform/identity/caller.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
@@ -28,6 +30,7 @@ const sweep = defineOperation({
   input: z.strictObject({ host: z.string(), depth: z.number().optional() }),
   result: z.object({}),
   permission: 'sweeps:write',
+  taskQueue: 'served-by-nobody',
   timeouts: { execution: '1 minute' },
 });
 
@@ -75,7 +78,7 @@ function disk(id: string, used: number, more: Readonly<Record<string, unknown>> 
 
 function effects(by: Pick<Operations, 'start'> = operations): FiringEffects {
   const { database } = house.test;
-  return new FiringEffects({ automations: new AutomationStore(database), firings: new FiringStore(database), signals: new SignalStore(database), operations: by, contracts: operations.contracts, lanes: house.lanes });
+  return new FiringEffects({ automations: new AutomationStore(database), firings: new FiringStore(database), standings: new OwnerStandings(database), signals: new SignalStore(database), operations: by, contracts: operations.contracts, lanes: house.lanes });
 }
 
 /** Everything that is due, by one dispatcher. */
@@ -167,7 +170,7 @@ describe('an automation that starts an operation', () => {
     const { automation } = await automations.create(owner, draft('sweeper', starts));
     await house.ingest(orgId, [disk('1', 95)]);
     await house.decideAll();
-    await new ApiKeyStore(house.test.database).revoke(orgId, owner.keyId);
+    await new ApiKeyStore(house.test.database).revoke(orgId, owner.keyId, actOf(owner, 'api-key.revoke', { kind: 'api-key', id: owner.keyId }));
     await drain();
     expect(await automations.get(owner, automation.id)).toMatchObject({ pausedReason: 'the API key that owns the automation was revoked, has expired or is gone' });
     expect(await automations.firings(owner, automation.id, {}, 10)).toMatchObject([{ state: 'skipped', reason: expect.stringContaining('was revoked') }]);
@@ -181,7 +184,7 @@ describe('an automation that starts an operation', () => {
     await drain();
     expect((await automations.firings(owner, automation.id, {}, 10))[0]).toMatchObject({ state: 'fired', automationVersion: 2 });
     const acts = await house.test.database.withOrg(orgId, (tx) => tx.selectFrom('audit_acts').select(['action', 'actor_kind']).orderBy('at').execute());
-    expect(acts.map(({ action, actor_kind }) => `${actor_kind} ${action}`)).toEqual(['api-key automation.create', 'system automation.pause', 'api-key automation.enable']);
+    expect(acts.map(({ action, actor_kind }) => `${actor_kind} ${action}`)).toEqual(['api-key automation.create', 'api-key api-key.revoke', 'system automation.pause', 'api-key automation.enable']);
   });
 
   it('fails for an input that the operation refuses, and keeps the order of a key while its target is away', async () => {

@@ -4,6 +4,7 @@ import { AUTOMATIONS_CHANNEL, type DueFiring, FiringStore } from '../../database
 import { AutomationStore } from '../../database/automations.ts';
 import { SignalStore } from '../../database/signals.ts';
 import { FiringEffects } from '../../platform/automations/effects.ts';
+import { OwnerStandings } from '../../platform/automations/standing.ts';
 import { LaneChooser } from '../../platform/signals/lane.ts';
 import type { BackgroundProcess } from '../process.ts';
 import type { Drain } from './drains.ts';
@@ -21,6 +22,7 @@ export function createAutomationDrain({ config, database, logger, operations, re
   const effects = new FiringEffects({
     automations: new AutomationStore(database),
     firings,
+    standings: new OwnerStandings(database),
     signals: new SignalStore(database),
     operations,
     contracts: operations.contracts,
