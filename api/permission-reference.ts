@@ -7,7 +7,8 @@ import type { AnyRoute } from './route.ts';
 export function knownPermissions(routes: readonly AnyRoute[], contracts: Iterable<OperationContract>): ReadonlyMap<string, readonly string[]> {
   const known = new Map<string, Set<string>>();
   const note = (permission: string, opens: string): void => {
-    if (permission !== 'public') known.set(permission, (known.get(permission) ?? new Set()).add(opens));
+    // `public` and `signed-in` are no permissions anybody has.
+    if (permission.includes(':')) known.set(permission, (known.get(permission) ?? new Set()).add(opens));
   };
   for (const { permission, method, path } of routes) note(permission, `\`${method.toUpperCase()} ${path}\``);
   for (const contract of contracts) {
