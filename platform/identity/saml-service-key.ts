@@ -1,4 +1,6 @@
 import { webcrypto } from 'node:crypto';
+// What the certificate library is built on wants it loaded first.
+import 'reflect-metadata';
 import { X509CertificateGenerator } from '@peculiar/x509';
 import { HalError } from '../../schemas/errors.ts';
 import type { SamlSettings } from '../../schemas/rest/identity-providers.ts';
