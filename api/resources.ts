@@ -41,6 +41,8 @@ import type { Dependency } from './routes/health.ts';
 import { createNeuronRoutes } from './routes/neurons.ts';
 import { createNotificationRoutes } from './routes/notifications.ts';
 import { createSignalRoutes } from './routes/signals.ts';
+import { createScimRoutes } from './routes/scim.ts';
+import { createRemediationActionRoutes } from './routes/remediation-actions.ts';
 import { createTraceRoutes } from './routes/trace.ts';
 import { createUsageRoutes } from './routes/usage.ts';
 
@@ -83,6 +85,7 @@ export function openResources({ config, version, database, stores, keys, operati
       ...inbound.routes,
       ...createDecisionRoutes(stores.decisions),
       ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),
+      ...createRemediationActionRoutes({ actions: stores.remediationActions }),
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),
       ...createConnectionRoutes({ connections }),
       ...createDirectoryRoutes(openDirectory({ database, connections, egress, publicUrl: publicUrl(config), platformOrganisation: platformOrganisation(database) })),

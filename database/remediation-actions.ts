@@ -53,6 +53,16 @@ export type Reservation =
   | { readonly kind: 'known'; readonly action: RecordedAction }
   | { readonly kind: 'limit'; readonly reason: string };
 
+export interface RemediationFilter {
+  readonly incidentId?: string | undefined;
+  readonly hostId?: string | undefined;
+  readonly workflowId?: string | undefined;
+  readonly state?: RemediationState | undefined;
+  readonly limit: number;
+  /** The last action of the page before. */
+  readonly after?: { readonly createdAt: Date; readonly id: string } | undefined;
+}
+
 /** The record of what host agents did, per organisation. */
 export class RemediationActionStore {
   readonly #database: Database;
@@ -107,11 +117,17 @@ export class RemediationActionStore {
     );
   }
 
-  /** The latest actions, newest first. */
-  async list(orgId: string, filter: { incidentId?: string; limit: number }): Promise<RecordedAction[]> {
+  /** Newest first; `after` continues a page. */
+  async list(orgId: string, filter: RemediationFilter): Promise<RecordedAction[]> {
+    const { incidentId, hostId, workflowId, state, after, limit } = filter;
     const rows = await this.#database.withOrg(orgId, (tx) => {
-      const all = tx.selectFrom('remediation_actions').selectAll().where('org_id', '=', orgId).orderBy('created_at', 'desc').limit(filter.limit);
-      return (filter.incidentId === undefined ? all : all.where('incident_id', '=', filter.incidentId)).execute();
+      let select = tx.selectFrom('remediation_actions').selectAll().where('org_id', '=', orgId).orderBy('created_at', 'desc').orderBy('id', 'desc').limit(limit);
+      if (incidentId !== undefined) select = select.where('incident_id', '=', incidentId);
+      if (hostId !== undefined) select = select.where('host_id', '=', hostId);
+      if (workflowId !== undefined) select = select.where('workflow_id', '=', workflowId);
+      if (state !== undefined) select = select.where('state', '=', state);
+      if (after !== undefined) select = select.where(sql<boolean>`(created_at, id) < (${after.createdAt}, ${after.id})`);
+      return select.execute();
     });
     return rows.map(recorded);
   }

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { type Neuron, type NeuronDraft, neuronDraftSchema } from '../schemas/neurons/definition.ts';
 import type { FieldError } from '../schemas/errors.ts';
 import { compileWork } from './compile-layer.ts';
@@ -28,10 +29,24 @@ export function validateNeuron(draft: NeuronDraft): FieldError[] {
   }
   attempt(() => compileWork(neuron));
   const { behaviour } = draft;
-  if (behaviour.kind === 'llm') attempt(() => Expression.compile(behaviour.prompt, '/behaviour/prompt', 'string'));
+  if (behaviour.kind === 'llm') {
+    attempt(() => Expression.compile(behaviour.prompt, '/behaviour/prompt', 'string'));
+    const refusal = schemaRefusal(behaviour.answer);
+    if (refusal !== undefined) errors.push({ path: '/behaviour/answer', message: refusal });
+  }
   const body = behaviour.kind === 'http' ? behaviour.body : undefined;
   if (body !== undefined) attempt(() => Expression.compile(body, '/behaviour/body', 'map'));
   return errors;
+}
+
+/** Why answers could not be checked by this JSON Schema: each call would fail, after a model was chosen and before one was asked. */
+function schemaRefusal(schema: Readonly<Record<string, unknown>>): string | undefined {
+  try {
+    z.fromJSONSchema({ ...schema });
+    return undefined;
+  } catch (error) {
+    return `this JSON Schema cannot be used to check answers: ${error instanceof Error ? error.message : 'it is not supported'}`;
+  }
 }
 
 /**

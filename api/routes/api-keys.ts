@@ -2,11 +2,10 @@ import { z } from 'zod';
 import type { ApiKey, ApiKeys, CreatedApiKey } from '../../platform/identity/api-keys.ts';
 import { apiKeyDraft, apiKeyRotation, apiKeyView, createdApiKey } from '../../schemas/rest/api-keys.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
-import { decodeCursor, encodeCursor } from '../cursor.ts';
+import { BY_TIME, pageOfList } from '../page.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 const keyParams = z.object({ id: z.uuid() });
-const position = z.object({ at: z.coerce.date(), id: z.uuid() });
 
 /** Keys of the caller's organisation. */
 export function createApiKeyRoutes({ apiKeys }: { apiKeys: ApiKeys }): AnyRoute[] {
@@ -21,12 +20,8 @@ export function createApiKeyRoutes({ apiKeys }: { apiKeys: ApiKeys }): AnyRoute[
       query: pageQuery,
       responses: { 200: { description: 'A page of keys, without their secrets.', schema: pageOf(apiKeyView) } },
       async handler({ caller, query }) {
-        const at = query.cursor === undefined ? undefined : decodeCursor(query.cursor, position);
-        const keys = await apiKeys.list(caller, query.limit + 1, at === undefined ? undefined : { createdAt: at.at, id: at.id });
-        const items = keys.slice(0, query.limit);
-        const last = items.at(-1);
-        const more = keys.length > query.limit && last !== undefined;
-        return { status: 200, body: { items: items.map(view), nextCursor: more ? encodeCursor({ at: last.createdAt.toISOString(), id: last.id }) : null } };
+        const { items, nextCursor } = await pageOfList(query, BY_TIME, (limit, after) => apiKeys.list(caller, limit, after));
+        return { status: 200, body: { items: items.map(view), nextCursor } };
       },
     }),
     defineRoute({

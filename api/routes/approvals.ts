@@ -3,12 +3,11 @@ import type { Approvals } from '../../platform/approvals/approvals.ts';
 import { approvalBody, approvalQuery, approvalView, linkParams, linkQuery } from '../../schemas/rest/approvals.ts';
 import { pageOf } from '../../schemas/rest/page.ts';
 import { answeredPage, confirmPage } from '../approval-page.ts';
-import { decodeCursor, encodeCursor } from '../cursor.ts';
+import { BY_TIME, pageOfList } from '../page.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 const tag = 'Approvals';
 const params = z.object({ id: z.uuid() });
-const position = z.object({ at: z.coerce.date(), id: z.uuid() });
 const html = { schema: z.string(), contentType: 'text/html; charset=utf-8' };
 
 /** Questions to people, and the links that answer them. */
@@ -37,14 +36,7 @@ export function createApprovalRoutes({ approvals }: { approvals: Approvals }): A
       permission: 'approvals:read',
       query: approvalQuery,
       responses: { 200: { description: 'A page of approvals with their answers.', schema: pageOf(approvalView) } },
-      async handler({ caller, query }) {
-        const at = query.cursor === undefined ? undefined : decodeCursor(query.cursor, position);
-        const found = await approvals.list(caller, { state: query.state }, query.limit + 1, at === undefined ? undefined : { createdAt: at.at, id: at.id });
-        const items = found.slice(0, query.limit);
-        const last = items.at(-1);
-        const more = found.length > query.limit && last !== undefined;
-        return { status: 200, body: { items, nextCursor: more ? encodeCursor({ at: last.createdAt.toISOString(), id: last.id }) : null } };
-      },
+      handler: async ({ caller, query }) => ({ status: 200, body: await pageOfList(query, BY_TIME, (limit, after) => approvals.list(caller, { state: query.state }, limit, after)) }),
     }),
     defineRoute({
       method: 'get',

@@ -4,12 +4,12 @@ import type { LoggedEntry, StoredCheckpoint } from '../../database/audit-log.ts'
 import type { AuditTrail, InclusionProof } from '../../platform/audit/audit-trail.ts';
 import { auditEntryDetail, auditEntryView, auditFilter, auditKeys, auditParams, checkpointView, consistencyProof, consistencyQuery, erasureAnswer, erasureRequest, exportQuery, inclusionProof, inclusionQuery } from '../../schemas/rest/audit.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
-import { decodeCursor, encodeCursor } from '../cursor.ts';
+import { pageOfList } from '../page.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 const tag = 'Audit';
-const entryPosition = z.object({ seq: z.int().min(0) });
-const checkpointPosition = z.object({ size: z.int().min(0) });
+const BY_SEQUENCE = { position: z.object({ seq: z.int().min(0) }).transform(({ seq }) => seq), of: ({ entry }: { readonly entry: { readonly seq: number } }) => ({ seq: entry.seq }) };
+const BY_SIZE = { position: z.object({ size: z.int().min(0) }).transform(({ size }) => size), of: ({ size }: { readonly size: number }) => ({ size }) };
 const MEDIA = { verifiable: 'application/x-ndjson', jsonl: 'application/x-ndjson', cef: 'text/plain; charset=utf-8' } as const;
 
 /** What happened in the caller's organisation, and the proof of it. */
@@ -27,10 +27,8 @@ export function createAuditRoutes({ trail }: { trail: AuditTrail }): AnyRoute[] 
       handler: async ({ caller, query }) => {
         const { limit, cursor, from, to, ...filter } = query;
         const times = { ...(from === undefined ? {} : { from: new Date(from) }), ...(to === undefined ? {} : { to: new Date(to) }) };
-        const found = await trail.list(caller, { ...filter, ...times }, limit + 1, cursor === undefined ? undefined : decodeCursor(cursor, entryPosition).seq);
-        const items = found.slice(0, limit);
-        const last = found.length > limit ? items.at(-1) : undefined;
-        return { status: 200, body: { items: items.map(view), nextCursor: last === undefined ? null : encodeCursor({ seq: last.entry.seq }) } };
+        const { items, nextCursor } = await pageOfList({ limit, cursor }, BY_SEQUENCE, (most, before) => trail.list(caller, { ...filter, ...times }, most, before));
+        return { status: 200, body: { items: items.map(view), nextCursor } };
       },
     }),
     defineRoute({
@@ -57,10 +55,8 @@ export function createAuditRoutes({ trail }: { trail: AuditTrail }): AnyRoute[] 
       query: pageQuery,
       responses: { 200: { description: 'A page of checkpoints.', schema: pageOf(checkpointView) } },
       handler: async ({ caller, query }) => {
-        const found = await trail.checkpoints(caller, query.limit + 1, query.cursor === undefined ? undefined : decodeCursor(query.cursor, checkpointPosition).size);
-        const items = found.slice(0, query.limit);
-        const last = found.length > query.limit ? items.at(-1) : undefined;
-        return { status: 200, body: { items: items.map(checkpointOf), nextCursor: last === undefined ? null : encodeCursor({ size: last.size }) } };
+        const { items, nextCursor } = await pageOfList(query, BY_SIZE, (limit, before) => trail.checkpoints(caller, limit, before));
+        return { status: 200, body: { items: items.map(checkpointOf), nextCursor } };
       },
     }),
     defineRoute({

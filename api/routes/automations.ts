@@ -9,12 +9,12 @@ import {
   automationDryRunBody, automationParams, automationTestBody, automationVersionView, automationView, firingQuery, firingView, savedAutomation, storedDryRunBody, trialResult,
 } from '../../schemas/rest/automations.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
-import { decodeCursor, encodeCursor } from '../cursor.ts';
+import { pageOfList } from '../page.ts';
 import { defineRoute, type AnyRoute, type RouteAnswer } from '../route.ts';
 
 const tag = 'Automations';
-const byName = z.object({ name: z.string() });
-const bySeq = z.object({ seq: z.int() });
+const BY_DRAFT_NAME = { position: z.object({ name: z.string() }).transform(({ name }) => name), of: ({ draft }: { readonly draft: { readonly name: string } }) => ({ name: draft.name }) };
+const BY_SEQUENCE = { position: z.object({ seq: z.int() }).transform(({ seq }) => seq), of: ({ seq }: { readonly seq: number }) => ({ seq }) };
 const MOST_VERSIONS = 200;
 const found = { 200: { description: 'The automation.', schema: savedAutomation } };
 
@@ -31,11 +31,8 @@ export function createAutomationRoutes({ automations }: { automations: Automatio
       query: pageQuery,
       responses: { 200: { description: 'A page of automations.', schema: pageOf(automationView) } },
       handler: async ({ caller, query }) => {
-        const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor, byName).name;
-        const page = await automations.list(caller, query.limit + 1, after);
-        const items = page.slice(0, query.limit);
-        const last = page.length > query.limit ? items.at(-1) : undefined;
-        return { status: 200, body: { items: items.map(view), nextCursor: last === undefined ? null : encodeCursor({ name: last.draft.name }) } };
+        const { items, nextCursor } = await pageOfList(query, BY_DRAFT_NAME, (limit, after) => automations.list(caller, limit, after));
+        return { status: 200, body: { items: items.map(view), nextCursor } };
       },
     }),
     defineRoute({
@@ -162,11 +159,8 @@ export function createAutomationRoutes({ automations }: { automations: Automatio
       query: firingQuery,
       responses: { 200: { description: 'A page of firings.', schema: pageOf(firingView) } },
       handler: async ({ caller, params, query }) => {
-        const before = query.cursor === undefined ? undefined : decodeCursor(query.cursor, bySeq).seq;
-        const page = await automations.firings(caller, params.id, query.state === undefined ? {} : { state: query.state }, query.limit + 1, before);
-        const items = page.slice(0, query.limit);
-        const last = page.length > query.limit ? items.at(-1) : undefined;
-        return { status: 200, body: { items: items.map(firing), nextCursor: last === undefined ? null : encodeCursor({ seq: last.seq }) } };
+        const { items, nextCursor } = await pageOfList(query, BY_SEQUENCE, (limit, before) => automations.firings(caller, params.id, query.state === undefined ? {} : { state: query.state }, limit, before));
+        return { status: 200, body: { items: items.map(firing), nextCursor } };
       },
     }),
     defineRoute({

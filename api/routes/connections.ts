@@ -2,12 +2,11 @@ import { z } from 'zod';
 import type { Connections } from '../../platform/connections/connections.ts';
 import { connectionChange, connectionDraft, connectionRotation, connectionView, testQuery } from '../../schemas/rest/connections.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
-import { decodeCursor, encodeCursor } from '../cursor.ts';
+import { BY_NAME, pageOfList } from '../page.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 const tag = 'Connections';
 const params = z.object({ id: z.uuid() });
-const position = z.object({ name: z.string() });
 
 /** Credentials of the caller's organisation for systems outside. Secrets go in and never come out. */
 export function createConnectionRoutes({ connections }: { connections: Connections }): AnyRoute[] {
@@ -21,13 +20,7 @@ export function createConnectionRoutes({ connections }: { connections: Connectio
       permission: 'connections:read',
       query: pageQuery,
       responses: { 200: { description: 'A page of connections, without their secrets.', schema: pageOf(connectionView) } },
-      async handler({ caller, query }) {
-        const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor, position).name;
-        const found = await connections.list(caller, query.limit + 1, after);
-        const items = found.slice(0, query.limit);
-        const last = items.at(-1);
-        return { status: 200, body: { items, nextCursor: found.length > query.limit && last !== undefined ? encodeCursor({ name: last.name }) : null } };
-      },
+      handler: async ({ caller, query }) => ({ status: 200, body: await pageOfList(query, BY_NAME, (limit, after) => connections.list(caller, limit, after)) }),
     }),
     defineRoute({
       method: 'post',

@@ -5,6 +5,7 @@ import { HealthStore } from '../../database/health.ts';
 import { IncidentStore } from '../../database/incidents.ts';
 import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
 import { NeuronStore } from '../../database/neurons.ts';
+import { RemediationActionStore } from '../../database/remediation-actions.ts';
 import { RunStore } from '../../database/runs.ts';
 import { NotificationStore } from '../../database/notifications.ts';
 import { SignalReadStore } from '../../database/signal-reads.ts';
@@ -27,6 +28,7 @@ export function openStores(database: Database) {
     decisions: new DecisionStore(database),
     traces: new TraceStore(database),
     incidents: new IncidentStore(database),
+    remediationActions: new RemediationActionStore(database),
     runs: new RunStore(database),
     notifications: new NotificationStore(database),
     webhooks: new WebhookStore(database),
