@@ -25,9 +25,6 @@ export interface TeamShare {
 }
 
 export interface TeamFilter {
-  externalId?: string | undefined;
-  /** Equal without case. */
-  name?: string | undefined;
   parentId?: string | undefined;
   /** Teams this user is a member of, not those above them. */
   userId?: string | undefined;
@@ -48,17 +45,11 @@ export class TeamStore {
   async list(orgId: string, filter: TeamFilter, limit: number, after?: { createdAt: Date; id: string }): Promise<TeamRecord[]> {
     return this.#database.withOrg(orgId, async (tx) => {
       let query = tx.selectFrom('teams').selectAll().orderBy(sql`date_trunc('milliseconds', created_at)`).orderBy('id').limit(limit);
-      if (filter.externalId !== undefined) query = query.where('external_id', '=', filter.externalId);
-      if (filter.name !== undefined) query = query.where(sql<boolean>`lower(name) = lower(${filter.name})`);
       if (filter.parentId !== undefined) query = query.where('parent_id', '=', filter.parentId);
       if (filter.userId !== undefined) query = query.where('id', 'in', tx.selectFrom('team_members').select('team_id').where('user_id', '=', filter.userId));
       if (after !== undefined) query = query.where(sql<boolean>`(date_trunc('milliseconds', created_at), id) > (${after.createdAt}, ${after.id}::uuid)`);
       return (await query.execute()).map(record);
     });
-  }
-
-  async count(orgId: string): Promise<number> {
-    return this.#database.withOrg(orgId, async (tx) => (await tx.selectFrom('teams').select(({ fn }) => fn.countAll<number>().as('count')).executeTakeFirstOrThrow()).count);
   }
 
   async find(orgId: string, id: string): Promise<TeamRecord | undefined> {
@@ -188,7 +179,7 @@ export class TeamStore {
 }
 
 /** One change of an organisation's teams at a time, so that two moves cannot make a ring together. */
-async function lockedTree(tx: Tx, orgId: string): Promise<TeamTree> {
+export async function lockedTree(tx: Tx, orgId: string): Promise<TeamTree> {
   await sql`select pg_advisory_xact_lock(hashtextextended('teams ' || ${orgId}, 0))`.execute(tx);
   const rows = await tx.selectFrom('teams').select(['id', 'parent_id']).execute();
   return new Map(rows.map((row) => [row.id, row.parent_id]));

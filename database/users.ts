@@ -31,7 +31,6 @@ export interface UserFilter {
   search?: string | undefined;
   /** Equal without case. */
   userName?: string | undefined;
-  externalId?: string | undefined;
   /** Members of this team itself, not of those below it. */
   teamId?: string | undefined;
 }
@@ -49,7 +48,6 @@ export class UserStore {
     return this.#database.withOrg(orgId, async (tx) => {
       let query = tx.selectFrom('users').selectAll().orderBy(sql`date_trunc('milliseconds', created_at)`).orderBy('id').limit(limit);
       if (filter.active !== undefined) query = query.where('active', '=', filter.active);
-      if (filter.externalId !== undefined) query = query.where('external_id', '=', filter.externalId);
       if (filter.userName !== undefined) query = query.where(sql<boolean>`lower(user_name) = lower(${filter.userName})`);
       if (filter.search !== undefined) {
         const pattern = `${filter.search.replaceAll(/[\\%_]/g, String.raw`\$&`)}%`;
@@ -58,14 +56,6 @@ export class UserStore {
       if (filter.teamId !== undefined) query = query.where('id', 'in', tx.selectFrom('team_members').select('user_id').where('team_id', '=', filter.teamId));
       if (after !== undefined) query = query.where(sql<boolean>`(date_trunc('milliseconds', created_at), id) > (${after.createdAt}, ${after.id}::uuid)`);
       return (await query.execute()).map(record);
-    });
-  }
-
-  async count(orgId: string, filter: Pick<UserFilter, 'active'> = {}): Promise<number> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      let query = tx.selectFrom('users').select(({ fn }) => fn.countAll<number>().as('count'));
-      if (filter.active !== undefined) query = query.where('active', '=', filter.active);
-      return (await query.executeTakeFirstOrThrow()).count;
     });
   }
 
@@ -150,7 +140,7 @@ export async function insertUser(tx: Tx, orgId: string, user: NewUser & { passwo
  * Revokes what the person left with others: keys of this organisation (those they made in organisations below stop because their
  * maker is inactive) and invitations that wait.
  */
-async function endHandedOn(tx: Tx, orgId: string, userId: string): Promise<void> {
+export async function endHandedOn(tx: Tx, orgId: string, userId: string): Promise<void> {
   await tx.updateTable('api_keys').set({ revoked_at: sql<Date>`coalesce(revoked_at, now())` }).where('created_by_org', '=', orgId).where('created_by_user', '=', userId).execute();
   await tx.updateTable('invitations').set({ revoked_at: sql<Date>`now()` }).where('invited_by', '=', userId).where('accepted_at', 'is', null).where('revoked_at', 'is', null).execute();
 }

@@ -37,10 +37,6 @@ export class Teams {
     return this.#store.list(caller.orgId, filter, limit, after);
   }
 
-  async count(caller: Caller): Promise<number> {
-    return this.#store.count(caller.orgId);
-  }
-
   /** @throws {HalError} `NotFound`. */
   async get(caller: Caller, id: string): Promise<Team> {
     const team = await this.#store.find(caller.orgId, id);

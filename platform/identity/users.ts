@@ -34,10 +34,6 @@ export class Users {
     return this.#store.list(caller.orgId, filter, limit, after);
   }
 
-  async count(caller: Caller): Promise<number> {
-    return this.#store.count(caller.orgId);
-  }
-
   /** @throws {HalError} `NotFound`. */
   async get(caller: Caller, id: string): Promise<User> {
     return found(await this.#store.find(caller.orgId, id));
