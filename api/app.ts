@@ -15,6 +15,8 @@ import { PROBLEM_TYPE, problemOf } from './problem.ts';
 import type { RateLimits } from './rate-limits.ts';
 import { requestLog } from './request-log.ts';
 import type { AnyRoute } from './route.ts';
+import { SCIM_MEDIA_TYPE } from '../schemas/rest/scim.ts';
+import { SCIM_PATH, scimProblemOf, scimStatusOf } from './scim-problem.ts';
 import { TEMPORAL_UI_PATH } from './temporal-ui.ts';
 import type { UiSessions } from './ui-session.ts';
 
@@ -164,9 +166,10 @@ function failed(metrics: HttpMetrics, logger: Logger): ErrorRequestHandler {
     if (error.retryAfterSeconds !== undefined) response.setHeader('Retry-After', String(Math.ceil(error.retryAfterSeconds)));
     // The rest of an unread body is not worth reading.
     if (hasBody(request) && !request.complete) response.setHeader('Connection', 'close');
-    response.statusCode = error.failure.status;
-    response.setHeader('Content-Type', PROBLEM_TYPE);
-    response.end(JSON.stringify(problemOf(error, String(request.id))));
+    const scim = request.path.startsWith(`${SCIM_PATH}/`);
+    response.statusCode = scim ? scimStatusOf(error) : error.failure.status;
+    response.setHeader('Content-Type', scim ? SCIM_MEDIA_TYPE : PROBLEM_TYPE);
+    response.end(JSON.stringify(scim ? scimProblemOf(error) : problemOf(error, String(request.id))));
   };
 }
 

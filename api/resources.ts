@@ -15,6 +15,7 @@ import type { Stores } from '../platform/database/stores.ts';
 import { publicUrl } from '../platform/approvals/links.ts';
 import { openDirectory } from '../platform/identity/directory.ts';
 import { platformOrganisation } from '../platform/identity/platform-organisation.ts';
+import { Scim } from '../platform/identity/scim.ts';
 import { HealthReader } from '../platform/health/reader.ts';
 import type { KeyRing } from '../platform/keys/key-ring.ts';
 import type { Operations } from '../platform/operations/contract.ts';
@@ -40,6 +41,7 @@ import { createHealthComponentRoutes } from './routes/health-components.ts';
 import type { Dependency } from './routes/health.ts';
 import { createNeuronRoutes } from './routes/neurons.ts';
 import { createNotificationRoutes } from './routes/notifications.ts';
+import { createScimRoutes } from './routes/scim.ts';
 import { createSignalRoutes } from './routes/signals.ts';
 import { createScimRoutes } from './routes/scim.ts';
 import { createRemediationActionRoutes } from './routes/remediation-actions.ts';
@@ -89,6 +91,7 @@ export function openResources({ config, version, database, stores, keys, operati
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),
       ...createConnectionRoutes({ connections }),
       ...createDirectoryRoutes(openDirectory({ database, connections, egress, publicUrl: publicUrl(config), platformOrganisation: platformOrganisation(database) })),
+      ...createScimRoutes({ scim: new Scim(database, { publicUrl: publicUrl(config), ownersAllowed: false }), publicUrl: publicUrl(config) }),
       ...createNotificationRoutes({ notifications: stores.notifications }),
       ...createApprovalRoutes({ approvals: new Approvals({ database, keys, operations }) }),
       ...createAuditRoutes({ trail: new AuditTrail(database, version) }),
