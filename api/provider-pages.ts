@@ -1,4 +1,4 @@
-import { FAILURES, HalError } from '../schemas/errors.ts';
+import { FAILURES, type HalError } from '../schemas/errors.ts';
 import { toHalError } from '../platform/failures/translate.ts';
 import type { RouteAnswer } from './route.ts';
 

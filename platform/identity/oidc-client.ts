@@ -63,7 +63,8 @@ export class OidcClients {
     if (new URL(metadata.issuer).href !== issuer.href) throw new ProviderUnfit('the discovery document is of another issuer than the settings name');
     for (const [name, address] of Object.entries({ authorization: metadata.authorization_endpoint, token: metadata.token_endpoint, key: metadata.jwks_uri })) {
       if (address === undefined) throw new ProviderUnfit(`the discovery document names no ${name} endpoint`);
-      if (!URL.canParse(address) || !(new URL(address).protocol === 'https:' || insecure)) throw new ProviderUnfit(`the ${name} endpoint is not https`);
+      const protocol = URL.canParse(address) ? new URL(address).protocol : undefined;
+      if (protocol !== 'https:' && !(insecure && protocol === 'http:')) throw new ProviderUnfit(`the ${name} endpoint is not https`);
     }
     return { configuration, keys: this.#keys(String(metadata.jwks_uri)), until: Date.now() + FRESH_MS };
   }

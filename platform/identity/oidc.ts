@@ -124,6 +124,8 @@ export class OidcSignIn {
     const tokens = await this.#exchange(provider, oidc, place, query, { state: states[0] ?? '', nonce, codeVerifier }, facts);
     const idToken = tokens.claims();
     if (idToken === undefined || tokens.id_token === undefined) return refuse('token', 'no ID token');
+    // OpenID Connect Core 3.1.3.7, 5; openid-client leaves this one to its user.
+    if (idToken.azp !== undefined && idToken.azp !== provider.settings.clientId) return refuse('token', 'azp');
     const unmet = unmetClaim(provider.settings, idToken);
     if (unmet !== undefined) return refuse('claim', unmet);
     const userInfo = provider.settings.userInfo ? await this.#userInfo(provider, oidc, tokens.access_token, idToken.sub, facts) : undefined;
@@ -259,7 +261,7 @@ export class OidcSignIn {
 
 /** A nonce means that it is an ID token, which must never end a session (2.4). */
 const logoutClaims = z
-  .object({ sub: z.string().optional(), sid: z.string().optional(), jti: z.string().min(1), exp: z.number(), events: z.looseObject({ [LOGOUT_EVENT]: z.looseObject({}) }), nonce: z.undefined() })
+  .object({ sub: z.string().optional(), sid: z.string().optional(), jti: z.string().min(1), exp: z.number(), events: z.looseObject({ [LOGOUT_EVENT]: z.looseObject({}) }), nonce: z.undefined().optional() })
   .refine((claims) => claims.sub !== undefined || claims.sid !== undefined);
 
 /** Codes of openid-client for a provider that does not answer as a server of OAuth would. */
