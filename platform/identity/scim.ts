@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Database } from '../../database/database.ts';
 import { ScimStore, type ScimGroupRecord, type ScimGroupValues, type ScimSearch, type ScimUserRecord, type ScimUserValues } from '../../database/scim.ts';
 import { HalError } from '../../schemas/errors.ts';
