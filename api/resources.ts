@@ -43,6 +43,7 @@ import { createNeuronRoutes } from './routes/neurons.ts';
 import { createNotificationRoutes } from './routes/notifications.ts';
 import { createSignalRoutes } from './routes/signals.ts';
 import { createRemediationActionRoutes } from './routes/remediation-actions.ts';
+import { createScimRoutes } from './routes/scim.ts';
 import { createTraceRoutes } from './routes/trace.ts';
 import { createUsageRoutes } from './routes/usage.ts';
 
