@@ -2,11 +2,10 @@ import { z } from 'zod';
 import type { Invitation, Invitations } from '../../platform/identity/invitations.ts';
 import { createdInvitation, invitationDraft, invitationQuery, invitationView } from '../../schemas/rest/invitations.ts';
 import { pageOf } from '../../schemas/rest/page.ts';
-import { decodeCursor, encodeCursor } from '../cursor.ts';
+import { BY_TIME, pageOfList } from '../page.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 const invitationParams = z.object({ id: z.uuid() });
-const position = z.object({ at: z.coerce.date(), id: z.uuid() });
 
 /** Invitations into the organisation. The page that accepts one is public and stands elsewhere. */
 export function createInvitationRoutes({ invitations }: { invitations: Invitations }): AnyRoute[] {
@@ -20,12 +19,9 @@ export function createInvitationRoutes({ invitations }: { invitations: Invitatio
       permission: 'invitations:read',
       query: invitationQuery,
       responses: { 200: { description: 'A page of invitations, without their links.', schema: pageOf(invitationView) } },
-      async handler({ caller, query: { limit, cursor, open } }) {
-        const at = cursor === undefined ? undefined : decodeCursor(cursor, position);
-        const found = await invitations.list(caller, { open }, limit + 1, at === undefined ? undefined : { createdAt: at.at, id: at.id });
-        const items = found.slice(0, limit);
-        const last = found.length > limit ? items.at(-1) : undefined;
-        return { status: 200, body: { items: items.map(view), nextCursor: last === undefined ? null : encodeCursor({ at: last.createdAt.toISOString(), id: last.id }) } };
+      async handler({ caller, query }) {
+        const { items, nextCursor } = await pageOfList(query, BY_TIME, (limit, after) => invitations.list(caller, { open: query.open }, limit, after));
+        return { status: 200, body: { items: items.map(view), nextCursor } };
       },
     }),
     defineRoute({

@@ -2,12 +2,11 @@ import { z } from 'zod';
 import type { Team, Teams } from '../../platform/identity/teams.ts';
 import { pageOf } from '../../schemas/rest/page.ts';
 import { featureList, memberChange, memberList, shareDraft, shareId, shareKind, shareList, teamChange, teamDraft, teamQuery, teamView } from '../../schemas/rest/teams.ts';
-import { decodeCursor, encodeCursor } from '../cursor.ts';
+import { BY_TIME, pageOfList } from '../page.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 const teamParams = z.object({ id: z.uuid() });
 const shareParams = teamParams.extend({ kind: shareKind, resourceId: shareId });
-const position = z.object({ at: z.coerce.date(), id: z.uuid() });
 
 /** Teams of the organisation, who is in them and what they were given. */
 export function createTeamRoutes({ teams }: { teams: Teams }): AnyRoute[] {
@@ -25,12 +24,9 @@ function collection(teams: Teams): AnyRoute[] {
       permission: 'teams:read',
       query: teamQuery,
       responses: { 200: { description: 'A page of teams.', schema: pageOf(teamView) } },
-      async handler({ caller, query: { limit, cursor, ...filter } }) {
-        const at = cursor === undefined ? undefined : decodeCursor(cursor, position);
-        const found = await teams.list(caller, filter, limit + 1, at === undefined ? undefined : { createdAt: at.at, id: at.id });
-        const items = found.slice(0, limit);
-        const last = found.length > limit ? items.at(-1) : undefined;
-        return { status: 200, body: { items: items.map(view), nextCursor: last === undefined ? null : encodeCursor({ at: last.createdAt.toISOString(), id: last.id }) } };
+      async handler({ caller, query: { limit: size, cursor, ...filter } }) {
+        const { items, nextCursor } = await pageOfList({ limit: size, cursor }, BY_TIME, (limit, after) => teams.list(caller, filter, limit, after));
+        return { status: 200, body: { items: items.map(view), nextCursor } };
       },
     }),
     defineRoute({

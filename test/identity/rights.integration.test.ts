@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Tx } from '../../database/database.ts';
 import { effectiveScopes, Grants } from '../../platform/identity/grants.ts';
@@ -63,6 +64,37 @@ describe('rights of a person', () => {
     const elsewhere = await test.organisation();
     await bind(elsewhere, { user_id: await user(elsewhere) }, 'owner');
     expect(await scopes(elsewhere, person)).toBeUndefined();
+  });
+
+  it('are those of the bindings on their way up and no others, whatever the teams', async () => {
+    const size = 6;
+    const houses = fc.record({
+      // A team stands below an earlier one or at the top.
+      parents: fc.tuple(...Array.from({ length: size }, (_, index) => fc.option(fc.nat({ max: Math.max(0, index - 1) }), { nil: null, freq: 3 }).map((parent) => (index === 0 ? null : parent)))),
+      memberOf: fc.subarray([...Array(size).keys()]),
+      bound: fc.array(fc.record({ to: fc.integer({ min: -2, max: size - 1 }), scope: fc.integer({ min: 0, max: 9 }) }), { maxLength: 8 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(houses, async ({ parents, memberOf, bound }) => {
+        const orgId = await test.organisation();
+        const [person, other] = [await user(orgId), await user(orgId)];
+        const teams = parents.map(() => randomUUID());
+        await test.database.withOrg(orgId, async (tx) => {
+          for (const [index, parent] of parents.entries()) await tx.insertInto('teams').values({ org_id: orgId, id: teams[index]!, name: String(index), parent_id: parent === null ? null : teams[parent]! }).execute();
+          for (const index of memberOf) await tx.insertInto('team_members').values({ org_id: orgId, team_id: teams[index]!, user_id: person }).execute();
+          for (const { to, scope } of bound) {
+            const role = `role-${scope}`;
+            await tx.insertInto('roles').values({ org_id: orgId, name: role, scopes: [`r${scope}:read`] }).onConflict((conflict) => conflict.doNothing()).execute();
+            await tx.insertInto('role_bindings').values({ org_id: orgId, id: randomUUID(), role, ...(to === -1 ? { user_id: person } : to === -2 ? { user_id: other } : { team_id: teams[to]! }) }).execute();
+          }
+        });
+        const above = new Set<number>();
+        for (const index of memberOf) for (let at: number | null = index; at !== null; at = parents[at] ?? null) above.add(at);
+        const expected = new Set(bound.filter(({ to }) => to === -1 || above.has(to)).map(({ scope }) => `r${scope}:read`));
+        expect(new Set(await scopes(orgId, person))).toEqual(expected);
+      }),
+      { numRuns: 40 },
+    );
   });
 
   it('end with the person and with the organisation', async () => {
