@@ -22,9 +22,10 @@ if (given === undefined) {
 const outcomes = await verifyVectors(given.dir);
 if (given.json) process.stdout.write(`${JSON.stringify(outcomes)}\n`);
 else {
-  const table = new Table({ head: ['set', 'total', 'right', 'wrong', 'left out'], style: { head: [], border: [] } });
-  for (const [name, { total, right, wrong, leftOut }] of Object.entries(outcomes)) table.push([name, total, right, wrong.length, leftOut ?? 0]);
+  const table = new Table({ head: ['set', 'total', 'right', 'wrong', 'left out', 'disputed'], style: { head: [], border: [] } });
+  for (const [name, { total, right, wrong, leftOut, disputed }] of Object.entries(outcomes)) table.push([name, total, right, wrong.length, leftOut ?? 0, disputed?.length ?? 0]);
   process.stdout.write(`${table.toString()}\n`);
+  for (const [name, { disputed = [] }] of Object.entries(outcomes)) for (const one of disputed) process.stdout.write(`disputed: ${name}: ${one}\n`);
   for (const [name, { wrong }] of Object.entries(outcomes)) for (const one of wrong) process.stdout.write(`wrong: ${name}: ${one}\n`);
 }
 process.exitCode = Object.values(outcomes).some(({ wrong }) => wrong.length > 0) ? 1 : 0;

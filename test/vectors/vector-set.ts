@@ -6,6 +6,8 @@ export interface SetOutcome {
   readonly wrong: readonly string[];
   /** Valid cases of a form that the product declines; not in `total`. */
   readonly leftOut?: number;
+  /** Cases that contradict others or the rules of their own set, with the reason; not in `total`. */
+  readonly disputed?: readonly string[];
 }
 
 export interface Verdict {
