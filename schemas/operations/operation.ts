@@ -20,11 +20,14 @@ export interface MessageContract<Payload extends z.ZodType = z.ZodType, Answer e
   readonly permission?: string;
 }
 
+/** A length of time as Temporal reads it, e.g. `90 seconds`. */
+export type DurationText = `${number} ${'second' | 'minute' | 'hour' | 'day' | 'week'}${'' | 's'}`;
+
 export interface OperationTimeouts {
-  /** Whole life of the run including retries and continue-as-new; Temporal duration string, e.g. `1 hour`. */
-  readonly execution: string;
+  /** Whole life of the run including retries and continue-as-new, e.g. `1 hour`. */
+  readonly execution: DurationText;
   /** One workflow task; default 10 s. */
-  readonly task?: string;
+  readonly task?: DurationText;
 }
 
 /**
