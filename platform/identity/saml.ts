@@ -17,21 +17,16 @@ import { verifyResponse } from './saml-response.ts';
 import { decodeMessage, SamlServiceProvider, type LogoutMessage, type SamlRequest } from './saml-service-provider.ts';
 import { personalOf, type Sessions } from './sessions.ts';
 import type { ExternalIdentity } from './sign-in-contract.ts';
+import { findPlace, type SignInPlace } from './sign-in-place.ts';
 
 export interface SamlDependencies {
   readonly database: Database;
   readonly providers: IdentityProviders;
   readonly challenges: Challenges;
   readonly sessions: Pick<Sessions, 'endAtProvider' | 'end'>;
-  readonly logger: Logger;
-}
-
-/** Where a sign-in happens. */
-export interface SamlPlace {
-  readonly orgId: string;
-  readonly providerId: string;
-  /** `<public address>/sign-in/<slug>`. */
-  readonly base: string;
+  readonly logger: Pick<Logger, 'info'>;
+  /** Where people reach HAL9, without a slash at the end. */
+  readonly publicUrl: string;
 }
 
 export interface FinishedSamlSignIn {
@@ -67,8 +62,13 @@ export class SamlSignIn {
     this.#signIns = new SignInStore(dependencies.database);
   }
 
+  /** @param organisation slug or id. @throws {HalError} `NotFound`. */
+  place(organisation: string, providerId: string): Promise<SignInPlace> {
+    return findPlace(this.#signIns, this.#dependencies.publicUrl, organisation, providerId);
+  }
+
   /** The document to enter at the provider. @throws {HalError} `NotFound`. */
-  async metadata(place: SamlPlace): Promise<string> {
+  async metadata(place: SignInPlace): Promise<string> {
     return this.#service(await this.#open(place), place).metadata();
   }
 
@@ -77,7 +77,7 @@ export class SamlSignIn {
    * @param options `browser`: the random value in the browser's cookie; `returnTo`: path of this site for afterwards.
    * @throws {HalError} `NotFound`.
    */
-  async start(place: SamlPlace, options: { browser: string; returnTo: string | undefined }): Promise<SamlRequest> {
+  async start(place: SignInPlace, options: { browser: string; returnTo: string | undefined }): Promise<SamlRequest> {
     const provider = await this.#open(place);
     const requestId = SamlServiceProvider.requestId();
     const relayState = await this.#dependencies.challenges.create(
@@ -93,7 +93,7 @@ export class SamlSignIn {
    * Takes what the provider made the browser post.
    * @throws {HalError} `Unauthenticated`, with one text for all causes; the audit log has the cause. `NotFound`.
    */
-  async finish(place: SamlPlace, posted: PostedResponse, facts: IncomingFacts, now = new Date()): Promise<FinishedSamlSignIn> {
+  async finish(place: SignInPlace, posted: PostedResponse, facts: IncomingFacts, now = new Date()): Promise<FinishedSamlSignIn> {
     const provider = await this.#open(place);
     try {
       const { requestId, returnTo } = await this.#begun(place, provider, posted);
@@ -109,7 +109,7 @@ export class SamlSignIn {
    * @param logout what the session kept.
    * @returns undefined when the provider has no single logout, is gone, or the session is not of it.
    */
-  async logoutAddress(place: SamlPlace, logout: Readonly<Record<string, string>> | undefined): Promise<URL | undefined> {
+  async logoutAddress(place: SignInPlace, logout: Readonly<Record<string, string>> | undefined): Promise<URL | undefined> {
     const nameId = logout?.['nameId'];
     if (logout === undefined || nameId === undefined) return undefined;
     let provider;
@@ -136,7 +136,7 @@ export class SamlSignIn {
    * @returns where to send the browser.
    * @throws {HalError} `Unauthenticated` for a message that is not to be believed; `NotFound`.
    */
-  async logout(place: SamlPlace, message: { readonly query: string } | { readonly form: URLSearchParams }, facts: IncomingFacts, now = new Date()): Promise<string> {
+  async logout(place: SignInPlace, message: { readonly query: string } | { readonly form: URLSearchParams }, facts: IncomingFacts, now = new Date()): Promise<string> {
     const provider = await this.#open(place);
     const service = this.#service(provider, place);
     try {
@@ -154,7 +154,7 @@ export class SamlSignIn {
   }
 
   /** The request that this answers, taken once; for a sign-in that the provider began there is none. */
-  async #begun(place: SamlPlace, provider: OpenProvider<SamlSettings>, posted: PostedResponse): Promise<{ requestId: string | undefined; returnTo: string | undefined }> {
+  async #begun(place: SignInPlace, provider: OpenProvider<SamlSettings>, posted: PostedResponse): Promise<{ requestId: string | undefined; returnTo: string | undefined }> {
     const { relayState, browser } = posted;
     const payload = relayState === undefined ? undefined : await this.#dependencies.challenges.consume(place.orgId, relayState, 'saml');
     if (payload === undefined) {
@@ -167,7 +167,7 @@ export class SamlSignIn {
     return { requestId: taken.data.requestId, returnTo: taken.data.returnTo };
   }
 
-  async #believe(place: SamlPlace, provider: OpenProvider<SamlSettings>, response: string, requestId: string | undefined, now: Date): Promise<AssertedPerson> {
+  async #believe(place: SignInPlace, provider: OpenProvider<SamlSettings>, response: string, requestId: string | undefined, now: Date): Promise<AssertedPerson> {
     const { settings } = provider;
     const addresses = samlAddresses(place.base, place.providerId);
     const signed = await verifyResponse(decodeMessage(response), {
@@ -201,12 +201,12 @@ export class SamlSignIn {
     return { read: await service.readPost(request.length === 1 ? 'SAMLRequest' : 'SAMLResponse', encoded, now), relayState: message.form.get('RelayState') ?? undefined };
   }
 
-  async #finishLogout(place: SamlPlace, read: Extract<LogoutMessage, { kind: 'response' }>, relayState: string | undefined): Promise<void> {
+  async #finishLogout(place: SignInPlace, read: Extract<LogoutMessage, { kind: 'response' }>, relayState: string | undefined): Promise<void> {
     const taken = logoutChallenge.safeParse(relayState === undefined ? undefined : await this.#dependencies.challenges.consume(place.orgId, relayState, 'saml'));
     if (!taken.success || taken.data.providerId !== place.providerId || taken.data.requestId !== read.inResponseTo) throw new SamlRefusal('in-response-to', 'nobody asked for this logout');
   }
 
-  async #endSessions(place: SamlPlace, read: Extract<LogoutMessage, { kind: 'request' }>, requestId: string): Promise<void> {
+  async #endSessions(place: SignInPlace, read: Extract<LogoutMessage, { kind: 'request' }>, requestId: string): Promise<void> {
     const { sessions } = this.#dependencies;
     for (const index of read.sessionIndexes) await sessions.endAtProvider(place.orgId, place.providerId, index, requestId);
     if (read.sessionIndexes.length > 0) return;
@@ -225,11 +225,11 @@ export class SamlSignIn {
     });
   }
 
-  async #open(place: SamlPlace): Promise<OpenProvider<SamlSettings>> {
+  async #open(place: SignInPlace): Promise<OpenProvider<SamlSettings>> {
     return this.#dependencies.providers.open(place.orgId, place.providerId, 'saml');
   }
 
-  #service(provider: OpenProvider<SamlSettings>, place: SamlPlace): SamlServiceProvider {
+  #service(provider: OpenProvider<SamlSettings>, place: SignInPlace): SamlServiceProvider {
     return new SamlServiceProvider(provider.settings, samlAddresses(place.base, place.providerId));
   }
 
