@@ -27,14 +27,14 @@ export const PREDEFINED_ROLES: readonly Role[] = [
   },
   {
     name: 'developer',
-    description: 'Makes what operators run: neurons, automations, connections; reads payloads in the clear and usage.',
+    description: 'Makes what operators run: neurons, automations, webhooks, connections; reads payloads in the clear and usage.',
     inherits: ['operator'],
-    scopes: ['neurons:write', 'automations:write', 'connections:write', 'codec:*', 'usage:read'],
+    scopes: ['neurons:write', 'automations:write', 'webhooks:*', 'webhook-endpoints:*', 'connections:write', 'codec:*', 'usage:read'],
     reachesDescendants: false,
   },
   {
     name: 'admin',
-    description: 'Runs the organisation: people, teams, roles, sign-in, keys, budgets, audit. Neither billing nor the organisation itself.',
+    description: 'Runs the organisation: people, teams, roles, sign-in, keys, budgets, audit. Neither billing, nor erasure in the audit log, nor the organisation itself.',
     inherits: ['developer'],
     scopes: [
       'users:*',
@@ -45,7 +45,8 @@ export const PREDEFINED_ROLES: readonly Role[] = [
       'sessions:*',
       'identity-providers:*',
       'scim:*',
-      'audit:*',
+      'audit:read',
+      'audit:export',
       'compliance:*',
       'consents:*',
       'budgets:*',
