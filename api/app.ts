@@ -9,6 +9,8 @@ import type { Registry } from 'prom-client';
 import type { ApiKeys } from '../platform/identity/api-keys.ts';
 import { toHalError } from '../platform/failures/translate.ts';
 import { HalError } from '../schemas/errors.ts';
+import type { ActWriter } from '../platform/audit/act-writer.ts';
+import { audited } from './audited.ts';
 import { HttpMetrics } from './http-metrics.ts';
 import { factsOf, pipeline } from './pipeline.ts';
 import { PROBLEM_TYPE, problemOf } from './problem.ts';
@@ -22,6 +24,8 @@ import type { UiSessions } from './ui-session.ts';
 
 export interface AppOptions {
   routes: readonly AnyRoute[];
+  /** Writes refused requests down. */
+  acts: Pick<ActWriter, 'refused' | 'missing'>;
   apiKeys: ApiKeys;
   sessions: UiSessions;
   logger: Logger;
@@ -68,7 +72,7 @@ export function createApp(options: AppOptions): Express {
   app.use(crossOrigin(options));
   for (const [path, routes] of byPath(options.routes)) {
     const endpoint = app.route(path);
-    for (const route of routes) endpoint[route.method](pipeline(route, pipelineOptions));
+    for (const route of routes) endpoint[route.method](audited(route, pipeline(route, pipelineOptions), options.acts, (request) => factsOf(request)?.caller));
     endpoint.all(refuseMethod(routes));
   }
   if (options.temporalUi !== undefined) app.use(TEMPORAL_UI_PATH, options.temporalUi);

@@ -2,6 +2,7 @@ import type { Express } from 'express';
 import type { PayloadCodec } from '@temporalio/common';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import type { ActWriter } from '../platform/audit/act-writer.ts';
 import type { Config } from '../platform/config/config.ts';
 import type { ApiKeys } from '../platform/identity/api-keys.ts';
 import type { KeyRing } from '../platform/keys/key-ring.ts';
@@ -32,6 +33,8 @@ export interface ApiParts {
   readonly operations: Operations;
   /** Names soft quotas that are passed in answers to starts. */
   readonly admission?: Admission;
+  /** Writes acts that have no transaction of their own. */
+  readonly acts: ActWriter;
   readonly dependencies: readonly Dependency[];
   readonly logger: Logger;
   readonly registry: Registry;
@@ -66,7 +69,7 @@ export function assembleApi(parts: ApiParts): AssembledApi {
     ...parts.resources,
     ...createApiKeyRoutes({ apiKeys }),
     ...createHealthRoutes({ dependencies: parts.dependencies, registry, draining: parts.draining, ...(parts.extraMetrics === undefined ? {} : { extraMetrics: parts.extraMetrics }) }),
-    ...createCodecRoutes({ codec: parts.codec, namespace: config.TEMPORAL_NAMESPACE, logger }),
+    ...createCodecRoutes({ codec: parts.codec, namespace: config.TEMPORAL_NAMESPACE, logger, acts: parts.acts }),
     ...createUiSessionRoutes({ apiKeys, sessions, limits, https, destination: proxied === undefined ? (config.TEMPORAL_UI_URL ?? '/docs') : TEMPORAL_UI_PATH }),
     ...createConsoleRoutes(),
     ...createDocumentationRoutes(() => openApi),
@@ -74,6 +77,7 @@ export function assembleApi(parts: ApiParts): AssembledApi {
   const openApi = openApiOf(routes, operations.contracts.values(), parts.version);
   const app = createApp({
     routes,
+    acts: parts.acts,
     apiKeys,
     sessions,
     limits,

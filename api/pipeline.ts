@@ -27,6 +27,8 @@ export interface RequestFacts {
   traceId?: string;
   orgId?: string;
   keyId?: string;
+  /** Who asked, as soon as that is known. */
+  caller?: Caller;
 }
 
 const facts = new WeakMap<object, RequestFacts>();
@@ -69,8 +71,9 @@ async function callerOf(route: AnyRoute, request: Request, traceparent: string, 
   const credential = await authenticate(request, route.session === true, options);
   fact.orgId = credential.orgId;
   fact.keyId = credential.id;
-  await options.limits.countRequest(credential.id);
   const caller: Caller = { orgId: credential.orgId, actor: { kind: 'api-key', id: credential.id }, scopes: credential.scopes, requestId, traceparent };
+  fact.caller = caller;
+  await options.limits.countRequest(credential.id);
   const access = route.access?.({ params: textParams(request.params), query: request.query });
   const permission = access?.permission ?? route.permission;
   if (access?.filtered !== true || !canSome(caller, permission)) assertCan(caller, permission, access?.attributes);

@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Logger } from 'pino';
+import { ActWriter } from '../platform/audit/act-writer.ts';
 import { createDataConverter } from '../platform/codec/data-converter.ts';
 import { EncryptionCodec } from '../platform/codec/payload-codec.ts';
 import type { Config } from '../platform/config/config.ts';
@@ -73,6 +74,8 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
 
     const registry = new Registry();
     collectDefaultMetrics({ register: registry, prefix: 'hal9_' });
+    const acts = new ActWriter(database, logger, registry);
+    closing.push(() => acts.close());
     const dependencies: Dependency[] = [
       { name: 'postgres', check: () => pingDatabase(database) },
       { name: 'temporal', check: async (signal) => void (await temporal.client.withAbortSignal(signal, () => temporal.client.workflowService.getSystemInfo({}))) },
@@ -87,6 +90,7 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
       apiKeys,
       keys,
       codec: new EncryptionCodec(keys),
+      acts,
       operations,
       admission,
       dependencies,

@@ -1,4 +1,5 @@
 import { sql, type ColumnType, type Generated, type Selectable } from 'kysely';
+import { recordAct, type Act } from './audit-acts.ts';
 import type { Database } from './database.ts';
 import type { Timestamp } from './organisations.ts';
 
@@ -114,7 +115,7 @@ export class ApprovalStore {
    * Writes an answer; the first of an approver stands.
    * @returns `recorded`; `same` when the approver had given this answer already (a retry); `other` when a different one; `closed` when it is not open.
    */
-  async answer(orgId: string, approvalId: string, answer: Omit<ApprovalAnswerRecord, 'answeredAt'>): Promise<'recorded' | 'same' | 'other' | 'closed'> {
+  async answer(orgId: string, approvalId: string, answer: Omit<ApprovalAnswerRecord, 'answeredAt'>, act: Act): Promise<'recorded' | 'same' | 'other' | 'closed'> {
     return this.#database.withOrg(orgId, async (tx) => {
       // Locked, so that no answer slips in while the approval is being closed.
       const approval = await tx.selectFrom('approvals').select('state').where('id', '=', approvalId).forUpdate().executeTakeFirst();
@@ -131,6 +132,7 @@ export class ApprovalStore {
         .insertInto('approval_answers')
         .values({ org_id: orgId, approval_id: approvalId, approver_kind: answer.approver.kind, approver_id: answer.approver.id, approved: answer.approved, comment: answer.comment })
         .execute();
+      await recordAct(tx, act);
       return 'recorded';
     });
   }

@@ -64,7 +64,7 @@ export async function recordAct(tx: Tx, act: Act): Promise<void> {
       request_id: act.requestId,
       risk: act.risk,
       details: JSON.stringify(act.details),
-      personal: JSON.stringify(storable(act.personal)),
+      personal: JSON.stringify(storablePersonal(act.personal)),
     })
     .execute();
   const watched = watch.getStore();
@@ -93,8 +93,12 @@ export async function watchActs<T>(work: () => Promise<T>): Promise<{ result: T;
   return { result, written: watched.written };
 }
 
-/** Says that a request changed nothing, e.g. because it repeats one that did, so that no act is missed. */
-export function nothingChanged(): void {
+/**
+ * Says why a request wrote no act, so that none is missed.
+ * @param _reason `nothing-changed`: it repeats one that did, or found everything as it was to be. `written-with-its-cause`: its cause commits later or
+ *   in another process, and the act with it.
+ */
+export function noActHere(_reason: 'nothing-changed' | 'written-with-its-cause'): void {
   const watched = watch.getStore();
   if (watched !== undefined) watched.written = true;
 }
@@ -103,6 +107,6 @@ export function nothingChanged(): void {
 const MOST_PERSONAL = 1000;
 
 /** What people send may hold what PostgreSQL's JSON cannot. */
-function storable(personal: Act['personal']): Record<string, string> {
+export function storablePersonal(personal: Act['personal']): Record<string, string> {
   return Object.fromEntries(Object.entries(personal).map(([field, value]: [string, string]) => [field, value.slice(0, MOST_PERSONAL).replaceAll('\0', '\uFFFD').toWellFormed()]));
 }

@@ -1,5 +1,6 @@
 import { sql, type ColumnType } from 'kysely';
 import pg from 'pg';
+import { recordAct, type Act } from './audit-acts.ts';
 import type { Database, Tx } from './database.ts';
 import type { Timestamp } from './organisations.ts';
 import { recordUsage } from './usage-events.ts';
@@ -79,11 +80,12 @@ export class BudgetStore {
   }
 
   /** Replaces all limits of the organisation. A period that is left out has none. */
-  async replaceLimits(orgId: string, limits: ReadonlyMap<BudgetPeriod, BudgetLimits>, updatedBy: string): Promise<void> {
+  async replaceLimits(orgId: string, limits: ReadonlyMap<BudgetPeriod, BudgetLimits>, updatedBy: string, act: Act): Promise<void> {
     await this.#database.withOrg(orgId, async (tx) => {
       await tx.deleteFrom('budgets').where('org_id', '=', orgId).execute();
       const rows = [...limits].map(([period, { calls, tokens, usd }]) => ({ org_id: orgId, period, calls, tokens, usd, updated_by: updatedBy }));
       if (rows.length > 0) await tx.insertInto('budgets').values(rows).execute();
+      await recordAct(tx, act);
     });
   }
 

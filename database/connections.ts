@@ -1,4 +1,5 @@
 import { sql, type ColumnType, type Selectable } from 'kysely';
+import { recordAct, type Act } from './audit-acts.ts';
 import type { Database } from './database.ts';
 import type { Timestamp } from './organisations.ts';
 
@@ -65,7 +66,7 @@ export class ConnectionStore {
   }
 
   /** @returns undefined when the name is taken. */
-  async insert(orgId: string, connection: NewConnection): Promise<ConnectionRecord | undefined> {
+  async insert(orgId: string, connection: NewConnection, act: Act): Promise<ConnectionRecord | undefined> {
     const { id, name, kind, sealed, test, updatedBy } = connection;
     return this.#database.withOrg(orgId, async (tx) => {
       const row = await tx
@@ -74,7 +75,9 @@ export class ConnectionStore {
         .onConflict((conflict) => conflict.columns(['org_id', 'name']).doNothing())
         .returningAll()
         .executeTakeFirst();
-      return row === undefined ? undefined : record(row);
+      if (row === undefined) return undefined;
+      await recordAct(tx, act);
+      return record(row);
     });
   }
 
@@ -105,7 +108,7 @@ export class ConnectionStore {
    * Replaces the settings of `version` and makes it the next one.
    * @returns undefined when somebody else changed or removed it meanwhile.
    */
-  async replace(orgId: string, id: string, version: number, change: { sealed: Buffer; test: ConnectionTest; updatedBy: string }): Promise<ConnectionRecord | undefined> {
+  async replace(orgId: string, id: string, version: number, change: { sealed: Buffer; test: ConnectionTest; updatedBy: string }, act: Act): Promise<ConnectionRecord | undefined> {
     return this.#database.withOrg(orgId, async (tx) => {
       const row = await tx
         .updateTable('connections')
@@ -122,22 +125,27 @@ export class ConnectionStore {
         .where('version', '=', version)
         .returningAll()
         .executeTakeFirst();
-      return row === undefined ? undefined : record(row);
+      if (row === undefined) return undefined;
+      await recordAct(tx, act);
+      return record(row);
     });
   }
 
   /** Notes the outcome of a test of `version`; a newer version keeps its own. */
-  async noteTest(orgId: string, id: string, version: number, test: ConnectionTest): Promise<void> {
-    await this.#database.withOrg(orgId, (tx) =>
-      tx.updateTable('connections').set({ state: test.state, last_tested_at: test.testedAt, last_failure: test.failure }).where('id', '=', id).where('version', '=', version).execute(),
-    );
+  async noteTest(orgId: string, id: string, version: number, test: ConnectionTest, act: Act): Promise<void> {
+    await this.#database.withOrg(orgId, async (tx) => {
+      await tx.updateTable('connections').set({ state: test.state, last_tested_at: test.testedAt, last_failure: test.failure }).where('id', '=', id).where('version', '=', version).execute();
+      await recordAct(tx, act);
+    });
   }
 
   /** @returns whether it was there. */
-  async remove(orgId: string, id: string): Promise<boolean> {
+  async remove(orgId: string, id: string, act: Act): Promise<boolean> {
     return this.#database.withOrg(orgId, async (tx) => {
       const { numDeletedRows } = await tx.deleteFrom('connections').where('id', '=', id).executeTakeFirst();
-      return numDeletedRows > 0n;
+      if (numDeletedRows === 0n) return false;
+      await recordAct(tx, act);
+      return true;
     });
   }
 }

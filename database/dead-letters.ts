@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import { recordAct, type Act } from './audit-acts.ts';
 import type { Database } from './database.ts';
 import type { SignalRow } from './signals.ts';
 
@@ -65,16 +66,21 @@ export class DeadLetterStore {
    * Marks a letter as replayed. Only one of several callers gets true.
    * @returns false when it was replayed before.
    */
-  async claimReplay(orgId: string, id: string): Promise<boolean> {
-    const result = await this.#database.withOrg(orgId, (tx) =>
-      tx.updateTable('dead_letters').set({ replayed_at: new Date() }).where('org_id', '=', orgId).where('id', '=', id).where('replayed_at', 'is', null).executeTakeFirst(),
-    );
-    return result.numUpdatedRows > 0n;
+  async claimReplay(orgId: string, id: string, act: Act): Promise<boolean> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const result = await tx.updateTable('dead_letters').set({ replayed_at: new Date() }).where('org_id', '=', orgId).where('id', '=', id).where('replayed_at', 'is', null).executeTakeFirst();
+      if (result.numUpdatedRows === 0n) return false;
+      await recordAct(tx, act);
+      return true;
+    });
   }
 
   /** Takes the mark back, when the signal could not go in after all. */
-  async releaseReplay(orgId: string, id: string): Promise<void> {
-    await this.#database.withOrg(orgId, (tx) => tx.updateTable('dead_letters').set({ replayed_at: null }).where('org_id', '=', orgId).where('id', '=', id).execute());
+  async releaseReplay(orgId: string, id: string, act: Act): Promise<void> {
+    await this.#database.withOrg(orgId, async (tx) => {
+      await tx.updateTable('dead_letters').set({ replayed_at: null }).where('org_id', '=', orgId).where('id', '=', id).execute();
+      await recordAct(tx, act);
+    });
   }
 
   /** The signals a letter rests on: its own, or for an emission the causes of it. Empty when they are gone. */

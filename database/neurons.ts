@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import type { Neuron, NeuronDraft } from '../schemas/neurons/definition.ts';
 import type { Layer } from '../schemas/names/layers.ts';
+import { recordAct, type Act } from './audit-acts.ts';
 import type { Database, Tx } from './database.ts';
 
 /** A neuron as people see it. */
@@ -73,13 +74,13 @@ export class NeuronStore {
   }
 
   /** @returns undefined when the name is taken. */
-  async create(orgId: string, id: string, draft: NeuronDraft, by: string): Promise<StoredNeuron | undefined> {
-    const [created] = await this.createMany(orgId, [{ id, draft }], by);
+  async create(orgId: string, id: string, draft: NeuronDraft, by: string, act: Act): Promise<StoredNeuron | undefined> {
+    const [created] = await this.createMany(orgId, [{ id, draft }], by, act);
     return created;
   }
 
-  /** Creates those whose names are free, in one transaction and one generation. */
-  async createMany(orgId: string, neurons: readonly { readonly id: string; readonly draft: NeuronDraft }[], by: string): Promise<StoredNeuron[]> {
+  /** Creates those whose names are free, in one transaction and one generation. @param act written for each, with its id. */
+  async createMany(orgId: string, neurons: readonly { readonly id: string; readonly draft: NeuronDraft }[], by: string, act: Act): Promise<StoredNeuron[]> {
     return this.#database.withOrg(orgId, async (tx) => {
       const created: StoredNeuron[] = [];
       for (const { id, draft } of neurons) {
@@ -91,6 +92,7 @@ export class NeuronStore {
           .executeTakeFirst();
         if (row === undefined) continue;
         await recordVersion(tx, orgId, id, 1, draft, by);
+        await recordAct(tx, { ...act, resource: { kind: 'neuron', id } });
         created.push(stored(row));
       }
       if (created.length > 0) await nextGeneration(tx, orgId);
@@ -102,7 +104,7 @@ export class NeuronStore {
    * Stores a new version.
    * @param expected the version the change was made from; undefined changes whatever is there.
    */
-  async change(orgId: string, id: string, expected: number | undefined, change: (draft: NeuronDraft) => NeuronDraft, by: string): Promise<ChangeOutcome> {
+  async change(orgId: string, id: string, expected: number | undefined, change: (draft: NeuronDraft) => NeuronDraft, by: string, act: Act): Promise<ChangeOutcome> {
     return this.#database.withOrg(orgId, async (tx) => {
       const current = await tx.selectFrom('neurons').selectAll().where('id', '=', id).forUpdate().executeTakeFirst();
       if (current === undefined) return { kind: 'missing' };
@@ -118,6 +120,7 @@ export class NeuronStore {
         .returningAll()
         .executeTakeFirstOrThrow();
       await recordVersion(tx, orgId, id, version, draft, by);
+      await recordAct(tx, { ...act, details: { ...act.details, version } });
       await nextGeneration(tx, orgId);
       return { kind: 'changed', neuron: stored(row) };
     });

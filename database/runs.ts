@@ -1,4 +1,6 @@
 import { sql } from 'kysely';
+import { v7 } from 'uuid';
+import { storablePersonal, type Act } from './audit-acts.ts';
 import type { Database } from './database.ts';
 import type { RunStatus } from './run-tables.ts';
 import { KEY_DAYS } from './usage.ts';
@@ -16,6 +18,8 @@ export interface RunRow {
   startedAt: Date;
   closedAt: Date | null;
   failure: string | null;
+  /** What its start's act says besides; left out where it is not known any more. */
+  startAct?: { readonly impersonatorId: string | null; readonly risk: number; readonly personal: Act['personal'] } | undefined;
 }
 
 export interface RunQuery {
@@ -40,7 +44,8 @@ export class RunStore {
 
   /**
    * Adds or refreshes runs of any organisation in one statement. A later execution under the same id replaces an earlier one;
-   * for the same execution what is known is kept and what is new is added, in whatever order the rows arrive.
+   * for the same execution what is known is kept and what is new is added, in whatever order the rows arrive. Whoever writes an
+   * execution first writes the act of its start too.
    */
   async recordOfAllOrganisations(rows: readonly RunRow[]): Promise<void> {
     if (rows.length === 0) return;
@@ -73,8 +78,19 @@ export class RunStore {
         traceparent = coalesce(excluded.traceparent, known.traceparent),
         -- While a run is open it may go on under a new history; its start stays the first one.
         started_at = case when known.closed_at is null or ${isStale} then least(known.started_at, excluded.started_at) else excluded.started_at end
-        -- A row that was inserted, not updated, has no transaction that ended it.
-        returning org_id, run_id, origin, started_at, xmax = 0 as is_new)
+        -- A row that was inserted, not updated, has no transaction that ended it. One that had ended begins anew.
+        returning new.*, old.run_id is null as is_new, old.run_id is null or (old.closed_at is not null and new.started_at > old.closed_at) as is_start),
+      acts as (insert into audit_acts (org_id, id, action, result, actor_kind, actor_id, impersonator_id, resource_kind, resource_id, request_id, risk, details, personal)
+      select w.org_id, a.id, 'run.start', 'succeeded', split_part(w.actor, ':', 1), substr(w.actor, strpos(w.actor, ':') + 1), a.impersonator_id, 'run', w.run_id,
+        coalesce(w.request_id, ''), a.risk, jsonb_build_object('operation', w.operation, 'origin', w.origin), a.personal
+      from written w join organisations o on o.org_id = w.org_id
+      join unnest(
+        ${column((row) => row.orgId)}::uuid[], ${column((row) => row.runId)}::text[], ${column(() => v7())}::uuid[], ${column((row) => row.startAct?.impersonatorId ?? null)}::text[],
+        ${column((row) => row.startAct?.risk ?? 0)}::smallint[], ${column((row) => JSON.stringify(storablePersonal(row.startAct?.personal ?? {})))}::jsonb[]
+      ) as a (org_id, run_id, id, impersonator_id, risk, personal) on a.org_id = w.org_id and a.run_id = w.run_id
+      -- Cascades are the data plane's own record. A read model that is rebuilt meets starts that were written down long ago.
+      where w.is_start and w.actor is not null and w.origin <> 'dispatcher' and w.started_at > now() - interval '1 hour'
+        and not exists (select 1 from audit_entries e where e.org_id = w.org_id and e.resource_id = w.run_id and e.action = 'run.start' and e.at >= w.started_at - interval '1 minute'))
       insert into usage_events (org_id, meter, key, quantity)
       select w.org_id, 'runs', w.run_id, 1 from written w join organisations o on o.org_id = w.org_id
       -- Cascades are paid as signals. A read model that is rebuilt meets runs whose keys of usage may be forgotten.

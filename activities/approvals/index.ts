@@ -1,5 +1,6 @@
 import { activityInfo, ApplicationFailure, cancellationSignal } from '@temporalio/activity';
 import type { Logger } from 'pino';
+import type { Act } from '../../database/audit-acts.ts';
 import { ApprovalStore } from '../../database/approvals.ts';
 import { approvalToken, hashToken, publicUrl } from '../../platform/approvals/links.ts';
 import { isProven } from '../../platform/approvals/proof.ts';
@@ -56,10 +57,10 @@ export function createApprovalActivities(deps: ApprovalActivityDependencies): Ap
     },
 
     async recordAnswer(given) {
-      const { orgId } = run();
+      const { orgId, runId } = run();
       const answer = approvalAnswerSchema.parse(given);
       if (!proven(deps.keys, orgId, answer)) throw ApplicationFailure.nonRetryable('the answer was not given through HAL9', 'UpdateRejected');
-      const recorded = await store.answer(orgId, answer.approvalId, { approver: answer.approver, approved: answer.approved, comment: answer.comment ?? null });
+      const recorded = await store.answer(orgId, answer.approvalId, { approver: answer.approver, approved: answer.approved, comment: answer.comment ?? null }, answerAct(orgId, runId, answer));
       if (recorded === 'other') throw ApplicationFailure.nonRetryable('this approver has answered already', 'UpdateRejected');
       if (recorded === 'closed') throw ApplicationFailure.nonRetryable('the approval is closed', 'UpdateRejected');
     },
@@ -119,6 +120,10 @@ function proven(keys: KeyRing, orgId: string, answer: ReturnType<typeof approval
 }
 
 /** The organisation and name of the run this activity belongs to. */
+function answerAct(orgId: string, runId: string, { approvalId, approver, approved }: ReturnType<typeof approvalAnswerSchema.parse>): Act {
+  return { orgId, action: 'approval.answer', result: 'succeeded', actor: approver, resource: { kind: 'approval', id: approvalId }, requestId: runId, risk: 0, details: { approved }, personal: {} };
+}
+
 function run(): { orgId: string; runId: string } {
   const parts = parseWorkflowId(activityInfo().workflowExecution?.workflowId ?? '');
   if (parts === undefined) throw ApplicationFailure.nonRetryable('the workflow id is none of HAL9\'s', 'InvalidInput');

@@ -25,6 +25,7 @@ export function createBudgetRoutes({ budgets }: { budgets: Budgets }): AnyRoute[
       summary: 'Sets the spending limits',
       description: 'Replaces all limits: what is left out has none. Calls of models reserve their worst case first, so that no number of concurrent signals exceeds a limit; a call without room uses the fallback rules of its neuron.',
       permission: 'budgets:write',
+      audit: 'budget.replace',
       body: budgetSettings,
       responses: { 200: { description: 'The limits now.', schema: budgetList } },
       handler: async ({ caller, body }) => ({ status: 200, body: { items: await budgets.replace(caller, body) } }),

@@ -1,5 +1,7 @@
 import type { Payload, PayloadCodec } from '@temporalio/common';
 import type { Logger } from 'pino';
+import type { AuditActStore } from '../../database/audit-acts.ts';
+import { actOf } from '../../platform/audit/act.ts';
 import { KeyError } from '../../platform/keys/key-ring.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { codecBody, codecParams, type JsonPayload } from '../../schemas/rest/codec.ts';
@@ -9,13 +11,15 @@ export interface CodecRouteDependencies {
   codec: PayloadCodec;
   namespace: string;
   logger: Logger;
+  /** Where it is written that somebody read what is encrypted. */
+  acts: Pick<AuditActStore, 'record'>;
 }
 
 /**
  * The remote codec of the Temporal UI. It opens payloads of the caller's organisation; those of others come back as
  * they were, still encrypted.
  */
-export function createCodecRoutes({ codec, namespace, logger }: CodecRouteDependencies): AnyRoute[] {
+export function createCodecRoutes({ codec, namespace, logger, acts }: CodecRouteDependencies): AnyRoute[] {
   return [
     defineRoute({
       method: 'post',
@@ -27,12 +31,14 @@ export function createCodecRoutes({ codec, namespace, logger }: CodecRouteDepend
       permission: 'codec:decode',
       access: ({ params }) => (params['direction'] === 'encode' ? { permission: 'codec:encode' } : {}),
       session: true,
+      audit: 'payload.transcode',
       params: codecParams,
       body: codecBody,
       responses: { 200: { description: 'The payloads in the same order.', schema: codecBody } },
       async handler({ caller, params, body }) {
         if (params.namespace !== namespace) throw new HalError('NotFound', 'this server uses another namespace');
         logger.info({ event: `codec.${params.direction}`, keyId: caller.actor.id, orgId: caller.orgId, requestId: caller.requestId, payloads: body.payloads.length }, 'codec used');
+        await acts.record(actOf(caller, 'payload.transcode', { kind: 'organisation', id: caller.orgId }, { direction: params.direction, payloads: body.payloads.length }));
         // Any workflow id of the organisation: the codec goes by its first part.
         const context = { type: 'workflow', namespace, workflowId: `${caller.orgId}/` } as const;
         const payloads = body.payloads.map(fromJson);

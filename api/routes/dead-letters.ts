@@ -45,6 +45,7 @@ export function createDeadLetterRoutes(options: DeadLetterRouteOptions): AnyRout
       summary: 'Sends the signal behind a dead letter in again',
       description: 'It passes all layers again, under its old id and past the deduplication. A letter can be replayed once; a signal that fails again leaves a new one.',
       permission: 'signals:write',
+      audit: 'dead-letter.replay',
       params: signalParams,
       responses: { 202: { description: 'Committed.', schema: z.object({ signals: z.array(z.uuid()) }) } },
       handler: async ({ caller, params }) => ({ status: 202, body: { signals: await replayDeadLetter(options, caller, params.id) } }),

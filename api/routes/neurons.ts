@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
 import type { ChangeOutcome, NeuronStore, StoredNeuron } from '../../database/neurons.ts';
 import { validateNeuron } from '../../neurons/validate-neuron.ts';
+import { actOf } from '../../platform/audit/act.ts';
 import type { Caller } from '../../platform/identity/caller.ts';
 import { assertCan } from '../../platform/identity/permissions.ts';
 import { HalError } from '../../schemas/errors.ts';
@@ -28,8 +29,8 @@ const found = { 200: { description: 'The neuron.', schema: neuronView } };
 
 /** Neurons: what people make of signals. */
 export function createNeuronRoutes({ neurons, breakers, contracts }: NeuronRouteOptions): AnyRoute[] {
-  const change = async (caller: Caller, id: string, expected: number | undefined, by: (draft: NeuronDraft) => NeuronDraft): Promise<RouteAnswer> => {
-    const outcome = await neurons.change(caller.orgId, id, expected, (draft) => checked(by(draft), caller, contracts), caller.actor.id);
+  const change = async (caller: Caller, action: string, id: string, expected: number | undefined, by: (draft: NeuronDraft) => NeuronDraft): Promise<RouteAnswer> => {
+    const outcome = await neurons.change(caller.orgId, id, expected, (draft) => checked(by(draft), caller, contracts), caller.actor.id, actOf(caller, action, { kind: 'neuron', id }));
     return answer(200, changed(outcome));
   };
   return [
@@ -63,10 +64,12 @@ export function createNeuronRoutes({ neurons, breakers, contracts }: NeuronRoute
       summary: 'Creates a neuron',
       description: 'Every expression is compiled first. Whoever creates a neuron whose decisions start an operation needs the permission to start it.',
       permission: 'neurons:write',
+      audit: 'neuron.create',
       body: neuronDraftSchema,
       responses: { 201: { description: 'The neuron.', schema: neuronView } },
       handler: async ({ caller, body }) => {
-        const created = await neurons.create(caller.orgId, randomUUID(), checked(body, caller, contracts), caller.actor.id);
+        const id = randomUUID();
+        const created = await neurons.create(caller.orgId, id, checked(body, caller, contracts), caller.actor.id, actOf(caller, 'neuron.create', { kind: 'neuron', id }));
         if (created === undefined) throw nameTaken();
         return answer(201, created);
       },
@@ -79,6 +82,7 @@ export function createNeuronRoutes({ neurons, breakers, contracts }: NeuronRoute
       summary: 'Tries a neuron on sample signals',
       description: 'Nothing is stored, started or called.',
       permission: 'neurons:read',
+      audit: { none: 'changes nothing' },
       body: neuronTestBody,
       responses: { 200: { description: 'What it would do.', schema: neuronTestResult } },
       handler: async ({ body: { neuron, ...samples } }) => {
@@ -110,10 +114,11 @@ export function createNeuronRoutes({ neurons, breakers, contracts }: NeuronRoute
       summary: 'Replaces a neuron by a new version',
       description: 'With `If-Match: "<version>"` only if nobody changed it meanwhile.',
       permission: 'neurons:write',
+      audit: 'neuron.replace',
       params: neuronParams,
       body: neuronDraftSchema,
       responses: found,
-      handler: async ({ caller, params, body, request }) => change(caller, params.id, ifMatch(request.headers['if-match']), () => body),
+      handler: async ({ caller, params, body, request }) => change(caller, 'neuron.replace', params.id, ifMatch(request.headers['if-match']), () => body),
     }),
     defineRoute({
       method: 'patch',
@@ -123,10 +128,11 @@ export function createNeuronRoutes({ neurons, breakers, contracts }: NeuronRoute
       summary: 'Changes parts of a neuron',
       description: 'A JSON merge patch (RFC 7396). With `If-Match: "<version>"` only if nobody changed it meanwhile.',
       permission: 'neurons:write',
+      audit: 'neuron.change',
       params: neuronParams,
       body: neuronPatch,
       responses: found,
-      handler: async ({ caller, params, body, request }) => change(caller, params.id, ifMatch(request.headers['if-match']), (draft) => parsed(merged(draft, body))),
+      handler: async ({ caller, params, body, request }) => change(caller, 'neuron.change', params.id, ifMatch(request.headers['if-match']), (draft) => parsed(merged(draft, body))),
     }),
     ...(['enable', 'disable'] as const).map((verb) =>
       defineRoute({
@@ -136,9 +142,10 @@ export function createNeuronRoutes({ neurons, breakers, contracts }: NeuronRoute
         tag,
         summary: verb === 'enable' ? 'Switches a neuron on' : 'Switches a neuron off',
         permission: 'neurons:write',
+        audit: `neuron.${verb}`,
         params: neuronParams,
         responses: found,
-        handler: async ({ caller, params }) => change(caller, params.id, undefined, (draft) => ({ ...draft, enabled: verb === 'enable' })),
+        handler: async ({ caller, params }) => change(caller, `neuron.${verb}`, params.id, undefined, (draft) => ({ ...draft, enabled: verb === 'enable' })),
       }),
     ),
     defineRoute({
@@ -165,6 +172,7 @@ export function createNeuronRoutes({ neurons, breakers, contracts }: NeuronRoute
       summary: 'Tries a stored neuron on sample signals',
       description: 'From nothing: the state it has gathered is neither used nor changed.',
       permission: 'neurons:read',
+      audit: { none: 'changes nothing' },
       params: neuronParams,
       body: storedNeuronTestBody,
       responses: { 200: { description: 'What it would do.', schema: neuronTestResult } },

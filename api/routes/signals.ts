@@ -50,6 +50,7 @@ export function createSignalRoutes(options: SignalRouteOptions): AnyRoute[] {
         + 'A signal without `time` gets the time of receipt. 202 means committed. A signal with a (source, id) that was accepted within the dedup window counts as a duplicate. '
         + 'In batches and streams the good signals go in and the bad ones are named by line. With `wait=true` a single signal is answered by its decision.',
       permission: 'signals:write',
+      audit: { none: 'signals are the data plane: their rows are their own record' },
       timeoutMs: 0,
       query: sendQuery,
       rawBody: {

@@ -37,6 +37,7 @@ export function createWorkflowRoutes({ operations, temporalUi, admission }: Work
       description:
         'With an `Idempotency-Key` header the same key and body start one run only, however often they are sent. With `Prefer: wait=<seconds>` the answer waits for the end. A `traceparent` header makes the run part of that trace.',
       permission: 'runs:write',
+      audit: 'run.start',
       access: ({ params }) => {
         const type = params['type'] ?? '';
         return { permission: operations.contracts.get(type)?.permission ?? 'runs:write', attributes: { type } };

@@ -1,4 +1,5 @@
 import { ApprovalStore, type ApprovalRecord, type ApprovalState, type ApproverKind } from '../../database/approvals.ts';
+import { noActHere } from '../../database/audit-acts.ts';
 import type { Database } from '../../database/database.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { APPROVAL_UPDATE } from '../../schemas/names/messages.ts';
@@ -87,6 +88,7 @@ export class Approvals {
     const payload: ApprovalAnswer = { ...checked, ...(comment === undefined ? {} : { comment }), proof: proveAnswer(this.#keys, { orgId, ...checked }) };
     try {
       await this.#operations.update(systemCaller(orgId, 'approvals'), approval.runId, APPROVAL_UPDATE, payload);
+      noActHere('written-with-its-cause');
     } catch (error) {
       if (error instanceof HalError && (error.type === 'RunClosed' || error.type === 'NotFound')) {
         await this.#store.close(orgId, approval.id, 'cancelled', 'the run that asked has ended');

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { BUDGET_PERIODS, BudgetStore, type AccountRecord, type Amount, type BudgetLimits, type BudgetPeriod, type LimitedAccount } from '../../database/budgets.ts';
 import type { Database } from '../../database/database.ts';
+import { actOf } from '../audit/act.ts';
 import type { Caller } from '../identity/caller.ts';
 import { usdText } from './money.ts';
 
@@ -58,7 +59,7 @@ export class Budgets {
   /** Replaces the limits; a period left out has none. What was spent stays. */
   async replace(caller: Caller, settings: Partial<Record<BudgetPeriod, LimitSetting>>): Promise<BudgetView[]> {
     const limits = new Map(BUDGET_PERIODS.flatMap((period) => (settings[period] === undefined ? [] : [[period, limitsOf(settings[period])] as const])));
-    await this.#store.replaceLimits(caller.orgId, limits, `${caller.actor.kind}:${caller.actor.id}`);
+    await this.#store.replaceLimits(caller.orgId, limits, `${caller.actor.kind}:${caller.actor.id}`, actOf(caller, 'budget.replace', { kind: 'budget', id: caller.orgId }, { periods: [...limits.keys()] }));
     return this.view(caller);
   }
 

@@ -4,6 +4,7 @@ import type { Database } from '../../database/database.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { connectionSettings, type ConnectionSettings } from '../../schemas/rest/connections.ts';
 import { fieldErrors } from '../failures/translate.ts';
+import { actOf } from '../audit/act.ts';
 import type { Caller } from '../identity/caller.ts';
 import { KeyError, type KeyRing } from '../keys/key-ring.ts';
 import type { Egress } from './egress.ts';
@@ -62,7 +63,7 @@ export class Connections {
       sealed: this.#seal(caller.orgId, id, 1, draft.settings),
       test,
       updatedBy: actorOf(caller),
-    });
+    }, actOf(caller, 'connection.create', { kind: 'connection', id }, { kind: draft.settings.kind }));
     if (record === undefined) throw new HalError('Conflict', `there is a connection named "${draft.name}" already`);
     return this.#view(caller.orgId, record);
   }
@@ -81,7 +82,7 @@ export class Connections {
   async replace(caller: Caller, id: string, change: { settings: ConnectionSettings; version?: number | undefined }, options: { test: boolean; signal: AbortSignal }): Promise<Connection> {
     const record = await this.#record(caller.orgId, id);
     if (change.version !== undefined && change.version !== record.version) throw new HalError('Conflict', `the connection is at version ${record.version}`);
-    return this.#change(caller, record, change.settings, options);
+    return this.#change(caller, 'connection.replace', record, change.settings, options);
   }
 
   /**
@@ -92,7 +93,7 @@ export class Connections {
     const record = await this.#record(caller.orgId, id);
     const merged = connectionSettings.safeParse({ ...this.#unseal(caller.orgId, record), ...settings, kind: record.kind });
     if (!merged.success) throw new HalError('InvalidInput', 'the settings do not fit the connection', { errors: fieldErrors(merged.error, '/settings') });
-    return this.#change(caller, record, merged.data, options);
+    return this.#change(caller, 'connection.rotate', record, merged.data, options);
   }
 
   /** Tests it now and notes the outcome. @throws {HalError} `NotFound`. */
@@ -100,13 +101,13 @@ export class Connections {
     const record = await this.#record(caller.orgId, id);
     const failure = await probe(this.#egress, this.#unseal(caller.orgId, record), signal);
     const test = outcome(failure);
-    await this.#store.noteTest(caller.orgId, id, record.version, test);
+    await this.#store.noteTest(caller.orgId, id, record.version, test, actOf(caller, 'connection.test', { kind: 'connection', id }, {}, failure === undefined ? 'succeeded' : 'failed'));
     return this.#view(caller.orgId, { ...record, state: test.state, lastTestedAt: test.testedAt, lastFailure: test.failure });
   }
 
   /** @throws {HalError} `NotFound`. */
   async remove(caller: Caller, id: string): Promise<void> {
-    if (!(await this.#store.remove(caller.orgId, id))) throw new HalError('NotFound', 'no such connection');
+    if (!(await this.#store.remove(caller.orgId, id, actOf(caller, 'connection.delete', { kind: 'connection', id })))) throw new HalError('NotFound', 'no such connection');
   }
 
   /**
@@ -126,11 +127,11 @@ export class Connections {
     return (await this.#store.findByName(orgId, name)) !== undefined;
   }
 
-  async #change(caller: Caller, record: ConnectionRecord, settings: ConnectionSettings, options: { test: boolean; signal: AbortSignal }): Promise<Connection> {
+  async #change(caller: Caller, action: string, record: ConnectionRecord, settings: ConnectionSettings, options: { test: boolean; signal: AbortSignal }): Promise<Connection> {
     if (settings.kind !== record.kind) throw new HalError('Conflict', `the connection is of kind ${record.kind}; make a new one for ${settings.kind}`);
     const test = await this.#mustPass(settings, options);
     const version = record.version + 1;
-    const replaced = await this.#store.replace(caller.orgId, record.id, record.version, { sealed: this.#seal(caller.orgId, record.id, version, settings), test, updatedBy: actorOf(caller) });
+    const replaced = await this.#store.replace(caller.orgId, record.id, record.version, { sealed: this.#seal(caller.orgId, record.id, version, settings), test, updatedBy: actorOf(caller) }, actOf(caller, action, { kind: 'connection', id: record.id }, { version }));
     if (replaced === undefined) throw new HalError('Conflict', 'somebody else changed the connection meanwhile');
     return this.#view(caller.orgId, replaced);
   }

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { WithStartWorkflowOperation, type Client, type WorkflowStartOptions } from '@temporalio/client';
 import { WorkflowExecutionAlreadyStartedError, defineSearchAttributeKey } from '@temporalio/common';
 import type { Logger } from 'pino';
+import { AuditActStore, noActHere, type Act, type ActDetails } from '../../database/audit-acts.ts';
 import type { Database } from '../../database/database.ts';
 import { IdempotencyStore } from '../../database/idempotency.ts';
 import { RunStore } from '../../database/runs.ts';
@@ -9,6 +10,7 @@ import { HalError } from '../../schemas/errors.ts';
 import { SEARCH_ATTRIBUTES } from '../../schemas/names/search-attributes.ts';
 import { formatRunId, formatWorkflowId, parseRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import { workflowName, type MessageContract, type OperationContract } from '../../schemas/operations/operation.ts';
+import { actOf } from '../audit/act.ts';
 import type { Caller } from '../identity/caller.ts';
 import { assertCan } from '../identity/permissions.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
@@ -67,6 +69,8 @@ class TemporalOperations implements Operations {
   readonly #keys: KeyRing;
   readonly #idempotency: IdempotencyStore;
   readonly #recorder: RunRecorder;
+  readonly #acts: AuditActStore;
+  readonly #logger: Logger;
   readonly #admission: Admission | undefined;
   readonly #reader: RunReader;
 
@@ -78,6 +82,8 @@ class TemporalOperations implements Operations {
     this.#admission = dependencies.admission;
     this.#idempotency = new IdempotencyStore(database);
     const store = new RunStore(database);
+    this.#acts = new AuditActStore(database);
+    this.#logger = logger;
     this.#recorder = new RunRecorder(store, logger);
     this.#reader = new RunReader(client, store, contracts);
   }
@@ -111,7 +117,7 @@ class TemporalOperations implements Operations {
   async signal(caller: Caller, runId: string, name: string, payload: unknown): Promise<void> {
     const { workflowId, message } = this.#messageTo(caller, runId, 'signals', name);
     const value = parsePayload(message.payload, payload);
-    await this.#call('signal', caller, runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).signal(name, value));
+    await this.#audited(caller, 'run.signal', runId, { name }, () => this.#call('signal', caller, runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).signal(name, value)));
   }
 
   async query(caller: Caller, runId: string, name: string, payload: unknown): Promise<unknown> {
@@ -123,17 +129,17 @@ class TemporalOperations implements Operations {
   async update(caller: Caller, runId: string, name: string, payload: unknown): Promise<unknown> {
     const { workflowId, message } = this.#messageTo(caller, runId, 'updates', name);
     const value = parsePayload(message.payload, payload);
-    return this.#call('update', caller, runId, UPDATE_MS, () => this.#client.workflow.getHandle(workflowId).executeUpdate(name, { args: [value] }));
+    return this.#audited(caller, 'run.update', runId, { name }, () => this.#call('update', caller, runId, UPDATE_MS, () => this.#client.workflow.getHandle(workflowId).executeUpdate(name, { args: [value] })));
   }
 
   async cancel(caller: Caller, runId: string): Promise<void> {
     const workflowId = this.#ownRun(caller, runId, 'runs:write');
-    await this.#call('cancel', caller, runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).cancel());
+    await this.#audited(caller, 'run.cancel', runId, {}, () => this.#call('cancel', caller, runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).cancel()));
   }
 
   async terminate(caller: Caller, runId: string, reason: string): Promise<void> {
     const workflowId = this.#ownRun(caller, runId, 'runs:write');
-    await this.#call('terminate', caller, runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).terminate(reason));
+    await this.#audited(caller, 'run.terminate', runId, {}, () => this.#call('terminate', caller, runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).terminate(reason)));
   }
 
   async list(caller: Caller, filter: RunFilter): Promise<RunPage> {
@@ -208,7 +214,10 @@ class TemporalOperations implements Operations {
     }
     const uuid = parseRunId(record.runId)?.uuid;
     const mine = uuid === undefined || record.runId === prepared.runId ? prepared : this.#prepare(caller, request, contract, input, uuid);
-    if (record.started) return { runId: mine.runId, workflowId: mine.workflowId, created: false };
+    if (record.started) {
+      noActHere('nothing-changed');
+      return { runId: mine.runId, workflowId: mine.workflowId, created: false };
+    }
     const started = await this.#startPrepared(caller, request, mine);
     await this.#idempotency.markStarted(caller.orgId, contract.name, keyHash);
     return started;
@@ -228,6 +237,7 @@ class TemporalOperations implements Operations {
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw fromTemporal(error, 'start', runId);
       const once = options.workflowIdReusePolicy === 'REJECT_DUPLICATE' && contract.reusePolicy !== 'reject-duplicate';
+      noActHere('nothing-changed');
       if (once) return { runId, workflowId, created: false };
       if (contract.conflictPolicy !== 'use-existing') throw fromTemporal(error, 'start', runId);
       // Only now, because Temporal does not tell whether it used an existing run.
@@ -254,7 +264,9 @@ class TemporalOperations implements Operations {
       startedAt,
       closedAt: null,
       failure: null,
+      startAct: { impersonatorId: caller.impersonatorId ?? null, risk: caller.risk ?? 0, personal: actOf(caller, 'run.start', { kind: 'run', id: prepared.runId }).personal },
     });
+    noActHere('written-with-its-cause');
   }
 
   /** The workflow id of a run of the caller's organisation; existence is Temporal's to say. */
@@ -273,6 +285,27 @@ class TemporalOperations implements Operations {
     const message = messageOf(contract, kind, name);
     if (message.permission !== undefined) assertCan(caller, message.permission, { type: operation });
     return { workflowId, message };
+  }
+
+  /**
+   * A message to Temporal shares no transaction with the act of it: what is intended is written before, what came of it after. One
+   * without an outcome is one whose process died between.
+   */
+  async #audited<T>(caller: Caller, action: string, runId: string, details: ActDetails, work: () => Promise<T>): Promise<T> {
+    // HAL9's own messages are part of a cause that has its act.
+    if (caller.actor.kind === 'system') return work();
+    const write = (phase: string, result: Act['result'], more: ActDetails = {}): Promise<void> => this.#acts.record(actOf(caller, action, { kind: 'run', id: runId }, { ...details, ...more, phase }, result));
+    await write('intended', 'succeeded');
+    // What came of it stands whether or not it can be written down; the intention was.
+    const noted = (writing: Promise<void>): Promise<void> => writing.catch((error: unknown) => this.#logger.warn({ err: error, action }, 'the outcome of an act was not written'));
+    try {
+      const answer = await work();
+      await noted(write('done', 'succeeded'));
+      return answer;
+    } catch (error) {
+      await noted(write('done', 'failed', { type: error instanceof HalError ? error.type : 'Internal' }));
+      throw error;
+    }
   }
 
   async #call<T>(attempt: Attempt, caller: Caller, runId: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {

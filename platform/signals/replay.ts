@@ -1,6 +1,7 @@
 import type { DeadLetterStore } from '../../database/dead-letters.ts';
 import type { SignalStore } from '../../database/signals.ts';
 import { HalError } from '../../schemas/errors.ts';
+import { actOf } from '../audit/act.ts';
 import type { Caller } from '../identity/caller.ts';
 import { uuidText } from './key.ts';
 
@@ -21,11 +22,11 @@ export async function replayDeadLetter({ letters, signals }: ReplayOptions, call
   if (letter.replayedAt !== null) throw new HalError('Conflict', 'this dead letter was replayed already');
   const rows = await letters.signalsOf(caller.orgId, letter);
   if (rows.length === 0) throw new HalError('Conflict', 'its signals have left the dedup window and cannot be replayed; send them again');
-  if (!(await letters.claimReplay(caller.orgId, id))) throw new HalError('Conflict', 'this dead letter was replayed already');
+  if (!(await letters.claimReplay(caller.orgId, id, actOf(caller, 'dead-letter.replay', { kind: 'dead-letter', id }, { signals: rows.length })))) throw new HalError('Conflict', 'this dead letter was replayed already');
   try {
     await signals.commit({ orgId: caller.orgId, rows, traceparent: caller.traceparent, duplicates: 'refresh' });
   } catch (error) {
-    await letters.releaseReplay(caller.orgId, id);
+    await letters.releaseReplay(caller.orgId, id, actOf(caller, 'dead-letter.replay', { kind: 'dead-letter', id }, {}, 'failed'));
     throw error;
   }
   return rows.map((row) => uuidText(row.key));

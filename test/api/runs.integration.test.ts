@@ -3,6 +3,7 @@ import { Registry } from 'prom-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { assembleApi } from '../../api/assemble.ts';
 import { listen, type RunningServer } from '../../api/server.ts';
+import { ActWriter } from '../../platform/audit/act-writer.ts';
 import { EncryptionCodec } from '../../platform/codec/payload-codec.ts';
 import { ApiKeys } from '../../platform/identity/api-keys.ts';
 import { serveProject, type ServedProject } from '../operations/project.ts';
@@ -25,7 +26,7 @@ describe('runs over REST', () => {
     apiKeys = new ApiKeys(project.test.database);
     const { config, keys, operations } = project;
     const logger = pino({}, { write: (line: string) => void lines.push(line) });
-    const parts = { version: '0', apiKeys, keys, codec: new EncryptionCodec(keys), operations, dependencies: [], logger, registry: new Registry(), draining: () => false, platformOrganisation: () => Promise.resolve(undefined), resources: [] };
+    const parts = { version: '0', apiKeys, keys, codec: new EncryptionCodec(keys), operations, acts: new ActWriter(project.test.database, logger, new Registry()), dependencies: [], logger, registry: new Registry(), draining: () => false, platformOrganisation: () => Promise.resolve(undefined), resources: [] };
     const { app } = assembleApi({ ...parts, config: { ...config, TEMPORAL_UI_URL: 'http://ui.example' } });
     server = await listen(app, { host: '127.0.0.1', port: 0, logger, drainMs: 100 });
     const key = async () => (await apiKeys.create({ orgId: await project.test.organisation(), actor: { kind: 'system', id: 'test' }, scopes: ['*'], requestId: 'test', traceparent: undefined }, { name: 'test', scopes: ['*'] })).secret;

@@ -19,6 +19,7 @@ import { prepareValue } from '../../platform/signals/prepare.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { formatWorkflowId } from '../../schemas/names/workflow-id.ts';
 import type { CascadeResult } from '../../schemas/operations/cascade.ts';
+import { act } from '../audit/acts.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { createTestNamespace } from '../environment/temporal.ts';
 
@@ -107,7 +108,7 @@ export class CascadeHouse {
       if ('errors' in result) throw new Error(JSON.stringify(result.errors));
       return { id: randomUUID(), draft: result.draft };
     });
-    await new NeuronStore(this.test.database).createMany(orgId, parsed, 'test');
+    await new NeuronStore(this.test.database).createMany(orgId, parsed, 'test', act(orgId, { action: 'neuron.create' }));
     return new Map(parsed.map(({ id, draft }) => [draft.name, id]));
   }
 

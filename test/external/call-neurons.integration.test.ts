@@ -6,6 +6,7 @@ import { createExternalActivities, type LayerCalls } from '../../activities/exte
 import { ExternalCallStore } from '../../database/external-calls.ts';
 import { NeuronStore } from '../../database/neurons.ts';
 import type { ExternalNeuron } from '../../neurons/external.ts';
+import { act } from '../audit/acts.ts';
 import { startHttpServer, type LocalServer } from '../environment/http-server.ts';
 import { answerMessage } from './anthropic.ts';
 import { externalBench, neuronOf, signalOf, type ExternalBench } from './bench.ts';
@@ -33,7 +34,7 @@ describe('callNeurons', () => {
       timeoutSeconds: 5, price: { input: 1, output: 1 }, rules: [{ when: 'answer.urgent', decide: { summary: '"x"', reason: '"y"' } }],
     });
     const { id: _id, version: _version, ...draft } = neuron;
-    await new NeuronStore(bench.test.database).create(orgId, neuron.id, draft, 'test');
+    await new NeuronStore(bench.test.database).create(orgId, neuron.id, draft, 'test', act(orgId, { action: 'neuron.create' }));
   });
   afterEach(() => server.close());
 

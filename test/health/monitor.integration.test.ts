@@ -11,6 +11,7 @@ import { WorkerStore } from '../../database/workers.ts';
 import { HealthMonitor, type ComponentCheck } from '../../platform/health/monitor.ts';
 import { HealthReader } from '../../platform/health/reader.ts';
 import { neuronDraftSchema } from '../../schemas/neurons/definition.ts';
+import { act } from '../audit/acts.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { freePort } from '../environment/ports.ts';
 
@@ -176,7 +177,7 @@ describe('health', () => {
   it('shows an organisation its connections and neurons, lets their trouble cascade, and shows them to no other', async () => {
     const [orgId, other] = [await test.organisation(), await test.organisation()];
     const connections = new ConnectionStore(test.database);
-    const add = (name: string, outcome: ConnectionTest) => connections.insert(orgId, { id: randomUUID(), name, kind: 'llm', sealed: Buffer.from('x'), test: outcome, updatedBy: 'test:1' });
+    const add = (name: string, outcome: ConnectionTest) => connections.insert(orgId, { id: randomUUID(), name, kind: 'llm', sealed: Buffer.from('x'), test: outcome, updatedBy: 'test:1' }, act(orgId, { action: 'connection.create' }));
     await add('refused', { state: 'failed', testedAt: new Date(), failure: 'The key was refused.' });
     const used = await add('used', { state: 'ok', testedAt: new Date(Date.now() - 60_000), failure: null });
     await add('fresh', { state: 'untested', testedAt: null, failure: null });
@@ -187,7 +188,7 @@ describe('health', () => {
     const draft = (name: string) => neuronDraftSchema.parse({ name, layer: 'L2', subscription: { types: ['x'] }, behaviour });
     const neurons = new NeuronStore(test.database);
     const [calm, failing] = [randomUUID(), randomUUID()];
-    await neurons.createMany(orgId, [{ id: calm, draft: draft('calm') }, { id: failing, draft: draft('failing') }], 'test');
+    await neurons.createMany(orgId, [{ id: calm, draft: draft('calm') }, { id: failing, draft: draft('failing') }], 'test', act(orgId, { action: 'neuron.create' }));
     const breakers = new NeuronBreakerStore(test.database);
     for (let call = 0; call < 2; call += 1) await breakers.fail(orgId, failing, { failures: 2, resetSeconds: 60 }, 'no answer');
 

@@ -1,0 +1,1 @@
+export { noActHere, watchActs } from '../../database/audit-acts.ts';
