@@ -5,6 +5,8 @@ import { Automations } from '../platform/automations/automations.ts';
 import type { AutomationEngine } from '../platform/automations/engine.ts';
 import { AuditTrail } from '../platform/audit/audit-trail.ts';
 import { Approvals } from '../platform/approvals/approvals.ts';
+import { Billing } from '../platform/billing/billing.ts';
+import { billingProvider } from '../platform/billing/provider.ts';
 import { Budgets } from '../platform/budgets/budgets.ts';
 import { Compliance } from '../platform/compliance/compliance.ts';
 import { Consents } from '../platform/consent/consents.ts';
@@ -26,10 +28,12 @@ import { SignalReceiver } from '../platform/signals/receive.ts';
 import { Plans } from '../platform/usage/plans.ts';
 import type { Admission } from '../platform/usage/quota-gate.ts';
 import { openInboundWebhooks } from './inbound-webhooks.ts';
+import type { Identity } from './identity.ts';
 import type { AnyRoute } from './route.ts';
 import { createAuditRoutes } from './routes/audit.ts';
 import { createApprovalRoutes } from './routes/approvals.ts';
 import { createAutomationRoutes } from './routes/automations.ts';
+import { createBillingRoutes } from './routes/billing.ts';
 import { createBudgetRoutes } from './routes/budgets.ts';
 import { createConnectionRoutes } from './routes/connections.ts';
 import { createComplianceRoutes } from './routes/compliance.ts';
@@ -41,10 +45,12 @@ import { createHealthComponentRoutes } from './routes/health-components.ts';
 import type { Dependency } from './routes/health.ts';
 import { createNeuronRoutes } from './routes/neurons.ts';
 import { createNotificationRoutes } from './routes/notifications.ts';
-import { createSignalRoutes } from './routes/signals.ts';
-import { createRemediationActionRoutes } from './routes/remediation-actions.ts';
 import { createScimRoutes } from './routes/scim.ts';
+import { createRemediationActionRoutes } from './routes/remediation-actions.ts';
+import { createSignalRoutes } from './routes/signals.ts';
 import { createTraceRoutes } from './routes/trace.ts';
+import { Endpoints } from '../platform/webhooks/endpoints.ts';
+import { createWebhookEndpointRoutes } from './routes/webhook-endpoints.ts';
 import { createUsageRoutes } from './routes/usage.ts';
 
 export interface ResourceParts {
@@ -54,6 +60,7 @@ export interface ResourceParts {
   readonly database: Database;
   readonly stores: Stores;
   readonly keys: KeyRing;
+  readonly identity: Identity;
   readonly operations: Operations;
   readonly registry: Registry;
   readonly dependencies: readonly Dependency[];
@@ -67,7 +74,7 @@ export interface Resources {
 }
 
 /** Everything above the ground floor: signals, what became of them, health. */
-export function openResources({ config, version, database, stores, keys, operations, registry, dependencies, admission }: ResourceParts): Resources {
+export function openResources({ config, version, database, stores, keys, identity, operations, registry, dependencies, admission }: ResourceParts): Resources {
   const metrics = new IngestMetrics(registry);
   const ingest = new SignalIngest(stores.signals, metrics);
   const decide = createDecide({ operations, decisions: stores.decisions });
@@ -78,15 +85,17 @@ export function openResources({ config, version, database, stores, keys, operati
   return {
     routes: [
       ...createSignalRoutes({ receiver, store: stores.signals, reads: stores.signalReads, bodyLimitBytes: config.HAL9_BODY_LIMIT_BYTES, decide, decisions: stores.decisions, admission }),
+      ...createBillingRoutes({ billing: new Billing({ database, provider: billingProvider(config, egress), planAfterEnd: config.HAL9_DEFAULT_PLAN }) }),
       ...createComplianceRoutes({ compliance: new Compliance(database) }),
       ...createConsentRoutes({ consents: new Consents({ database, keys }) }),
       ...createUsageRoutes({ plans: new Plans(database, config.HAL9_DEFAULT_PLAN) }),
       ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),
       ...createAutomationRoutes({ automations: new Automations({ database, engine: automationEngine, contracts: operations.contracts }) }),
       ...inbound.routes,
+      ...createWebhookEndpointRoutes({ endpoints: new Endpoints({ database, keys, egress }) }),
       ...createDecisionRoutes(stores.decisions),
-      ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),
       ...createRemediationActionRoutes({ actions: stores.remediationActions }),
+      ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),
       ...createConnectionRoutes({ connections }),
       ...createDirectoryRoutes(openDirectory({ database, connections, egress, publicUrl: publicUrl(config), platformOrganisation: platformOrganisation(database) })),

@@ -17,6 +17,7 @@ import type { SessionTables } from './sessions.ts';
 import type { FactorTables } from './factors.ts';
 import type { SigningKeyTables } from './signing-keys.ts';
 import type { PlanTables } from './plans.ts';
+import type { BillingTables } from './billing.ts';
 import type { ConsentTables } from './consents.ts';
 import type { EvidenceTables } from './evidence.ts';
 import type { StatementTables } from './statements.ts';
@@ -25,6 +26,7 @@ import type { NeuronCallTables } from './neuron-calls.ts';
 import type { NeuronBreakerTables } from './neuron-breakers.ts';
 import type { AutomationTables } from './automations.ts';
 import type { WebhookTables } from './webhooks.ts';
+import type { WebhookEndpointTables } from './webhook-endpoints.ts';
 
 /** Every table of HAL9's own schema, as kysely sees it; each aggregate declares its own. */
 export interface Tables
@@ -51,7 +53,9 @@ export interface Tables
     PlanTables,
     StatementTables,
     ConsentTables,
+    BillingTables,
     EvidenceTables,
     UsageTables,
     AutomationTables,
-    WebhookTables {}
+    WebhookTables,
+    WebhookEndpointTables {}

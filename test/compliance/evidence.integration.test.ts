@@ -138,7 +138,7 @@ describe('evidence', () => {
     const client = new Client({ connection: clientConnection, namespace });
     const keys = new KeyRing([{ id: 'a', key: randomBytes(32) }]);
     const operations = createOperations({ client, database: test.database, contracts: new Map([[contract.name, contract]]), keys, logger });
-    const { queues } = await createComplianceActivities({ config: loadConfig({}), database: test.database, operations, logger });
+    const { queues } = createComplianceActivities({ config: loadConfig({}), database: test.database, operations, logger });
     const worker = await Worker.create({
       connection, namespace, taskQueue: TASK_QUEUES.core, workflowsPath: join(import.meta.dirname, '../../workflows/compliance-evidence/index.ts'), activities: queues[TASK_QUEUES.core] ?? {}, shutdownForceTime: '5 seconds',
     });

@@ -7,6 +7,7 @@ import { createAuditCheckpoints, createAuditGauges, createAuditRetention, create
 import { createAutomationDrain, createAutomationUpkeep } from './automations.ts';
 import { createBatchOpener, createClock } from './batch-opener.ts';
 import { BatchStarter } from './batch-starter.ts';
+import { createBillingReporter } from './billing.ts';
 import { createEvidenceSchedule } from './compliance.ts';
 import { DrainLoop } from './drain-loop.ts';
 import type { Drain, DrainFactory } from './drains.ts';
@@ -14,11 +15,12 @@ import { createOutboxDrain } from './outbox.ts';
 import { createRecovery } from './recovery.ts';
 import { createRetention } from './retention.ts';
 import { createRunsProjector, createRunsUpkeep } from './runs-projector.ts';
+import { createWebhookDrain, createWebhookUpkeep } from './webhooks.ts';
 import { createBacklogGauges, createUpkeep } from './upkeep.ts';
 import { createQuotaAlerts, createStatementDrain, createStorageSampler, createUsageFold } from './usage.ts';
 
 /** Drains of other parts of the house; each is built once and runs in a loop of its own. */
-const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createRetention, createOutboxDrain, createAutomationDrain, createAutomationUpkeep, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
+const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createRetention, createOutboxDrain, createAutomationDrain, createAutomationUpkeep, createWebhookDrain, createWebhookUpkeep, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createBillingReporter, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
 
 await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const { config, database, logger, operations, registry, shutdown } = context;
