@@ -6,6 +6,7 @@ import pino from 'pino';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { startApi, type RunningApi } from '../../api/process.ts';
 import { ApiKeyStore } from '../../database/api-keys.ts';
+import { RemediationActionStore } from '../../database/remediation-actions.ts';
 import { loadConfig } from '../../platform/config/config.ts';
 import { formatKey, generateKey, hashSecret } from '../../platform/identity/key-format.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
@@ -160,5 +161,28 @@ describe('decisions and traces over REST', () => {
     const incidents = await call('GET', '/v1/incidents');
     expect(incidents.body.items).toMatchObject([{ state: 'opened', cause: 'heat', decisions: [{ summary: 'incident' }] }]);
     expect(incidents.body.items[0]?.members).toHaveLength(2);
+  });
+
+  it('lists what host agents did, page by page and by filter, of the own organisation', async () => {
+    const [{ call, orgId }, other] = [await caller(), await caller()];
+    const actions = new RemediationActionStore(house.test.database);
+    const run = `${orgId}/remediate/${randomUUID()}`;
+    for (let step = 1; step <= 3; step += 1) {
+      const action = { id: randomUUID(), hostId: step === 3 ? 'b' : 'a', incidentId: 'i-1', workflowId: run, step, cause: 'cpu-hog', action: 'terminateProcess', target: `burn (${step})` };
+      if (step === 2) await actions.refuse(orgId, action, 'not on the list');
+      else await actions.reserve(orgId, action, { maxPerIncident: 9, maxPerHour: 9 });
+      if (step === 1) await actions.finish(orgId, action.id, 'done', 'ended by SIGTERM');
+    }
+    const listed = async (query: string) => (await call('GET', `/v1/remediation-actions?${query}`)).body;
+    const first = await listed('limit=2');
+    expect(first.items).toMatchObject([{ step: 3, state: 'started', finishedAt: null }, { step: 2, state: 'refused', detail: 'not on the list', runId: run.slice(37).replace('/', '~') }]);
+    const rest = await listed(`limit=2&cursor=${first.nextCursor ?? ''}`);
+    expect(rest).toMatchObject({ items: [{ step: 1, state: 'done', detail: 'ended by SIGTERM', incidentId: 'i-1' }], nextCursor: null });
+    expect((await listed('hostId=a')).items).toHaveLength(2);
+    expect((await listed('state=refused')).items).toHaveLength(1);
+    expect((await listed(`runId=${run.slice(37).replace('/', '~')}&incidentId=i-1`)).items).toHaveLength(3);
+    expect((await listed('runId=none')).items).toEqual([]);
+    expect((await other.call('GET', '/v1/remediation-actions')).body.items).toEqual([]);
+    expect((await call('GET', '/v1/remediation-actions?cursor=bm8')).status).toBe(422);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { defineOperation, workflowName } from '../../schemas/operations/operation.ts';
 
-const draft = { summary: 's', input: z.object({ a: z.string() }), result: z.null(), timeouts: { execution: '1 hour' } };
+const draft = { summary: 's', input: z.object({ a: z.string() }), result: z.null(), timeouts: { execution: '1 hour' as const } };
 
 describe('defineOperation', () => {
   it('completes a draft with safe defaults', () => {
