@@ -21,7 +21,7 @@ export interface HealthOptions {
   registry: Registry;
   /** Whether the process has been told to stop: it answers what it has, and asks for no more. */
   draining: () => boolean;
-  /** Further metrics in Prometheus text format, e.g. Temporal core's. */
+  /** Further metrics in Prometheus text format, e.g. those of Temporal's core where a process runs it; the API does not. */
   extraMetrics?: () => Promise<string>;
 }
 
