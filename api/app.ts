@@ -6,7 +6,8 @@ import express, { type ErrorRequestHandler, type Express, type Request, type Req
 import helmet from 'helmet';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import type { ApiKeys } from '../platform/identity/api-keys.ts';
+import type { Credentials } from '../platform/identity/credentials.ts';
+import type { Sessions } from '../platform/identity/sessions.ts';
 import { toHalError } from '../platform/failures/translate.ts';
 import { HalError } from '../schemas/errors.ts';
 import type { ActWriter } from '../platform/audit/act-writer.ts';
@@ -20,14 +21,13 @@ import type { AnyRoute } from './route.ts';
 import { SCIM_MEDIA_TYPE } from '../schemas/rest/scim.ts';
 import { SCIM_PATH, scimProblemOf, scimStatusOf } from './scim-problem.ts';
 import { TEMPORAL_UI_PATH } from './temporal-ui.ts';
-import type { UiSessions } from './ui-session.ts';
 
 export interface AppOptions {
   routes: readonly AnyRoute[];
   /** Writes refused requests down. */
   acts: Pick<ActWriter, 'refused' | 'missing'>;
-  apiKeys: ApiKeys;
-  sessions: UiSessions;
+  credentials: Credentials;
+  sessions: Sessions;
   logger: Logger;
   registry: Registry;
   /** Origins that browsers may call from; empty for none. */
@@ -57,8 +57,9 @@ export function createApp(options: AppOptions): Express {
   app.set('trust proxy', options.trustedProxies ?? 0);
   const metrics = new HttpMetrics(options.registry);
   const pipelineOptions = {
-    apiKeys: options.apiKeys,
+    credentials: options.credentials,
     sessions: options.sessions,
+    https: options.https,
     limits: options.limits,
     uiOrigin: options.uiOrigin,
     bodyLimitBytes: options.bodyLimitBytes,

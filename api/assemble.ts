@@ -4,11 +4,11 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { ActWriter } from '../platform/audit/act-writer.ts';
 import type { Config } from '../platform/config/config.ts';
-import type { ApiKeys } from '../platform/identity/api-keys.ts';
 import type { KeyRing } from '../platform/keys/key-ring.ts';
 import type { Operations } from '../platform/operations/contract.ts';
 import type { Admission } from '../platform/usage/quota-gate.ts';
 import { createApp } from './app.ts';
+import type { Identity } from './identity.ts';
 import { openApiOf, type OpenApiDocument } from './openapi.ts';
 import { RateLimits } from './rate-limits.ts';
 import type { AnyRoute } from './route.ts';
@@ -17,17 +17,24 @@ import { createCodecRoutes } from './routes/codec.ts';
 import { createConsoleRoutes } from './routes/console.ts';
 import { createDocumentationRoutes } from './routes/documentation.ts';
 import { createHealthRoutes, type Dependency } from './routes/health.ts';
+import { createIdentityProviderRoutes } from './routes/identity-providers.ts';
+import { createLdapRoutes } from './routes/ldap.ts';
+import { createOidcRoutes } from './routes/oidc.ts';
 import { createRunRoutes } from './routes/runs.ts';
+import { createFactorRoutes } from './routes/factors.ts';
+import { createSessionRoutes } from './routes/sessions.ts';
+import { createSignInPageRoutes } from './routes/sign-in-pages.ts';
+import { createSignInRoutes } from './routes/sign-in.ts';
+import { createTokenRoutes } from './routes/tokens.ts';
 import { createUiSessionRoutes } from './routes/ui-session.ts';
 import { createWorkflowRoutes } from './routes/workflows.ts';
 import { TEMPORAL_UI_PATH, temporalUi } from './temporal-ui.ts';
-import { UiSessions } from './ui-session.ts';
 
 /** What a running API process has; everything else is made from it. */
 export interface ApiParts {
   readonly config: Config;
   readonly version: string;
-  readonly apiKeys: ApiKeys;
+  readonly identity: Identity;
   readonly keys: KeyRing;
   readonly codec: PayloadCodec;
   readonly operations: Operations;
@@ -54,9 +61,8 @@ export interface AssembledApi {
 
 /** Puts the app together. Routes that are asked most come first: Express tries them in order. */
 export function assembleApi(parts: ApiParts): AssembledApi {
-  const { config, operations, apiKeys, logger, registry } = parts;
-  const https = config.HAL9_TLS_CERT !== undefined || config.HAL9_PUBLIC_URL?.startsWith('https:') === true;
-  const sessions = new UiSessions(parts.keys);
+  const { config, operations, identity, logger, registry } = parts;
+  const { apiKeys, credentials, sessions, https } = identity;
   const limits = new RateLimits({ requestsPerKey: config.HAL9_RATE_LIMIT, failedAuthentications: config.HAL9_FAILED_LOGINS });
   const proxied = config.HAL9_TEMPORAL_UI_UPSTREAM;
   const uiUrl = config.TEMPORAL_UI_URL ?? (proxied === undefined ? undefined : TEMPORAL_UI_PATH);
@@ -70,7 +76,15 @@ export function assembleApi(parts: ApiParts): AssembledApi {
     ...createApiKeyRoutes({ apiKeys }),
     ...createHealthRoutes({ dependencies: parts.dependencies, registry, draining: parts.draining, ...(parts.extraMetrics === undefined ? {} : { extraMetrics: parts.extraMetrics }) }),
     ...createCodecRoutes({ codec: parts.codec, namespace: config.TEMPORAL_NAMESPACE, logger, acts: parts.acts }),
-    ...createUiSessionRoutes({ apiKeys, sessions, limits, https, destination: proxied === undefined ? (config.TEMPORAL_UI_URL ?? '/docs') : TEMPORAL_UI_PATH }),
+    ...createUiSessionRoutes({ identity, destination: proxied === undefined ? (config.TEMPORAL_UI_URL ?? '/docs') : TEMPORAL_UI_PATH }),
+    ...createSignInRoutes(identity),
+    ...createSignInPageRoutes(),
+    ...createIdentityProviderRoutes(identity),
+    ...createOidcRoutes(identity),
+    ...createLdapRoutes(identity),
+    ...createSessionRoutes(identity),
+    ...createFactorRoutes(identity),
+    ...createTokenRoutes(identity),
     ...createConsoleRoutes(),
     ...createDocumentationRoutes(() => openApi),
   ];
@@ -78,14 +92,14 @@ export function assembleApi(parts: ApiParts): AssembledApi {
   const app = createApp({
     routes,
     acts: parts.acts,
-    apiKeys,
+    credentials,
     sessions,
     limits,
     logger,
     registry,
     corsOrigins: config.HAL9_CORS_ORIGINS,
     uiOrigin,
-    temporalUi: proxied === undefined ? undefined : temporalUi({ target: proxied, platformOrganisation: parts.platformOrganisation, apiKeys, sessions, limits, uiOrigin }),
+    temporalUi: proxied === undefined ? undefined : temporalUi({ target: proxied, platformOrganisation: parts.platformOrganisation, credentials, sessions, limits, https, uiOrigin }),
     bodyLimitBytes: config.HAL9_BODY_LIMIT_BYTES,
     trustedProxies: config.HAL9_TRUSTED_PROXIES,
     https,

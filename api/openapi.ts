@@ -4,7 +4,7 @@ import { startedRun } from '../schemas/rest/runs.ts';
 import { jsonSchemaOf, type JsonSchema } from './json-schema.ts';
 import { PROBLEM_TYPE, problemSchema } from './problem.ts';
 import type { AnyRoute } from './route.ts';
-import { SESSION_COOKIE } from './ui-session.ts';
+import { sessionCookieName } from '../platform/identity/session-cookie.ts';
 
 export interface OpenApiDocument {
   openapi: '3.1.0';
@@ -44,12 +44,12 @@ export function openApiOf(routes: readonly AnyRoute[], contracts: Iterable<Opera
       schemas: schemas.all,
       responses: { Problem: { description: 'What went wrong, whose fault it is and what to do now.', content: { [PROBLEM_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } } } } },
       securitySchemes: {
-        bearer: { type: 'http', scheme: 'bearer', description: 'An API key: `hal9_<prefix>_<secret>`.' },
+        bearer: { type: 'http', scheme: 'bearer', description: 'An API key, `hal9_<prefix>_<secret>`, or a service token of POST /v1/tokens.' },
         header: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
-        session: { type: 'apiKey', in: 'cookie', name: SESSION_COOKIE, description: 'Browser session of the Temporal UI; only for the codec endpoint.' },
+        session: { type: 'apiKey', in: 'cookie', name: sessionCookieName(true), description: 'Session of a browser, see /sign-in; what is not GET also needs X-CSRF-Token. On plain HTTP without the prefix.' },
       },
     },
-    security: [{ bearer: [] }, { header: [] }],
+    security: [{ bearer: [] }, { header: [] }, { session: [] }],
   };
 }
 
@@ -65,7 +65,7 @@ function describe(route: AnyRoute, schemas: SchemaBook): JsonSchema {
     tags: [route.tag],
     summary: route.summary,
     ...(route.description === undefined ? {} : { description: route.description }),
-    ...(open ? { security: [] } : { 'x-permission': route.permission, ...(route.session === true ? { security: [{ bearer: [] }, { header: [] }, { session: [] }] } : {}) }),
+    ...(open ? { security: [] } : { 'x-permission': route.permission, ...(route.permission === 'signed-in' ? { security: [{ session: [] }] } : {}) }),
     parameters: [...pathParameters(route), ...parameters(route.query, 'query', schemas)],
     ...requestBody(route, schemas),
     responses: {

@@ -2,16 +2,21 @@ import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import type { z } from 'zod';
 import type { Caller } from '../platform/identity/caller.ts';
 import { fieldErrors } from '../platform/failures/translate.ts';
-import { assertCan, canSome } from '../platform/identity/permissions.ts';
+import { assertCan, can, canSome, type ScopeAttributes } from '../platform/identity/permissions.ts';
 import { HalError, type FieldError } from '../schemas/errors.ts';
+import type { Authenticated } from '../platform/identity/credentials.ts';
+import { STEP_UP_SECONDS } from '../platform/identity/sessions.ts';
 import { authenticate, type AuthenticationOptions } from './authentication.ts';
 import type { HttpMetrics } from './http-metrics.ts';
+import { incomingFacts } from './incoming-facts.ts';
 import { readJson } from './json-body.ts';
 import { RequestTrace } from './request-trace.ts';
 import type { AnyRoute, RouteAnswer, RouteContext } from './route.ts';
 
 /** Time a handler has unless its route says otherwise, milliseconds. */
 const HANDLER_MS = 30_000;
+/** How often a stream asks whether its credential still allows it, milliseconds: it ends within a second of a revocation. */
+const WATCH_MS = 250;
 /** A stream that sends nothing for so long is ended, milliseconds. */
 const STREAM_IDLE_MS = 120_000;
 
@@ -53,11 +58,11 @@ export function pipeline(route: AnyRoute, options: PipelineOptions): RequestHand
     response.setHeader('traceresponse', trace.traceparent);
     response.once('close', () => trace.end(response.statusCode));
 
-    const caller = await callerOf(route, request, trace.traceparent, fact, options);
+    const { caller, stillAllowed } = await callerOf(route, request, response, trace.traceparent, fact, options);
     const params = validate(route.params, request.params, '/params');
     const query = validate(route.query, request.query, '/query');
     const body = route.body === undefined ? undefined : validate(route.body, await readJson(request, limits(options)), '');
-    await handle(route, { caller, params, query, body, request, response });
+    await handle(route, { caller, params, query, body, request, response }, stillAllowed);
   };
 }
 
@@ -65,19 +70,65 @@ function limits(options: PipelineOptions): { limitBytes: number; arrivalMs?: num
   return options.bodyArrivalMs === undefined ? { limitBytes: options.bodyLimitBytes } : { limitBytes: options.bodyLimitBytes, arrivalMs: options.bodyArrivalMs };
 }
 
-async function callerOf(route: AnyRoute, request: Request, traceparent: string, fact: RequestFacts, options: PipelineOptions): Promise<Caller> {
+interface Admitted {
+  readonly caller: Caller;
+  /** Asked while a long answer streams; undefined where there is nothing to revoke. */
+  readonly stillAllowed: (() => Promise<boolean>) | undefined;
+}
+
+async function callerOf(route: AnyRoute, request: Request, response: Response, traceparent: string, fact: RequestFacts, options: PipelineOptions): Promise<Admitted> {
   const requestId = String(request.id);
-  if (route.permission === 'public') return { ...NOBODY, requestId, traceparent };
-  const credential = await authenticate(request, route.session === true, options);
-  fact.orgId = credential.orgId;
-  fact.keyId = credential.id;
-  const caller: Caller = { orgId: credential.orgId, actor: { kind: 'api-key', id: credential.id }, scopes: credential.scopes, requestId, traceparent };
+  const { address, userAgent } = incomingFacts(request, options.https);
+  const client = { address, userAgent };
+  if (route.permission === 'public') return { caller: { ...NOBODY, requestId, traceparent, client }, stillAllowed: undefined };
+  const found = await authenticate(request, response, route.session === true ? 'origin' : 'token', options);
+  fact.orgId = found.orgId;
+  fact.keyId = found.session?.id ?? found.actor.id;
+  const { orgId, homeOrgId, actor, scopes, impersonatorId, risk } = found;
+  const caller: Caller = { orgId, homeOrgId, actor, scopes, requestId, traceparent, client, sessionId: found.session?.id, impersonatorId, risk };
   fact.caller = caller;
-  await options.limits.countRequest(credential.id);
-  const access = route.access?.({ params: textParams(request.params), query: request.query });
+  await options.limits.countRequest(fact.keyId);
+  assertAllowed(route, request, caller);
+  if (route.stepUp === true) assertRecentProof(found);
+  return {
+    caller,
+    async stillAllowed() {
+      const now = await found.again();
+      return now !== undefined && allows(route, request, { ...caller, scopes: now });
+    },
+  };
+}
+
+/** @throws {HalError} `Forbidden`. */
+function assertAllowed(route: AnyRoute, request: Request, caller: Caller): void {
+  if (route.permission === 'signed-in') {
+    if (caller.sessionId === undefined) throw new HalError('Forbidden', 'this is about a session: sign in with a browser');
+    return;
+  }
+  const params = textParams(request.params);
+  const access = route.access?.({ params, query: request.query });
   const permission = access?.permission ?? route.permission;
-  if (access?.filtered !== true || !canSome(caller, permission)) assertCan(caller, permission, access?.attributes);
-  return caller;
+  // A scope may be narrowed to one resource, as those of what a team was given are.
+  const named: ScopeAttributes = params['id'] === undefined ? {} : { id: params['id'] };
+  const granted = can(caller, permission, { ...named, ...access?.attributes }) || (access?.filtered === true && canSome(caller, permission));
+  if (!granted) assertCan(caller, permission, access?.attributes);
+}
+
+function allows(route: AnyRoute, request: Request, caller: Caller): boolean {
+  try {
+    assertAllowed(route, request, caller);
+    return true;
+  } catch (error) {
+    if (error instanceof HalError) return false;
+    throw error;
+  }
+}
+
+/** @throws {HalError} `StepUpRequired` for a person in a browser who has not shown who they are for a while. Keys prove themselves with every request. */
+function assertRecentProof({ session }: Authenticated): void {
+  if (session === undefined || session.userId === null) return;
+  if (session.impersonator !== null) throw new HalError('Forbidden', 'not while you act as somebody else');
+  if (Date.now() - session.verifiedAt.getTime() > STEP_UP_SECONDS * 1000) throw new HalError('StepUpRequired', `this needs a proof that is younger than ${STEP_UP_SECONDS / 60} minutes`);
 }
 
 function textParams(params: Request['params']): Record<string, string> {
@@ -96,7 +147,7 @@ function validate(schema: z.ZodType | undefined, value: unknown, prefix: string)
 
 type Unbound = Omit<RouteContext<unknown, unknown, unknown>, 'signal'>;
 
-async function handle(route: AnyRoute, context: Unbound): Promise<void> {
+async function handle(route: AnyRoute, context: Unbound, stillAllowed: Admitted['stillAllowed']): Promise<void> {
   const { request, response } = context;
   const abort = new AbortController();
   response.once('close', () => {
@@ -106,14 +157,32 @@ async function handle(route: AnyRoute, context: Unbound): Promise<void> {
   // Node destroys a socket that times out when nobody listens for it.
   if (limit === 0) request.socket.setTimeout(STREAM_IDLE_MS);
   let timer: NodeJS.Timeout | undefined;
+  let watch: NodeJS.Timeout | undefined;
   try {
     // The list of routes forgets their types; `defineRoute` checked that the handler takes what the schemas produce.
     const running = route.handler({ ...context, signal: abort.signal } as RouteContext<never, never, never>);
-    const answer = limit === 0 ? await running : await Promise.race([running, expiry()]);
+    const answer = await (limit > 0 ? Promise.race([running, expiry()]) : stillAllowed === undefined ? running : Promise.race([running, revocation(stillAllowed)]));
     if (answer !== undefined && !response.writableEnded) send(route, response, answer);
   } finally {
     clearTimeout(timer);
+    clearTimeout(watch);
     if (limit === 0) request.socket.setTimeout(0);
+  }
+
+  function revocation(allowed: () => Promise<boolean>): Promise<never> {
+    return new Promise((_, reject) => {
+      const look = async (): Promise<void> => {
+        // A database that does not answer is no reason to go on: what cannot be checked does not count.
+        if (await allowed().catch(() => false)) {
+          if (!response.closed) watch = setTimeout(() => void look(), WATCH_MS);
+          return;
+        }
+        const revoked = new HalError('Unauthenticated', 'the credential has ended');
+        abort.abort(revoked);
+        reject(revoked);
+      };
+      watch = setTimeout(() => void look(), WATCH_MS);
+    });
   }
 
   function expiry(): Promise<never> {

@@ -7,7 +7,6 @@ import type { Config } from '../platform/config/config.ts';
 import { connectDatabase } from '../platform/database/connect.ts';
 import { pingDatabase } from '../platform/database/ping.ts';
 import { openStores } from '../platform/database/stores.ts';
-import { ApiKeys } from '../platform/identity/api-keys.ts';
 import { platformOrganisation } from '../platform/identity/platform-organisation.ts';
 import { loadKeyRing } from '../platform/keys/load.ts';
 import { discoverContracts, projectRoots } from '../platform/operations/discovery.ts';
@@ -17,6 +16,7 @@ import { startTracing } from '../platform/telemetry/tracing.ts';
 import { QuotaGate } from '../platform/usage/quota-gate.ts';
 import { connectTemporalClient } from '../platform/temporal/connect.ts';
 import { assembleApi, type AssembledApi } from './assemble.ts';
+import { openIdentity } from './identity.ts';
 import { openResources } from './resources.ts';
 import type { Dependency } from './routes/health.ts';
 import { listen } from './server.ts';
@@ -68,9 +68,8 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
     const admission = new QuotaGate({ database, defaultPlan: config.HAL9_DEFAULT_PLAN, logger });
     const operations = createOperations({ client: temporal.client, database, contracts, keys, logger, admission });
     closing.push(() => operations.close());
-    const apiKeys = new ApiKeys(database);
-    apiKeys.start();
-    closing.push(() => apiKeys.stop());
+    const identity = openIdentity({ config, database, keys });
+    closing.push(() => identity.close());
 
     const registry = new Registry();
     collectDefaultMetrics({ register: registry, prefix: 'hal9_' });
@@ -80,14 +79,14 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
       { name: 'postgres', check: () => pingDatabase(database) },
       { name: 'temporal', check: async (signal) => void (await temporal.client.withAbortSignal(signal, () => temporal.client.workflowService.getSystemInfo({}))) },
     ];
-    const resources = openResources({ config, version: options.version, database, stores: openStores(database), keys, operations, registry, dependencies, admission });
+    const resources = openResources({ config, version: options.version, database, stores: openStores(database), keys, identity, operations, registry, dependencies, admission });
     closing.push(() => resources.close());
 
     let draining = false;
     const assembled = assembleApi({
       config,
       version: options.version,
-      apiKeys,
+      identity,
       keys,
       codec: new EncryptionCodec(keys),
       acts,

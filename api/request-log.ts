@@ -6,7 +6,7 @@ import { factsOf } from './pipeline.ts';
 const QUIET = new Set(['/healthz', '/readyz', '/metrics']);
 
 /** Paths whose last part opens something by itself. */
-const BEARER = /^(\/approve\/).+/;
+const BEARER = /^(\/approve\/|\/invitations\/).+/;
 
 /**
  * One JSON line a request: who, what, how long. Never headers, query strings or bodies, which may hold secrets.

@@ -29,6 +29,7 @@ import { Plans } from '../platform/usage/plans.ts';
 import type { Admission } from '../platform/usage/quota-gate.ts';
 import { openInboundWebhooks } from './inbound-webhooks.ts';
 import type { Identity } from './identity.ts';
+import type { Identity } from './identity.ts';
 import type { AnyRoute } from './route.ts';
 import { createAuditRoutes } from './routes/audit.ts';
 import { createApprovalRoutes } from './routes/approvals.ts';
@@ -39,6 +40,7 @@ import { createConnectionRoutes } from './routes/connections.ts';
 import { createComplianceRoutes } from './routes/compliance.ts';
 import { createConsentRoutes } from './routes/consents.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
+import { createInvitationAcceptanceRoutes } from './routes/invitation-acceptance.ts';
 import { createDirectoryRoutes } from './routes/directory.ts';
 import { createDeadLetterRoutes } from './routes/dead-letters.ts';
 import { createHealthComponentRoutes } from './routes/health-components.ts';
@@ -81,6 +83,7 @@ export function openResources({ config, version, database, stores, keys, identit
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
   const receiver = new SignalReceiver({ ingest, metrics, lanes: config.HAL9_LANES, admission });
   const connections = new Connections({ database, keys, egress });
+  const directory = openDirectory({ database, connections, egress, publicUrl: publicUrl(config), platformOrganisation: platformOrganisation(database) });
   const inbound = openInboundWebhooks({ config, database, stores, keys, receiver, ingest });
   return {
     routes: [
@@ -98,7 +101,8 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),
       ...createConnectionRoutes({ connections }),
-      ...createDirectoryRoutes(openDirectory({ database, connections, egress, publicUrl: publicUrl(config), platformOrganisation: platformOrganisation(database) })),
+      ...createDirectoryRoutes(directory),
+      ...createInvitationAcceptanceRoutes({ invitations: directory.invitations, identity }),
       ...createScimRoutes({ scim: new Scim(database, { publicUrl: publicUrl(config), ownersAllowed: false }), publicUrl: publicUrl(config) }),
       ...createNotificationRoutes({ notifications: stores.notifications }),
       ...createApprovalRoutes({ approvals: new Approvals({ database, keys, operations }) }),

@@ -16,7 +16,7 @@ export interface Route<Params extends z.ZodType = z.ZodType, Query extends z.Zod
   readonly tag: string;
   readonly summary: string;
   readonly description?: string;
-  /** `<resource>:<verb>`, or `public` for the few routes that need no credential. */
+  /** `<resource>:<verb>`, `public` for the few routes that need no credential, or `signed-in` for those about one's own session and account. */
   readonly permission: string;
   /**
    * The act the handler's store writes into the audit log, `<resource>.<verb>`, or why none is written. The pipeline writes refused
@@ -28,8 +28,10 @@ export interface Route<Params extends z.ZodType = z.ZodType, Query extends z.Zod
    * with a permission of their own. Runs before validation, on the raw parameters.
    */
   readonly access?: (raw: { params: Readonly<Record<string, string>>; query: Readonly<Record<string, unknown>> }) => Access;
-  /** Whether the browser session of the Temporal UI also opens this route, besides an API key. */
+  /** Whether pages that are not HAL9's (the Temporal UI) call it by cookie: their Origin is enough, no CSRF token is asked for. */
   readonly session?: true;
+  /** Whether a person in a browser must have shown a factor, or the password, within the last ten minutes. */
+  readonly stepUp?: true;
   /** Time the handler has, milliseconds; default 30,000. 0 for streams, which end by the client or by themselves. */
   readonly timeoutMs?: number;
   readonly params?: Params;

@@ -4,7 +4,7 @@ import type { RequestHandler } from 'express';
 import { assertCan } from '../platform/identity/permissions.ts';
 import { HalError } from '../schemas/errors.ts';
 import { authenticate, type AuthenticationOptions } from './authentication.ts';
-import { SESSION_COOKIE } from './ui-session.ts';
+import { SESSION_COOKIES } from '../platform/identity/session-cookie.ts';
 
 /** Where the API serves the Temporal UI; the UI must be told the same as its public path. */
 export const TEMPORAL_UI_PATH = '/temporal';
@@ -30,16 +30,19 @@ export function temporalUi({ target, platformOrganisation, ...authentication }: 
   return async (request, response, next) => {
     let credential;
     try {
-      credential = await authenticate(request, true, authentication);
+      credential = await authenticate(request, response, 'origin', authentication);
     } catch (error) {
       if (!(error instanceof HalError) || error.type !== 'Unauthenticated' || request.accepts(['json', 'html']) !== 'html') throw error;
-      response.redirect(303, '/ui-session');
+      response.redirect(303, `/sign-in?returnTo=${encodeURIComponent(request.originalUrl)}`);
       return;
     }
     assertCan(credential, 'temporal-ui:use');
     if (credential.orgId !== (await platformOrganisation())) throw new HalError('Forbidden', 'the Temporal UI shows all organisations; only the one that runs the installation may use it');
     const upstream = send({ host: base.hostname, port: base.port, method: request.method, path: request.originalUrl, headers: { ...travelling(request.headers), ...otherCookies(request.headers.cookie), host: base.host }, timeout: TIMEOUT_MS }, (answer) => {
-      response.writeHead(answer.statusCode ?? 502, travelling(answer.headers));
+      // A renewed session's cookie joins those of the UI.
+      const own = response.getHeader('set-cookie');
+      const cookies = [...(answer.headers['set-cookie'] ?? []), ...(Array.isArray(own) ? own : own === undefined ? [] : [String(own)])];
+      response.writeHead(answer.statusCode ?? 502, { ...travelling(answer.headers), ...(cookies.length === 0 ? {} : { 'set-cookie': cookies }) });
       answer.pipe(response);
     });
     upstream.on('timeout', () => upstream.destroy(new Error('timeout')));
@@ -59,6 +62,6 @@ function travelling(headers: IncomingHttpHeaders): IncomingHttpHeaders {
 }
 
 function otherCookies(header: string | undefined): { cookie?: string } {
-  const others = (header ?? '').split(';').map((part) => part.trim()).filter((part) => part !== '' && !part.startsWith(`${SESSION_COOKIE}=`));
+  const others = (header ?? '').split(';').map((part) => part.trim()).filter((part) => part !== '' && !SESSION_COOKIES.some((name) => part.startsWith(`${name}=`)));
   return others.length === 0 ? {} : { cookie: others.join('; ') };
 }

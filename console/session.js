@@ -1,11 +1,11 @@
-/** The API key of this tab, and the only door to the API. */
+/** The API key of this tab, for who is not signed in. */
 const STORED = 'hal9-api-key';
 
-/** Asks the API; answers its JSON. @throws {Error} with the problem's detail and remedy. */
+/** Asks the API, by the session of this browser or the key of this tab; answers its JSON. @throws {Error} with the problem's detail and remedy. */
 export async function ask(path) {
   const key = sessionStorage.getItem(STORED);
-  if (key === null) throw new Error('Enter an API key above; it stays in this tab.');
-  const response = await fetch(path, { headers: { Authorization: `Bearer ${key}`, Accept: 'application/json' }, signal: AbortSignal.timeout(15_000) });
+  const response = await fetch(path, { headers: { ...(key === null ? {} : { Authorization: `Bearer ${key}` }), Accept: 'application/json' }, signal: AbortSignal.timeout(15_000) });
+  if (key === null && response.status === 401) throw new Error('Sign in, or enter an API key above; it stays in this tab.');
   const body = await response.json();
   if (!response.ok) throw new Error([body.title, body.detail, body.remedy].filter(Boolean).join('. '));
   return body;
@@ -43,7 +43,7 @@ export function page(draw) {
       void run();
     },
   }, field, element('button', {}, 'Use'));
-  document.querySelector('header').append(element('b', {}, 'HAL9'), element('a', { href: '/console/incidents.html' }, 'Incidents'), element('a', { href: '/console/trace.html' }, 'Trace'), element('a', { href: '/console/usage.html' }, 'Usage'), element('a', { href: '/docs' }, 'API'), form);
+  document.querySelector('header').append(element('b', {}, 'HAL9'), element('a', { href: '/console/incidents.html' }, 'Incidents'), element('a', { href: '/console/trace.html' }, 'Trace'), element('a', { href: '/console/usage.html' }, 'Usage'), element('a', { href: '/console/compliance.html' }, 'Compliance'), element('a', { href: '/docs' }, 'API'), element('a', { href: '/account' }, 'Account'), form);
   void run();
 }
 

@@ -6,7 +6,7 @@ import { defineRoute, type AnyRoute } from '../route.ts';
 
 const FOLDER = join(import.meta.dirname, '../../console');
 /** Only what this server sent itself runs, and it talks to this server only. */
-const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+export const PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 const MEDIA: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
 
 /** The pages of the console. They hold no data: what they show they ask of the API with the reader's own key. */
@@ -29,13 +29,13 @@ export function createConsoleRoutes(): AnyRoute[] {
       tag: 'Documentation',
       summary: 'Pages, scripts and styles of the console',
       permission: 'public',
-      params: z.object({ file: z.string().regex(/^[a-z]+\.(html|js|css)$/) }),
+      params: z.object({ file: z.string().regex(/^[a-z][a-z-]*\.(html|js|css)$/) }),
       responses: { 200: { description: 'The file.', schema: z.string(), contentType: 'text/html' } },
       async handler({ params: { file } }) {
         const body = await readFile(join(FOLDER, file), 'utf8').catch((cause: unknown) => {
           throw new HalError('NotFound', 'no such file', { cause });
         });
-        return { status: 200, body, headers: { 'Content-Type': `${MEDIA[extname(file)] ?? 'text/plain'}; charset=utf-8`, 'Content-Security-Policy': POLICY, 'Cache-Control': 'no-cache' } };
+        return { status: 200, body, headers: { 'Content-Type': `${MEDIA[extname(file)] ?? 'text/plain'}; charset=utf-8`, 'Content-Security-Policy': PAGE_POLICY, 'Cache-Control': 'no-cache' } };
       },
     }),
   ];

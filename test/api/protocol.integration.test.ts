@@ -158,7 +158,7 @@ describe('protocol', () => {
     const answer = await fetch(`${test.url}/temporal/`, { headers: { authorization: `Bearer ${key.text}` } });
     expect(await problem(answer)).toMatchObject({ status: 503, type: 'DependencyUnavailable' });
     const page = await fetch(`${test.url}/temporal/`, { headers: { accept: 'text/html' }, redirect: 'manual' });
-    expect([page.status, page.headers.get('location')]).toEqual([303, '/ui-session']);
+    expect([page.status, page.headers.get('location')]).toEqual([303, '/sign-in?returnTo=%2Ftemporal%2F']);
     expect((await fetch(`${test.url}/temporal/`)).status).toBe(401);
     const stranger = await test.key(await test.database.organisation());
     expect(await problem(await fetch(`${test.url}/temporal/`, { headers: { authorization: `Bearer ${stranger.text}` } }))).toMatchObject({ status: 403, type: 'Forbidden' });

@@ -5,7 +5,8 @@ import { assembleApi } from '../../api/assemble.ts';
 import { listen, type RunningServer } from '../../api/server.ts';
 import { ActWriter } from '../../platform/audit/act-writer.ts';
 import { EncryptionCodec } from '../../platform/codec/payload-codec.ts';
-import { ApiKeys } from '../../platform/identity/api-keys.ts';
+import { openIdentity } from '../../api/identity.ts';
+import type { ApiKeys } from '../../platform/identity/api-keys.ts';
 import { serveProject, type ServedProject } from '../operations/project.ts';
 
 interface Answer {
@@ -18,15 +19,18 @@ describe('runs over REST', () => {
   let project: ServedProject;
   let server: RunningServer;
   let apiKeys: ApiKeys;
+  let closeIdentity: () => Promise<void>;
   let secret: string;
   let foreign: string;
   const lines: string[] = [];
   beforeAll(async () => {
     project = await serveProject();
-    apiKeys = new ApiKeys(project.test.database);
     const { config, keys, operations } = project;
+    const identity = openIdentity({ config, database: project.test.database, keys });
+    apiKeys = identity.apiKeys;
+    closeIdentity = () => identity.close();
     const logger = pino({}, { write: (line: string) => void lines.push(line) });
-    const parts = { version: '0', apiKeys, keys, codec: new EncryptionCodec(keys), operations, acts: new ActWriter(project.test.database, logger, new Registry()), dependencies: [], logger, registry: new Registry(), draining: () => false, platformOrganisation: () => Promise.resolve(undefined), resources: [] };
+    const parts = { version: '0', identity, keys, codec: new EncryptionCodec(keys), operations, acts: new ActWriter(project.test.database, logger, new Registry()), dependencies: [], logger, registry: new Registry(), draining: () => false, platformOrganisation: () => Promise.resolve(undefined), resources: [] };
     const { app } = assembleApi({ ...parts, config: { ...config, TEMPORAL_UI_URL: 'http://ui.example' } });
     server = await listen(app, { host: '127.0.0.1', port: 0, logger, drainMs: 100 });
     const key = async () => (await apiKeys.create({ orgId: await project.test.organisation(), actor: { kind: 'system', id: 'test' }, scopes: ['*'], requestId: 'test', traceparent: undefined }, { name: 'test', scopes: ['*'] })).secret;
@@ -34,7 +38,7 @@ describe('runs over REST', () => {
   });
   afterAll(async () => {
     await server.stop();
-    await apiKeys.stop();
+    await closeIdentity();
     await project.close();
   });
 
@@ -170,13 +174,13 @@ describe('runs over REST', () => {
     it('knows the browser session of the Temporal UI, and only from where it may come', async () => {
       const url = `http://127.0.0.1:${server.port}`;
       const signIn = (key: string, headers: Record<string, string> = {}) => fetch(`${url}/ui-session`, { method: 'POST', body: new URLSearchParams({ key }), redirect: 'manual', headers });
-      expect((await fetch(`${url}/ui-session`)).headers.get('content-type')).toContain('text/html');
+      expect((await fetch(`${url}/ui-session`, { redirect: 'manual' })).headers.get('location')).toBe('/sign-in?returnTo=http%3A%2F%2Fui.example');
       expect((await signIn('wrong')).status).toBe(401);
       expect((await signIn(secret, { origin: 'https://evil.example' })).status).toBe(403);
       const signedIn = await signIn(secret, { origin: url });
       const cookie = signedIn.headers.get('set-cookie') ?? '';
       expect([signedIn.status, signedIn.headers.get('location')]).toEqual([303, 'http://ui.example']);
-      expect(cookie).toMatch(/^hal9_ui=.+; Path=\/; HttpOnly; SameSite=Strict; Max-Age=28800$/);
+      expect(cookie).toMatch(/^hal9_session=[\w-]{43}; Path=\/; Max-Age=43200; HttpOnly; SameSite=Lax$/);
       expect(cookie).not.toContain(secret.slice(-43));
       const session = { authorization: '', cookie: cookie.split(';')[0] ?? '' };
       const asSession = (target: string, headers: Record<string, string>) =>
@@ -185,8 +189,10 @@ describe('runs over REST', () => {
       expect([allowed.status, allowed.headers.get('access-control-allow-origin'), allowed.headers.get('access-control-allow-credentials')]).toEqual([200, 'http://ui.example', 'true']);
       expect((await asSession(`/codec/${project.namespace}/decode`, { origin: 'https://evil.example' })).status).toBe(401);
       expect((await asSession('/v1/api-keys', { origin: 'http://ui.example' })).status).toBe(401);
-      const out = await fetch(`${url}/ui-session/end`, { method: 'POST', redirect: 'manual' });
+      expect((await asSession('/v1/api-keys', { origin: url })).status).toBe(403);
+      const out = await fetch(`${url}/ui-session/end`, { method: 'POST', redirect: 'manual', headers: { cookie: session.cookie } });
       expect(out.headers.get('set-cookie')).toContain('Max-Age=0');
+      expect((await asSession(`/codec/${project.namespace}/decode`, { origin: url })).status).toBe(401);
     });
   });
 });

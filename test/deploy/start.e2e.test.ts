@@ -62,6 +62,10 @@ describe('npm start', () => {
     const answer = await fetch(`${url}/v1/runs`, { headers: { authorization: `Bearer ${key}` } });
     expect(answer.status).toBe(200);
     for (const line of ['Start a run:', 'Watch it:', 'Open the UI:']) expect(stack.stdout).toContain(line);
+    const link = /Make the owner's account \(once, within a week\): (\S+)/.exec(stack.stdout)?.[1] ?? '';
+    expect(link.startsWith(`${url}/invitations/`)).toBe(true);
+    const page = await fetch(link, { headers: { accept: 'text/html' } });
+    expect([page.status, page.headers.get('referrer-policy')]).toEqual([200, 'no-referrer']);
     expect(stack.stderr).toBe('');
   });
 
@@ -72,7 +76,7 @@ describe('npm start', () => {
     expect([200, 201, 202]).toContain(run.status);
     const ui = /Open the UI: +(\S+)/.exec(stack.stdout)?.[1] ?? '';
     const page = await fetch(ui, { headers: { accept: 'text/html' } });
-    expect([page.status, new URL(page.url).pathname]).toEqual([200, '/ui-session']);
+    expect([page.status, new URL(page.url).pathname]).toEqual([200, '/sign-in']);
   });
 
   it('refuses a second stack in the same folder with the remedy', async () => {

@@ -1,0 +1,98 @@
+import type { Database } from '../database/database.ts';
+import { publicUrl } from '../platform/approvals/links.ts';
+import type { Config } from '../platform/config/config.ts';
+import { Egress } from '../platform/connections/egress.ts';
+import { Account } from '../platform/identity/account.ts';
+import { ApiKeys } from '../platform/identity/api-keys.ts';
+import { Authority } from '../platform/identity/authority.ts';
+import { Challenges } from '../platform/identity/challenges.ts';
+import { CredentialCache } from '../platform/identity/credential-cache.ts';
+import { Credentials } from '../platform/identity/credentials.ts';
+import { Factors } from '../platform/identity/factors.ts';
+import { Grants } from '../platform/identity/grants.ts';
+import { IdentityProviders } from '../platform/identity/identity-providers.ts';
+import { LdapDirectory } from '../platform/identity/ldap-directory.ts';
+import { LdapSignIn } from '../platform/identity/ldap-sign-in.ts';
+import { OidcClients } from '../platform/identity/oidc-client.ts';
+import { OidcSignIn } from '../platform/identity/oidc.ts';
+import { platformOrganisation } from '../platform/identity/platform-organisation.ts';
+import { ProviderDomains } from '../platform/identity/provider-domains.ts';
+import { RoleMappings } from '../platform/identity/role-mapping.ts';
+import { Sessions } from '../platform/identity/sessions.ts';
+import { SignIn } from '../platform/identity/sign-in.ts';
+import { SignInThrottle } from '../platform/identity/sign-in-throttle.ts';
+import { Tokens } from '../platform/identity/tokens.ts';
+import type { KeyRing } from '../platform/keys/key-ring.ts';
+
+/** How often ended sessions, spent challenges and stale counters are deleted, milliseconds. */
+const UPKEEP_MS = 3_600_000;
+/** How long an ended session is kept, days. */
+const KEEP_DAYS = 30;
+
+/** Who asks and how they got in: one of each for an API process. */
+export interface Identity {
+  readonly apiKeys: ApiKeys;
+  readonly sessions: Sessions;
+  readonly tokens: Tokens;
+  readonly credentials: Credentials;
+  readonly challenges: Challenges;
+  readonly throttle: SignInThrottle;
+  readonly factors: Factors;
+  readonly signIn: SignIn;
+  readonly account: Account;
+  readonly providers: IdentityProviders;
+  readonly domains: ProviderDomains;
+  readonly oidc: OidcSignIn;
+  readonly ldap: LdapSignIn;
+  /** Where people reach HAL9, without a slash at the end. */
+  readonly publicUrl: string;
+  readonly https: boolean;
+  close(): Promise<void>;
+}
+
+export function openIdentity({ config, database, keys }: { readonly config: Config; readonly database: Database; readonly keys: KeyRing }): Identity {
+  const https = config.HAL9_TLS_CERT !== undefined || config.HAL9_PUBLIC_URL?.startsWith('https:') === true;
+  const address = publicUrl(config);
+  const cache = new CredentialCache(database);
+  const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
+  const apiKeys = new ApiKeys(database, cache);
+  const sessions = new Sessions({ database, keys, cache, region: config.HAL9_REGION });
+  const tokens = new Tokens({ database, keys, apiKeys, issuer: address });
+  const challenges = new Challenges(database, keys);
+  const throttle = new SignInThrottle(database, keys);
+  const factors = new Factors(database, keys, challenges);
+  const grants = new Grants(database);
+  const roleMappings = new RoleMappings(database, { ownersAllowed: config.HAL9_MAPPED_OWNERS });
+  const oidcClients = new OidcClients(egress);
+  const directory = new LdapDirectory(egress);
+  const providers = new IdentityProviders({ database, keys, roleMappings, publicUrl: address, checks: { oidc: (settings, signal) => oidcClients.check(settings, signal), ldap: (settings, signal) => directory.check(settings, signal) } });
+  const signIn = new SignIn({ database, keys, sessions, factors, challenges, throttle, grants, apiKeys, providers, roleMappings });
+  const account = new Account({ database, challenges, sessions, signIn, factors, throttle, authority: new Authority(grants), publicUrl: () => address });
+  apiKeys.start();
+  const upkeep = setInterval(() => {
+    sessions.prune(KEEP_DAYS).catch(() => undefined); // the next hour's does the same work
+  }, UPKEEP_MS);
+  upkeep.unref();
+  return {
+    apiKeys,
+    sessions,
+    tokens,
+    credentials: new Credentials({ database, cache, apiKeys, sessions, tokens }),
+    challenges,
+    throttle,
+    factors,
+    signIn,
+    account,
+    providers,
+    domains: new ProviderDomains(database, platformOrganisation(database)),
+    oidc: new OidcSignIn({ database, publicUrl: address, providers, clients: oidcClients, challenges, sessions }),
+    ldap: new LdapSignIn({ database, keys, providers, directory, throttle, sessions, publicUrl: address }),
+    publicUrl: address,
+    https,
+    async close() {
+      clearInterval(upkeep);
+      await apiKeys.stop();
+      await egress.close();
+    },
+  };
+}

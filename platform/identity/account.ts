@@ -1,0 +1,177 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { z } from 'zod';
+import type { Act } from '../../database/audit-acts.ts';
+import type { Database } from '../../database/database.ts';
+import { SignInStore } from '../../database/sign-ins.ts';
+import { HalError } from '../../schemas/errors.ts';
+import { actOf } from '../audit/act.ts';
+import type { Authority } from './authority.ts';
+import type { Caller } from './caller.ts';
+import type { Challenges } from './challenges.ts';
+import type { Factors } from './factors.ts';
+import type { IncomingFacts } from './incoming-facts.ts';
+import { assertAcceptable, hashPassword, verifyPassword } from './passwords.ts';
+import { personalOf, type LiveSession, type Sessions } from './sessions.ts';
+import type { FactorProof, SignIn } from './sign-in.ts';
+import type { SignInThrottle } from './sign-in-throttle.ts';
+
+/** Life of a link that sets a password, seconds. */
+const RESET_SECONDS = 3600;
+const RESET_TOKEN = /^([0-9a-f-]{36})\.([0-9a-f-]{36})\.([A-Za-z0-9_-]{43})$/;
+const resetPayload = z.object({ userId: z.string(), secretHash: z.string() });
+
+export interface AccountDependencies {
+  readonly database: Database;
+  readonly challenges: Challenges;
+  readonly sessions: Sessions;
+  readonly signIn: SignIn;
+  readonly factors: Factors;
+  readonly throttle: SignInThrottle;
+  readonly authority: Authority;
+  /** Where people reach HAL9, without a slash at the end. */
+  readonly publicUrl: () => string;
+}
+
+/** What people do with their own account, and administrators with somebody's. */
+export class Account {
+  readonly #store: SignInStore;
+  readonly #parts: AccountDependencies;
+
+  constructor(parts: AccountDependencies) {
+    this.#store = new SignInStore(parts.database);
+    this.#parts = parts;
+  }
+
+  /**
+   * A proof for sensitive things: a factor where the person has one, else the password.
+   * @returns the cookie of the session's next token.
+   * @throws {HalError} `Unauthenticated` for a wrong one; `Conflict` for people who have neither: they sign in again; `RateLimited`.
+   */
+  async proveAgain(session: LiveSession, proof: FactorProof | { readonly kind: 'password'; readonly password: string }, facts: IncomingFacts): Promise<string> {
+    const userId = personOf(session);
+    const { orgId } = session;
+    const user = await this.#store.find(orgId, userId);
+    if (user === undefined) throw wrong();
+    const hasFactor = user.totp || user.webauthn;
+    if (!hasFactor && user.passwordHash === null) throw new HalError('Conflict', 'you sign in at a provider; sign out and in again there');
+    if (proof.kind === 'password' && hasFactor) throw new HalError('Conflict', 'show a second factor');
+    const right = proof.kind === 'password' ? await this.#passwordIs(orgId, user, proof.password, facts) : await this.#parts.signIn.prove({ orgId, userId }, proof, facts);
+    if (!right) {
+      await this.#store.recordRefusal(this.#act(session, 'session.prove', { kind: 'session', id: session.id }, facts, 'refused'));
+      throw wrong();
+    }
+    return this.#parts.sessions.verified(session, proof.kind !== 'password', facts, this.#act(session, 'session.prove', { kind: 'session', id: session.id }, facts));
+  }
+
+  /** Another password; all other sessions of the person end. @throws {HalError} `Unauthenticated` for a wrong present one, `InvalidInput` for a bad next one. */
+  async changePassword(session: LiveSession, present: string, next: string, facts: IncomingFacts): Promise<void> {
+    const userId = personOf(session);
+    const { orgId } = session;
+    const user = await this.#store.find(orgId, userId);
+    if (user === undefined) throw wrong();
+    if (user.passwordHash === null) throw new HalError('Conflict', 'you sign in at a provider and have no password here');
+    if (!(await this.#passwordIs(orgId, user, present, facts))) throw wrong();
+    await this.#assertGood(orgId, user, next);
+    await this.#store.setPassword(orgId, userId, await hashPassword(next), session.id, this.#act(session, 'password.change', { kind: 'user', id: userId }, facts));
+  }
+
+  /**
+   * A link by which somebody sets a new password, once, within an hour. For an administrator to pass on.
+   * @throws {HalError} `NotFound`; `Forbidden` when the person may do more than the caller.
+   */
+  async resetLink(caller: Caller, userId: string): Promise<{ link: string; expiresAt: Date }> {
+    const user = await this.#store.find(caller.orgId, userId);
+    if (user === undefined || !user.active) throw new HalError('NotFound', 'no such active user');
+    await this.#parts.authority.assertMayTouch(caller, userId);
+    const secret = randomBytes(32).toString('base64url');
+    const challengeId = await this.#parts.challenges.create(caller.orgId, 'password-reset', { userId, secretHash: hash(secret) }, RESET_SECONDS);
+    await this.#store.recordRefusal(actOf(caller, 'password.issue-reset', { kind: 'user', id: userId }));
+    // After the #, browsers send it to nobody.
+    return { link: `${this.#parts.publicUrl()}/welcome#reset=${caller.orgId}.${challengeId}.${secret}`, expiresAt: new Date(Date.now() + RESET_SECONDS * 1000) };
+  }
+
+  /** Sets the password that a link allows; all sessions of the person end. Factors stay. @throws {HalError} `NotFound` for a link that does not work (any more); `InvalidInput`; `RateLimited`. */
+  async reset(token: string, password: string, facts: IncomingFacts): Promise<void> {
+    await this.#parts.throttle.beginAt(facts.address);
+    const [, orgId = '', challengeId = '', secret = ''] = RESET_TOKEN.exec(token) ?? [];
+    const pending = orgId === '' ? undefined : resetPayload.safeParse(await this.#parts.challenges.read(orgId, challengeId, 'password-reset'));
+    if (pending?.success !== true || !timingSafeEqual(Buffer.from(hash(secret)), Buffer.from(pending.data.secretHash))) throw spent();
+    await this.#parts.throttle.succeededAt(facts.address);
+    const { userId } = pending.data;
+    const user = await this.#store.find(orgId, userId);
+    if (user === undefined) throw spent();
+    await this.#assertGood(orgId, user, password);
+    if ((await this.#parts.challenges.consume(orgId, challengeId, 'password-reset')) === undefined) throw spent();
+    const act: Act = { orgId, action: 'password.reset', result: 'succeeded', actor: { kind: 'user', id: userId }, resource: { kind: 'user', id: userId }, requestId: facts.requestId, risk: 0, details: {}, personal: personalOf(facts) };
+    if (!(await this.#store.setPassword(orgId, userId, await hashPassword(password), undefined, act))) throw spent();
+  }
+
+  /** What the person types to sign in; what an authenticator shows as the account. @throws {HalError} `Unauthenticated` when they are gone. */
+  async userName({ orgId, userId }: { readonly orgId: string; readonly userId: string }): Promise<string> {
+    const user = await this.#store.find(orgId, userId);
+    if (user === undefined) throw wrong();
+    return user.userName;
+  }
+
+  /** Takes every factor of somebody away who lost them. @throws {HalError} `NotFound`; `Forbidden` when the person may do more than the caller. */
+  async removeFactors(caller: Caller, userId: string): Promise<void> {
+    if ((await this.#store.find(caller.orgId, userId)) === undefined) throw new HalError('NotFound', 'no such user');
+    await this.#parts.authority.assertMayTouch(caller, userId);
+    await this.#parts.factors.removeAll({ orgId: caller.orgId, userId }, actOf(caller, 'factor.delete', { kind: 'user', id: userId }));
+  }
+
+  /** @throws {HalError} `InvalidInput` for a password that the policy refuses; for a new account. */
+  async assertGoodFor(orgId: string, names: readonly (string | null | undefined)[], password: string): Promise<void> {
+    const organisation = await this.#store.findOrganisationAcrossOrganisations(orgId);
+    assertAcceptable(password, { words: [...names, organisation?.name, organisation?.slug], secondFactor: organisation?.policy.requireSecondFactor ?? false });
+  }
+
+  async #assertGood(orgId: string, user: { readonly userName: string; readonly email: string | null; readonly totp: boolean; readonly webauthn: boolean }, password: string): Promise<void> {
+    const organisation = await this.#store.findOrganisationAcrossOrganisations(orgId);
+    const secondFactor = user.totp || user.webauthn || (organisation?.policy.requireSecondFactor ?? false);
+    assertAcceptable(password, { words: [user.userName, user.email, organisation?.name, organisation?.slug], secondFactor });
+  }
+
+  async #passwordIs(orgId: string, user: { readonly id: string; readonly userName: string; readonly passwordHash: string | null }, password: string, facts: IncomingFacts): Promise<boolean> {
+    // Who is signed in here is known here.
+    const attempt = { orgId, account: user.userName, address: facts.address, knownAddress: true };
+    await this.#parts.throttle.begin(attempt);
+    const right = await verifyPassword(password, user.passwordHash);
+    if (right) await this.#parts.throttle.succeeded(attempt);
+    return right;
+  }
+
+  #act(session: LiveSession, action: string, resource: Act['resource'], facts: IncomingFacts, result: Act['result'] = 'succeeded'): Act {
+    return {
+      orgId: session.orgId,
+      action,
+      result,
+      actor: { kind: 'user', id: personOf(session) },
+      impersonatorId: session.impersonator?.userId,
+      resource,
+      requestId: facts.requestId,
+      risk: this.#parts.sessions.riskOf(session, facts),
+      details: {},
+      personal: personalOf(facts),
+    };
+  }
+}
+
+/** @throws {HalError} `Forbidden` for a session of a key, or of somebody who acts as another. */
+export function personOf(session: LiveSession | undefined): string {
+  if (session === undefined || session.userId === null) throw new HalError('Forbidden', 'this needs the session of a person');
+  if (session.impersonator !== null) throw new HalError('Forbidden', 'not while you act as somebody else');
+  return session.userId;
+}
+
+function hash(secret: string): string {
+  return createHash('sha256').update(secret).digest('base64url');
+}
+
+function wrong(): HalError {
+  return new HalError('Unauthenticated', 'this proves nothing: wrong, or used before');
+}
+
+function spent(): HalError {
+  return new HalError('NotFound', 'this link does not work: it was used, has expired, or was cut on its way to you');
+}
