@@ -29,7 +29,6 @@ import { Plans } from '../platform/usage/plans.ts';
 import type { Admission } from '../platform/usage/quota-gate.ts';
 import { openInboundWebhooks } from './inbound-webhooks.ts';
 import type { Identity } from './identity.ts';
-import type { Identity } from './identity.ts';
 import type { AnyRoute } from './route.ts';
 import { createAuditRoutes } from './routes/audit.ts';
 import { createApprovalRoutes } from './routes/approvals.ts';

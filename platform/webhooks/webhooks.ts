@@ -1,5 +1,4 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { z } from 'zod';
 import type { Database } from '../../database/database.ts';
 import { WebhookStore, type WebhookRecord } from '../../database/webhooks.ts';
 import { HalError } from '../../schemas/errors.ts';
@@ -8,14 +7,12 @@ import { actOf } from '../audit/act.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 import { isStandard } from './presets.ts';
+import { newStandardSecret, SecretBox, type WebhookSecret } from './secrets.ts';
 import { StandardWebhook } from './standard-webhooks.ts';
-
-const storedSecret = z.object({ id: z.string(), secret: z.string(), createdAt: z.coerce.date(), expiresAt: z.coerce.date().nullable() });
-type StoredSecret = z.output<typeof storedSecret>;
 
 /** What may be told about a webhook. */
 export interface Webhook extends Omit<WebhookRecord, 'secrets'> {
-  readonly secrets: readonly Omit<StoredSecret, 'secret'>[];
+  readonly secrets: readonly Omit<WebhookSecret, 'secret'>[];
 }
 
 export interface WebhookWithSecret {
@@ -33,7 +30,6 @@ export interface OpenWebhook {
   readonly secrets: readonly { readonly secret: string; readonly expiresAt: Date | null }[];
 }
 
-const PURPOSE = 'webhooks';
 /** How long an address is remembered, ms: a change or removal is heard of within it. */
 const REMEMBERED_MS = 1_000;
 const MOST_REMEMBERED = 10_000;
@@ -41,12 +37,12 @@ const MOST_REMEMBERED = 10_000;
 /** Inbound webhooks: their settings and secrets. */
 export class Webhooks {
   readonly #store: WebhookStore;
-  readonly #keys: KeyRing;
+  readonly #box: SecretBox;
   readonly #open = new Map<string, { readonly at: number; readonly webhook: Promise<OpenWebhook | undefined> }>();
 
   constructor({ database, keys }: { database: Database; keys: KeyRing }) {
     this.#store = new WebhookStore(database);
-    this.#keys = keys;
+    this.#box = new SecretBox(keys, 'webhooks');
   }
 
   /** @throws {HalError} `Conflict` when the name is taken, `InvalidInput` for a secret that the preset cannot use. */
@@ -54,7 +50,7 @@ export class Webhooks {
     const id = randomUUID();
     const secret = draft.secret ?? newSecret(draft.settings.preset);
     assertUsable(draft.settings.preset, secret);
-    const secrets = this.#seal(caller.orgId, id, [{ id: secretId(), secret, createdAt: new Date(), expiresAt: null }]);
+    const secrets = this.#box.first(caller.orgId, id, secret);
     const act = actOf(caller, 'webhook.create', { kind: 'webhook', id }, { preset: draft.settings.preset, enabled: draft.enabled });
     const record = await this.#store.insert({ orgId: caller.orgId, id, name: draft.name, settings: draft.settings, secrets, enabled: draft.enabled }, act);
     if (record === undefined) throw nameTaken();
@@ -87,11 +83,7 @@ export class Webhooks {
     const record = await this.#record(caller, id);
     const secret = options.secret ?? newSecret(record.settings.preset);
     assertUsable(record.settings.preset, secret);
-    const now = Date.now();
-    const [current] = this.#secrets(record);
-    const until = new Date(now + options.overlapSeconds * 1000);
-    const kept = current === undefined || options.overlapSeconds === 0 ? [] : [{ ...current, expiresAt: current.expiresAt !== null && current.expiresAt < until ? current.expiresAt : until }];
-    const secrets = this.#seal(caller.orgId, id, [{ id: secretId(), secret, createdAt: new Date(now), expiresAt: null }, ...kept]);
+    const secrets = this.#box.rotated(caller.orgId, id, record.secrets, secret, options.overlapSeconds);
     const changed = await this.#store.change(caller.orgId, id, record.version, { secrets }, actOf(caller, 'webhook.rotate', { kind: 'webhook', id }, { overlapSeconds: options.overlapSeconds }));
     return { webhook: this.#changed(changed), secret };
   }
@@ -139,13 +131,8 @@ export class Webhooks {
     return { ...rest, secrets: this.#secrets(record).map(({ secret: _secret, ...told }) => told) };
   }
 
-  #secrets(record: WebhookRecord): StoredSecret[] {
-    const opened: unknown = JSON.parse(this.#keys.open(record.orgId, PURPOSE, record.secrets, record.id).toString('utf8'));
-    return z.array(storedSecret).parse(opened).filter(({ expiresAt }) => expiresAt === null || expiresAt.getTime() > Date.now());
-  }
-
-  #seal(orgId: string, id: string, secrets: readonly StoredSecret[]): Buffer {
-    return this.#keys.seal(orgId, PURPOSE, JSON.stringify(secrets), id);
+  #secrets({ orgId, id, secrets }: WebhookRecord): WebhookSecret[] {
+    return this.#box.live(orgId, id, secrets);
   }
 }
 
@@ -155,15 +142,11 @@ export function liveSecrets({ secrets }: OpenWebhook, nowMs: number): string[] {
 }
 
 function newSecret(preset: PresetName): string {
-  return isStandard(preset) ? `whsec_${randomBytes(24).toString('base64')}` : randomBytes(32).toString('hex');
+  return isStandard(preset) ? newStandardSecret() : randomBytes(32).toString('hex');
 }
 
 function assertUsable(preset: PresetName, secret: string): void {
   if (isStandard(preset)) new StandardWebhook(secret);
-}
-
-function secretId(): string {
-  return randomBytes(6).toString('hex');
 }
 
 function notFound(): HalError {

@@ -16,3 +16,5 @@ export interface Progress {
 export const CASCADE_DECIDE_UPDATE = 'decide';
 /** The update that answers an approval step. */
 export const APPROVAL_UPDATE = 'approval';
+/** The signal that tells an endpoint's delivery run of new messages. */
+export const WEBHOOK_WAKE_SIGNAL = 'wake';
