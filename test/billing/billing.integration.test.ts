@@ -151,7 +151,7 @@ describe('billing', () => {
       const { orgId, customerId } = await closedMonth();
       await Promise.all(Array.from({ length: 3 }, () => reportUsage({ store, provider, logger })));
       await reportUsage({ store, provider, logger });
-      expect([...stripe.meterEvents.values()].map(({ event_name, payload }) => [event_name, payload.stripe_customer_id, payload.value]).sort()).toEqual([['hal9_runs', customerId, '12'], ['hal9_signals', customerId, '3000']]);
+      expect([...stripe.meterEvents.values()].map(({ event_name, payload }) => [event_name, payload.stripe_customer_id, payload.value].join(' ')).sort()).toEqual([`hal9_runs ${customerId} 12`, `hal9_signals ${customerId} 3000`]);
       expect(stripe.requests.filter((request) => request.endsWith('/meter_events'))).toHaveLength(2);
       const [first] = stripe.meterEvents.values();
       expect(new Date((first?.timestamp ?? 0) * 1000).toISOString().slice(0, 7)).toBe(month);

@@ -59,6 +59,7 @@ async function record({ first, url, hostId, environment }: Stack): Promise<void>
   if (isChosen('cascade')) await cascades();
   if (isChosen('remediate')) await remedies();
   if (isChosen('approval')) await approvals();
+  if (isChosen('compliance-evidence')) await evidence();
   await temporal.close();
 
   async function cascades(): Promise<void> {
@@ -74,6 +75,12 @@ async function record({ first, url, hostId, environment }: Stack): Promise<void>
     const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/remediate/runs', { input }));
     await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
     await keep(runId, 'dry-run');
+  }
+
+  async function evidence(): Promise<void> {
+    const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/compliance-evidence/runs', { input: { controls: ['tenant-isolation', 'statements-are-intact'] } }));
+    await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
+    await keep(runId, 'collected');
   }
 
   /** A decision whose effect people agree to, and one whose effect they refuse. */
