@@ -293,11 +293,15 @@ function unreachable(error: unknown): HalError {
 
 function identityOf(provider: OpenProvider<OidcSettings>, idToken: Claims & { readonly sub: string }, userInfo: Claims | undefined, rawIdToken: string): ExternalIdentity {
   const { sid } = idToken;
+  const person = personOf(provider.settings, idToken, userInfo);
   return {
     orgId: provider.orgId,
     providerId: provider.id,
     subject: idToken.sub,
-    ...personOf(provider.settings, idToken, userInfo),
+    ...person,
+    // What a provider calls verified is verified here only when it owns the addresses: somebody could otherwise wait at one provider,
+    // with the address of another person, for that person to come in by the other.
+    emailVerified: person.emailVerified && provider.settings.trustsEmail,
     logout: { idToken: rawIdToken, ...(typeof sid === 'string' ? { session: sid } : {}) },
   };
 }

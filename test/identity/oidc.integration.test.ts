@@ -92,7 +92,7 @@ describe('sign-in with OpenID Connect', () => {
 
   describe('with a real provider', () => {
     it('brings somebody in with what the provider says of them', async () => {
-      const { idp, place } = await real();
+      const { idp, place } = await real({ trustsEmail: true });
       const { browser, authorization } = await leave(place, '/console/runs.html');
       expect(authorization.origin).toBe(idp.issuer);
       expect(Object.fromEntries(authorization.searchParams)).toMatchObject({ response_type: 'code', client_id: 'hal9', redirect_uri: callbackOf(place), code_challenge_method: 'S256', scope: 'openid profile email groups' });
@@ -101,6 +101,9 @@ describe('sign-in with OpenID Connect', () => {
       expect(callback.searchParams.get('iss')).toBe(idp.issuer);
       const { identity, returnTo } = await back(place, callback, browser);
       expect(identity).toMatchObject({ orgId, providerId: place.providerId, subject: 'alice', userName: 'alice@example.com', email: 'alice@example.com', emailVerified: true, displayName: 'Alice Example', groups: ['ops', 'everybody'], secondFactor: false });
+      await providers.change(admin(), place.providerId, { settings: { trustsEmail: false } }, { test: false, signal: AbortSignal.timeout(10_000) });
+      const again = await leave(place);
+      expect((await back(place, await new Browserless().signIn(again.authorization.href, 'alice'), again.browser)).identity.emailVerified).toBe(false);
       expect(returnTo).toBe('/console/runs.html');
     });
 
@@ -293,7 +296,7 @@ describe('sign-in with OpenID Connect', () => {
     });
 
     it('takes UserInfo of the same person only', async () => {
-      const { issuer, place } = await forged({ userInfo: true });
+      const { issuer, place } = await forged({ userInfo: true, trustsEmail: true });
       issuer.userInfo = { sub: 'alice', email: 'alice@example.com', email_verified: true, amr: ['mfa'], hd: 'example.com' };
       expect((await comeBack(issuer, place)).identity).toMatchObject({ email: 'alice@example.com', emailVerified: true, secondFactor: false });
       issuer.userInfo = { sub: 'mallory', email: 'alice@example.com', email_verified: true };
