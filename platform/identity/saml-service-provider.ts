@@ -167,7 +167,6 @@ export class SamlServiceProvider {
       logoutCallbackUrl: addresses.singleLogout,
       entryPoint: settings.signInUrl,
       logoutUrl: settings.logoutUrl ?? settings.signInUrl,
-      idpIssuer: settings.entityId,
       idpCert: [...settings.certificates],
       identifierFormat: NAME_IDS[settings.nameId],
       disableRequestedAuthnContext: true,

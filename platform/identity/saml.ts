@@ -100,7 +100,7 @@ export class SamlSignIn {
       const person = await this.#believe(place, provider, posted.response, requestId, now);
       return { identity: identityOf(provider, person), returnTo };
     } catch (error) {
-      return await this.#refuse(provider, 'sign-in.refuse', error, facts);
+      return await this.#refuse(provider, 'session.refuse', error, facts);
     }
   }
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { randomUUID, sign } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -121,4 +121,11 @@ export function encryptAssertion(assertion: string, recipient: TestKey, algorith
       },
     );
   });
+}
+
+/** A query as the redirect binding signs it (SAML bindings 3.4.4.1). */
+export function signQuery(parameters: Readonly<Record<string, string>>, key: Pick<TestKey, 'key'>, hash: 'sha1' | 'sha256' = 'sha256'): string {
+  const algorithm = hash === 'sha1' ? 'http://www.w3.org/2000/09/xmldsig#rsa-sha1' : 'http://www.w3.org/2001/04/xmldsig-more#rsa-sha256';
+  const text = [...Object.entries(parameters), ['SigAlg', algorithm]].map(([name = '', value = '']) => `${name}=${encodeURIComponent(value)}`).join('&');
+  return `${text}&Signature=${encodeURIComponent(sign(`RSA-${hash.toUpperCase()}`, Buffer.from(text), key.key).toString('base64'))}`;
 }
