@@ -16,6 +16,7 @@ import { Egress } from '../platform/connections/egress.ts';
 import type { Stores } from '../platform/database/stores.ts';
 import { publicUrl } from '../platform/approvals/links.ts';
 import { openDirectory } from '../platform/identity/directory.ts';
+import { Impersonation } from '../platform/identity/impersonation.ts';
 import { platformOrganisation } from '../platform/identity/platform-organisation.ts';
 import { Scim } from '../platform/identity/scim.ts';
 import { HealthReader } from '../platform/health/reader.ts';
@@ -41,6 +42,7 @@ import { createConsentRoutes } from './routes/consents.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
 import { createInvitationAcceptanceRoutes } from './routes/invitation-acceptance.ts';
 import { createDirectoryRoutes } from './routes/directory.ts';
+import { createImpersonationRoutes } from './routes/impersonation.ts';
 import { createDeadLetterRoutes } from './routes/dead-letters.ts';
 import { createHealthComponentRoutes } from './routes/health-components.ts';
 import type { Dependency } from './routes/health.ts';
@@ -101,6 +103,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),
       ...createConnectionRoutes({ connections }),
       ...createDirectoryRoutes(directory),
+      ...createImpersonationRoutes({ impersonation: new Impersonation({ database, grants: directory.grants, sessions: identity.sessions }), https: identity.https }),
       ...createInvitationAcceptanceRoutes({ invitations: directory.invitations, identity }),
       ...createScimRoutes({ scim: new Scim(database, { publicUrl: publicUrl(config), ownersAllowed: false }), publicUrl: publicUrl(config) }),
       ...createNotificationRoutes({ notifications: stores.notifications }),

@@ -2,11 +2,11 @@ import { z } from 'zod';
 import type { Organisation, Organisations } from '../../platform/identity/organisations.ts';
 import { organisationChange, organisationDraft, organisationMove, organisationQuery, organisationView } from '../../schemas/rest/organisations.ts';
 import { pageOf } from '../../schemas/rest/page.ts';
-import { decodeCursor, encodeCursor } from '../cursor.ts';
+import { BY_TIME, pageOfList } from '../page.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 const organisationParams = z.object({ id: z.uuid() });
-const position = z.object({ at: z.coerce.date(), id: z.uuid() });
+const BY_AGE = { position: BY_TIME.position, of: ({ createdAt, orgId }: Organisation) => BY_TIME.of({ createdAt, id: orgId }) };
 
 /** The organisation and those below it. */
 export function createOrganisationRoutes({ organisations }: { organisations: Organisations }): AnyRoute[] {
@@ -21,12 +21,9 @@ export function createOrganisationRoutes({ organisations }: { organisations: Org
       permission: 'organisations:read',
       query: organisationQuery,
       responses: { 200: { description: 'A page of organisations.', schema: pageOf(organisationView) } },
-      async handler({ caller, query: { limit, cursor } }) {
-        const at = cursor === undefined ? undefined : decodeCursor(cursor, position);
-        const found = await organisations.list(caller, limit + 1, at === undefined ? undefined : { createdAt: at.at, id: at.id });
-        const items = found.slice(0, limit);
-        const last = found.length > limit ? items.at(-1) : undefined;
-        return { status: 200, body: { items: items.map(view), nextCursor: last === undefined ? null : encodeCursor({ at: last.createdAt.toISOString(), id: last.orgId }) } };
+      async handler({ caller, query }) {
+        const { items, nextCursor } = await pageOfList(query, BY_AGE, (limit, after) => organisations.list(caller, limit, after));
+        return { status: 200, body: { items: items.map(view), nextCursor } };
       },
     }),
     defineRoute({
@@ -77,6 +74,7 @@ export function createOrganisationRoutes({ organisations }: { organisations: Org
       summary: 'Puts an organisation below another',
       description: 'With everything below it. Who reaches it from above changes within a second.',
       permission: 'organisations:write',
+      stepUp: true,
       audit: 'organisation.move',
       params: organisationParams,
       body: organisationMove,
@@ -91,6 +89,7 @@ export function createOrganisationRoutes({ organisations }: { organisations: Org
       summary: 'Suspends an organisation below',
       description: 'No session, key or sign-in of it or of those below it works until it is resumed. Runs under way go on.',
       permission: 'organisations:write',
+      stepUp: true,
       audit: 'organisation.suspend',
       params: organisationParams,
       responses: { 200: { description: 'The organisation.', schema: organisationView } },

@@ -3,12 +3,11 @@ import type { RoleBinding, RoleBindings } from '../../platform/identity/role-bin
 import type { RoleBook } from '../../platform/identity/role-book.ts';
 import { pageOf } from '../../schemas/rest/page.ts';
 import { bindingChange, bindingDraft, bindingQuery, bindingView, roleDraft, roleList, roleName, roleReplacement, roleView } from '../../schemas/rest/roles.ts';
-import { decodeCursor, encodeCursor } from '../cursor.ts';
+import { BY_TIME, pageOfList } from '../page.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 const roleParams = z.object({ name: roleName });
 const bindingParams = z.object({ id: z.uuid() });
-const position = z.object({ at: z.coerce.date(), id: z.uuid() });
 
 /** Roles of the organisation, and who has them. */
 export function createRoleRoutes({ book, bindings }: { book: RoleBook; bindings: RoleBindings }): AnyRoute[] {
@@ -36,6 +35,7 @@ function roleRoutes(book: RoleBook): AnyRoute[] {
       summary: 'Creates a role',
       description: 'It cannot grant more than you have whenever and from wherever you ask.',
       permission: 'roles:write',
+      stepUp: true,
       audit: 'role.create',
       body: roleDraft,
       responses: { 201: { description: 'The role.', schema: roleView } },
@@ -63,6 +63,7 @@ function roleRoutes(book: RoleBook): AnyRoute[] {
       summary: 'Replaces a role',
       description: 'For everybody who has it, within a second. HAL9\'s own roles stay as they are.',
       permission: 'roles:write',
+      stepUp: true,
       audit: 'role.change',
       params: roleParams,
       body: roleReplacement,
@@ -99,12 +100,9 @@ function bindingRoutes(bindings: RoleBindings): AnyRoute[] {
       permission: 'roles:read',
       query: bindingQuery,
       responses: { 200: { description: 'A page of bindings.', schema: pageOf(bindingView) } },
-      async handler({ caller, query: { limit, cursor, ...filter } }) {
-        const at = cursor === undefined ? undefined : decodeCursor(cursor, position);
-        const found = await bindings.list(caller, filter, limit + 1, at === undefined ? undefined : { createdAt: at.at, id: at.id });
-        const items = found.slice(0, limit);
-        const last = found.length > limit ? items.at(-1) : undefined;
-        return { status: 200, body: { items: items.map(view), nextCursor: last === undefined ? null : encodeCursor({ at: last.createdAt.toISOString(), id: last.id }) } };
+      async handler({ caller, query: { limit: size, cursor, ...filter } }) {
+        const { items, nextCursor } = await pageOfList({ limit: size, cursor }, BY_TIME, (limit, after) => bindings.list(caller, filter, limit, after));
+        return { status: 200, body: { items: items.map(view), nextCursor } };
       },
     }),
     defineRoute({
@@ -115,6 +113,7 @@ function bindingRoutes(bindings: RoleBindings): AnyRoute[] {
       summary: 'Gives a user or a team a role',
       description: 'Under conditions, if any: time, network, risk, attributes of the resource. Nobody gives more than they have.',
       permission: 'roles:write',
+      stepUp: true,
       audit: 'role-binding.create',
       body: bindingDraft,
       responses: { 201: { description: 'The binding.', schema: bindingView } },
@@ -141,6 +140,7 @@ function bindingRoutes(bindings: RoleBindings): AnyRoute[] {
       tag: 'Roles',
       summary: 'Replaces the conditions of a binding',
       permission: 'roles:write',
+      stepUp: true,
       audit: 'role-binding.change',
       params: bindingParams,
       body: bindingChange,

@@ -2,11 +2,10 @@ import { z } from 'zod';
 import type { User, Users } from '../../platform/identity/users.ts';
 import { pageOf } from '../../schemas/rest/page.ts';
 import { userChange, userDraft, userQuery, userView } from '../../schemas/rest/users.ts';
-import { decodeCursor, encodeCursor } from '../cursor.ts';
+import { BY_TIME, pageOfList } from '../page.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 const userParams = z.object({ id: z.uuid() });
-const position = z.object({ at: z.coerce.date(), id: z.uuid() });
 
 /** People of the organisation. */
 export function createUserRoutes({ users }: { users: Users }): AnyRoute[] {
@@ -20,12 +19,9 @@ export function createUserRoutes({ users }: { users: Users }): AnyRoute[] {
       permission: 'users:read',
       query: userQuery,
       responses: { 200: { description: 'A page of users.', schema: pageOf(userView) } },
-      async handler({ caller, query: { limit, cursor, ...filter } }) {
-        const at = cursor === undefined ? undefined : decodeCursor(cursor, position);
-        const found = await users.list(caller, filter, limit + 1, at === undefined ? undefined : { createdAt: at.at, id: at.id });
-        const items = found.slice(0, limit);
-        const last = found.length > limit ? items.at(-1) : undefined;
-        return { status: 200, body: { items: items.map(view), nextCursor: last === undefined ? null : encodeCursor({ at: last.createdAt.toISOString(), id: last.id }) } };
+      async handler({ caller, query: { limit: size, cursor, ...filter } }) {
+        const { items, nextCursor } = await pageOfList({ limit: size, cursor }, BY_TIME, (limit, after) => users.list(caller, filter, limit, after));
+        return { status: 200, body: { items: items.map(view), nextCursor } };
       },
     }),
     defineRoute({
@@ -103,6 +99,7 @@ export function createUserRoutes({ users }: { users: Users }): AnyRoute[] {
       summary: 'Deletes a user',
       description: 'With their memberships, roles, sessions and keys. What they did stays in the audit log by their id. The last owner stays.',
       permission: 'users:write',
+      stepUp: true,
       audit: 'user.delete',
       params: userParams,
       responses: { 204: { description: 'Gone.' } },

@@ -44,3 +44,5 @@ export const userView = z
 export const impersonationDraft = z.strictObject({
   reason: z.string().trim().min(3).max(200).describe('Why; stands in the audit log, so name a ticket and no person.'),
 });
+
+export const impersonationBegun = z.object({ sessionId: z.uuid() }).meta({ id: 'Impersonation' });

@@ -65,7 +65,7 @@ describe('npm start', () => {
     const link = /Make the owner's account \(once, within a week\): (\S+)/.exec(stack.stdout)?.[1] ?? '';
     expect(link.startsWith(`${url}/invitations/`)).toBe(true);
     const page = await fetch(link, { headers: { accept: 'text/html' } });
-    expect([page.status, page.headers.get('referrer-policy')]).toEqual([200, 'no-referrer']);
+    expect([page.status, page.headers.get('cache-control')]).toEqual([200, 'no-store']);
     expect(stack.stderr).toBe('');
   });
 
