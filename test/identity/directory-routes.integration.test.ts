@@ -104,6 +104,16 @@ describe('users, teams, roles, organisations and invitations over REST', () => {
     expect((await call('GET', '/v1/teams', undefined, modest)).status).toBe(403);
   });
 
+  it('open one resource to whom it was shared with, and no other', async () => {
+    const ids = [];
+    for (const name of ['one', 'two']) ids.push((await call('POST', '/v1/users', { userName: `shared-${name}` })).body.id);
+    const guest = await api.key(mine.orgId, [`users:read:id=${ids[0]}`, `users:write:id=${ids[0]}`]);
+    expect(await Promise.all(ids.map(async (id) => (await call('GET', `/v1/users/${id}`, undefined, guest)).status))).toEqual([200, 403]);
+    expect((await call('PATCH', `/v1/users/${ids[0]}`, { displayName: 'Guest' }, guest)).status).toBe(200);
+    expect((await call('PATCH', `/v1/users/${ids[1]}`, { displayName: 'Guest' }, guest)).body.detail).toBe('needs the permission users:write');
+    expect((await call('GET', '/v1/users', undefined, guest)).status).toBe(403);
+  });
+
   it('stop a suspended organisation\'s keys at once', async () => {
     const child = (await call('POST', '/v1/organisations', { name: 'stopped' })).body;
     const key = await api.key(child.id);
