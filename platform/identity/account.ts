@@ -73,6 +73,7 @@ export class Account {
     if (!(await this.#passwordIs(orgId, user, present, facts))) throw wrong();
     await this.#assertGood(orgId, user, next);
     await this.#store.setPassword(orgId, userId, await hashPassword(next), session.id, this.#act(session, 'password.change', { kind: 'user', id: userId }, facts));
+    this.#parts.sessions.forget(orgId);
   }
 
   /**
@@ -104,6 +105,7 @@ export class Account {
     if ((await this.#parts.challenges.consume(orgId, challengeId, 'password-reset')) === undefined) throw spent();
     const act: Act = { orgId, action: 'password.reset', result: 'succeeded', actor: { kind: 'user', id: userId }, resource: { kind: 'user', id: userId }, requestId: facts.requestId, risk: 0, details: {}, personal: personalOf(facts) };
     if (!(await this.#store.setPassword(orgId, userId, await hashPassword(password), undefined, act))) throw spent();
+    this.#parts.sessions.forget(orgId);
   }
 
   /** What the person types to sign in; what an authenticator shows as the account. @throws {HalError} `Unauthenticated` when they are gone. */

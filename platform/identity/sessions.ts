@@ -282,10 +282,14 @@ export class Sessions {
 
   async end(orgId: string, which: EndedSessions, reason: SessionEnd, act: Act): Promise<string[]> {
     const ended = await this.#store.end(orgId, which, reason, act);
-    // This process hears its own announcement too, but only after the answer.
+    this.forget(orgId);
+    return ended;
+  }
+
+  /** After sessions were ended elsewhere in this process: it hears its own announcement too, but only after the answer. */
+  forget(orgId: string): void {
     this.#byToken.forgetRestingOn(orgId);
     this.#byId.forgetRestingOn(orgId);
-    return ended;
   }
 
   #works(record: SessionRecord, now: number): boolean {
