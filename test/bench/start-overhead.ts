@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
-import { Pool } from 'undici';
+import { Pool, type Dispatcher } from 'undici';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import { createDataConverter } from '../../platform/codec/data-converter.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
@@ -109,11 +109,31 @@ function rawStart(stack: Stack, connection: Connection): Start {
 
 function restStart(stack: Stack, pool: Pool): Start {
   const headers = { authorization: `Bearer ${stack.first?.apiKey ?? ''}`, 'content-type': 'application/json' };
-  return async () => {
-    const answer = await pool.request({ method: 'POST', path: `/v1/workflows/${OPERATION}/runs`, headers, body: JSON.stringify({ input: input() }) });
-    const body = await answer.body.text();
-    if (answer.statusCode !== 201) throw new Error(`start answered ${answer.statusCode}: ${body}`);
-  };
+  const path = `/v1/workflows/${OPERATION}/runs`;
+  return () => send(pool, { method: 'POST', path, headers, body: JSON.stringify({ input: input() }) });
+}
+
+/** As little as a client can do, for it shares its processors with what is measured: no stream, no parsing, the whole answer awaited. */
+function send(pool: Pool, request: Dispatcher.DispatchOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let status = 0;
+    const refusal: Buffer[] = [];
+    pool.dispatch(request, {
+      // An empty one tells undici which of its two handler protocols this is.
+      onRequestStart: () => undefined,
+      onResponseStart: (_controller, statusCode) => {
+        status = statusCode;
+      },
+      onResponseData: (_controller, chunk) => {
+        if (status !== 201) refusal.push(chunk);
+      },
+      onResponseEnd: () => {
+        if (status === 201) resolve();
+        else reject(new Error(`start answered ${status}: ${Buffer.concat(refusal).toString()}`));
+      },
+      onResponseError: (_controller, error) => reject(error),
+    });
+  });
 }
 
 function input() {
@@ -123,6 +143,7 @@ function input() {
 /** Each client starts one run after the other until the time is up. */
 async function measure(start: Start, clients: number, seconds: number, signal: AbortSignal, processors: () => Promise<Record<string, number>>): Promise<Round> {
   const before = await processors();
+  const ownBefore = process.cpuUsage();
   const began = performance.now();
   const until = began + seconds * 1000;
   const latencies: number[] = [];
@@ -136,14 +157,15 @@ async function measure(start: Start, clients: number, seconds: number, signal: A
   };
   await Promise.all(Array.from({ length: clients }, client));
   const took = (performance.now() - began) / 1000;
+  const own = process.cpuUsage(ownBefore);
   const after = await processors();
-  return { starts: latencies.length, seconds: took, latencies, cpu: Object.fromEntries(Object.entries(after).map(([name, ms]) => [name, ms - (before[name] ?? 0)])) };
+  const others = Object.entries(after).map(([name, ms]) => [name, ms - (before[name] ?? 0)] as const);
+  return { starts: latencies.length, seconds: took, latencies, cpu: { client: (own.user + own.system) / 1000, ...Object.fromEntries(others) } };
 }
 
-/** Processor time so far, milliseconds: this process (`client`) and those of the stack, a child's time with its parent's. */
+/** Processor time of the stack's processes so far, milliseconds, a child's time with its parent's. This process, `client`, holds the supervisor of the stack too. */
 async function processorTimes(stack: Stack): Promise<Record<string, number>> {
-  const own = process.cpuUsage();
-  const times: Record<string, number> = { client: (own.user + own.system) / 1000 };
+  const times: Record<string, number> = {};
   const children = await childrenOf();
   for (const { name, pid } of stack.processes()) {
     if (pid === undefined) continue;
