@@ -40,7 +40,7 @@ describe('OpenAPI', () => {
       expect(route.summary.length, route.id).toBeGreaterThan(5);
       expect(route.summary, `${route.id}: a summary ends without a stop`).not.toMatch(/\.$/);
       expect(route.tag, route.id).not.toBe('');
-      expect(route.permission, route.id).toMatch(/^(public|[a-z][a-z-]*:[a-z]+)$/);
+      expect(route.permission, route.id).toMatch(/^(public|signed-in|[a-z][a-z-]*:[a-z]+)$/);
       expect(Object.keys(route.responses).some((status) => status.startsWith('2') || status.startsWith('3')), route.id).toBe(true);
       for (const answer of Object.values(route.responses)) expect(answer.description, route.id).not.toBe('');
     }
