@@ -8,11 +8,10 @@ function strip(coverage, from) {
   const width = 180;
   const start = Date.parse(`${from}T00:00:00Z`);
   const x = (day) => (width * (Date.parse(`${day}T00:00:00Z`) - start)) / (coverage.days * 86_400_000);
-  const gaps = coverage.gaps.map((gap) =>
-    element('rect', { class: 'gap', x: x(gap.from), y: 0, width: x(gap.to) - x(gap.from) + width / coverage.days, height: 12 }, element('title', {}, gap.from === gap.to ? `no evidence on ${gap.from}` : `no evidence from ${gap.from} to ${gap.to}`)),
-  );
+  const spans = (list, name, says) =>
+    list.map((span) => element('rect', { class: name, x: x(span.from), y: 0, width: x(span.to) - x(span.from) + width / coverage.days, height: 12 }, element('title', {}, `${says} ${span.from === span.to ? `on ${span.from}` : `from ${span.from} to ${span.to}`}`)));
   return element('svg', { class: 'strip', width, height: 12, viewBox: `0 0 ${width} 12`, role: 'img', 'aria-label': `${coverage.covered} of ${coverage.days} days have evidence` },
-    element('rect', { class: coverage.failed > 0 ? 'covered failed' : 'covered', x: 0, y: 0, width, height: 12 }), ...gaps);
+    element('rect', { class: 'covered', x: 0, y: 0, width, height: 12 }), ...spans(coverage.gaps, 'gap', 'no evidence'), ...spans(coverage.failures, 'failed', 'not passed'));
 }
 
 function evidence(control, from) {
@@ -21,7 +20,7 @@ function evidence(control, from) {
   const numbers = last === null ? '' : Object.entries(last.numbers).map(([name, value]) => `${name} ${value}`).join(', ');
   return [
     element('div', {}, strip(coverage, from)),
-    element('div', { class: 'info' }, `${coverage.covered} of ${coverage.days} days${coverage.failed === 0 ? '' : `, ${coverage.failed} not passed`}`),
+    element('div', { class: 'info' }, `${coverage.covered} of ${coverage.days} days${coverage.failures.length === 0 ? '' : ', not always passed'}`),
     ...(last === null ? [] : [element('div', { title: last.hash }, `${when(last.at)}: ${numbers}`)]),
   ];
 }

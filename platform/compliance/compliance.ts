@@ -8,8 +8,8 @@ const DAY_MS = 86_400_000;
 /** Longest period, days. */
 const LONGEST = 800;
 
-/** A span of days without evidence, both inclusive, `YYYY-MM-DD`. */
-export interface Gap {
+/** A span of days, both inclusive, `YYYY-MM-DD`. */
+export interface Span {
   readonly from: string;
   readonly to: string;
 }
@@ -20,8 +20,8 @@ export interface ControlStanding {
   /** `shown-by-tests` for controls that no query shows. */
   readonly state: 'passing' | 'failing' | 'not-collected' | 'shown-by-tests';
   readonly last: EvidenceRecord | undefined;
-  /** Days of the period that have evidence, that have evidence that did not pass, and that there are; null where no query shows it. */
-  readonly coverage: { readonly covered: number; readonly failed: number; readonly days: number; readonly gaps: readonly Gap[] } | null;
+  /** Days of the period with evidence, days there are, spans without any, and spans with some that did not pass; null where no query shows it. */
+  readonly coverage: { readonly covered: number; readonly days: number; readonly gaps: readonly Span[]; readonly failures: readonly Span[] } | null;
 }
 
 /** The control map with what was collected for it. */
@@ -49,7 +49,7 @@ export class Compliance {
         control,
         state: last === undefined ? 'not-collected' : last.result === 'passed' ? 'passing' : 'failing',
         last,
-        coverage: { covered: own.size, failed: [...own.values()].filter(({ failed }) => failed > 0).length, days, gaps: gapsOf(all, own) },
+        coverage: { covered: own.size, days, gaps: spansOf(all, (day) => !own.has(day)), failures: spansOf(all, (day) => (own.get(day)?.failed ?? 0) > 0) },
       };
     });
   }
@@ -61,13 +61,14 @@ export class Compliance {
   }
 }
 
-function gapsOf(days: readonly string[], covered: ReadonlyMap<string, unknown>): Gap[] {
-  const gaps: { from: string; to: string }[] = [];
+/** The days of which something holds, neighbours together. */
+function spansOf(days: readonly string[], holds: (day: string) => boolean): Span[] {
+  const spans: { from: string; to: string }[] = [];
   let open: { from: string; to: string } | undefined;
   for (const day of days) {
-    if (covered.has(day)) open = undefined;
-    else if (open === undefined) gaps.push((open = { from: day, to: day }));
+    if (!holds(day)) open = undefined;
+    else if (open === undefined) spans.push((open = { from: day, to: day }));
     else open.to = day;
   }
-  return gaps;
+  return spans;
 }

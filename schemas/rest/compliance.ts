@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 const numbers = z.record(z.string(), z.number());
 const day = z.iso.date();
+const span = z.object({ from: day, to: day });
 
 export const complianceQuery = z.object({
   from: day.optional().describe('First day (UTC). Default: 90 days ago.'),
@@ -28,7 +29,12 @@ export const controlView = z
     state: z.enum(['passing', 'failing', 'not-collected', 'shown-by-tests']),
     last: evidenceView.nullable(),
     coverage: z
-      .object({ covered: z.int(), failed: z.int(), days: z.int(), gaps: z.array(z.object({ from: day, to: day })) })
+      .object({
+        covered: z.int(),
+        days: z.int(),
+        gaps: z.array(span).describe('Without evidence; both days inclusive.'),
+        failures: z.array(span).describe('With evidence that did not pass.'),
+      })
       .nullable()
       .describe('Days of the period with evidence; null for controls that tests alone show.'),
   })

@@ -114,7 +114,7 @@ describe('evidence', () => {
     expect(standing).toHaveLength(CONTROLS.length);
     const isolation = standing.find(({ control }) => control.id === CONTROL);
     expect(isolation).toMatchObject({ state: 'passing', last: { at: new Date('2026-02-06T03:00:00Z') } });
-    expect(isolation?.coverage).toEqual({ covered: 3, failed: 1, days: 7, gaps: [{ from: '2026-02-01', to: '2026-02-01' }, { from: '2026-02-04', to: '2026-02-05' }, { from: '2026-02-07', to: '2026-02-07' }] });
+    expect(isolation?.coverage).toEqual({ covered: 3, days: 7, failures: [{ from: '2026-02-03', to: '2026-02-03' }], gaps: [{ from: '2026-02-01', to: '2026-02-01' }, { from: '2026-02-04', to: '2026-02-05' }, { from: '2026-02-07', to: '2026-02-07' }] });
     expect(standing.find(({ control }) => control.id === 'evidence-is-intact')).toMatchObject({ state: 'not-collected', coverage: { covered: 0 } });
     expect(standing.find(({ control }) => control.id === 'encryption-at-rest')).toMatchObject({ state: 'shown-by-tests', coverage: null });
     await expect(compliance.standing({ orgId }, new Date('2026-02-01T00:00:00Z'), new Date('2026-02-01T00:00:00Z'))).rejects.toMatchObject({ type: 'InvalidInput' });
