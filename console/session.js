@@ -2,13 +2,25 @@
 const STORED = 'hal9-api-key';
 
 /** Asks the API, by the session of this browser or the key of this tab; answers its JSON. @throws {Error} with the problem's detail and remedy. */
-export async function ask(path) {
+export async function ask(path, { method = 'GET', body } = {}) {
   const key = sessionStorage.getItem(STORED);
-  const response = await fetch(path, { headers: { ...(key === null ? {} : { Authorization: `Bearer ${key}` }), Accept: 'application/json' }, signal: AbortSignal.timeout(15_000) });
+  const response = await fetch(path, {
+    method,
+    headers: { ...(key === null ? await proof(method) : { Authorization: `Bearer ${key}` }), ...(body === undefined ? {} : { 'Content-Type': 'application/json' }), Accept: 'application/json' },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    signal: AbortSignal.timeout(15_000),
+  });
   if (key === null && response.status === 401) throw new Error('Sign in, or enter an API key above; it stays in this tab.');
-  const body = await response.json();
-  if (!response.ok) throw new Error([body.title, body.detail, body.remedy].filter(Boolean).join('. '));
-  return body;
+  const answer = await response.json();
+  if (!response.ok) throw new Error([answer.title, answer.detail, answer.remedy].filter(Boolean).join('. '));
+  return answer;
+}
+
+/** What a change by cookie needs: that only a page of ours could have asked for it. */
+async function proof(method) {
+  if (method === 'GET') return {};
+  const response = await fetch('/v1/session', { headers: { Accept: 'application/json' } });
+  return response.ok ? { 'X-CSRF-Token': (await response.json()).csrfToken } : {};
 }
 
 /** An element with attributes and children; strings become text nodes. */
@@ -43,7 +55,7 @@ export function page(draw) {
       void run();
     },
   }, field, element('button', {}, 'Use'));
-  document.querySelector('header').append(element('b', {}, 'HAL9'), element('a', { href: '/console/incidents.html' }, 'Incidents'), element('a', { href: '/console/trace.html' }, 'Trace'), element('a', { href: '/console/usage.html' }, 'Usage'), element('a', { href: '/console/compliance.html' }, 'Compliance'), element('a', { href: '/docs' }, 'API'), element('a', { href: '/account' }, 'Account'), form);
+  document.querySelector('header').append(element('b', {}, 'HAL9'), element('a', { href: '/console/incidents.html' }, 'Incidents'), element('a', { href: '/console/trace.html' }, 'Trace'), element('a', { href: '/console/automations.html' }, 'Automations'), element('a', { href: '/console/deliveries.html' }, 'Deliveries'), element('a', { href: '/console/usage.html' }, 'Usage'), element('a', { href: '/console/compliance.html' }, 'Compliance'), element('a', { href: '/docs' }, 'API'), element('a', { href: '/account' }, 'Account'), form);
   void run();
 }
 

@@ -1,0 +1,112 @@
+import { createHmac } from 'node:crypto';
+import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startStack, type Stack } from '../../deploy/local/stack.ts';
+import { StandardWebhook } from '../../platform/webhooks/standard-webhooks.ts';
+import { launchBrowser } from '../environment/browser.ts';
+import { startHttpServer, type LocalServer } from '../environment/http-server.ts';
+
+/** Webhook in, automation, run, webhook out: over the shipped processes, and as people see it. */
+describe('triggers, from a signed webhook to a signed webhook', () => {
+  let folder = '';
+  let stack: Stack;
+  let browser: Browser;
+  let page: Page;
+  let server: LocalServer;
+  const problems: string[] = [];
+
+  const call = async (method: string, path: string, body?: unknown): Promise<Record<string, unknown>> => {
+    const response = await fetch(`${stack.url}${path}`, {
+      method,
+      headers: { Authorization: `Bearer ${stack.first?.apiKey ?? ''}`, 'Content-Type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    if (!response.ok) throw new Error(`${path}: ${await response.text()}`);
+    return (await response.json()) as Record<string, unknown>;
+  };
+  const open = async (path: string): Promise<void> => {
+    await page.goto(`${stack.url}${path}`);
+    await page.waitForSelector('body[data-drawn]');
+  };
+  const deliver = async (url: string, secret: string, id: string, body: string): Promise<number> =>
+    (await fetch(`${stack.url}${url}`, { method: 'POST', body, headers: { 'content-type': 'application/json', 'x-github-event': 'issues', 'x-github-delivery': id, 'x-hub-signature-256': `sha256=${createHmac('sha256', secret).update(body).digest('hex')}` } })).status;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'hal9-triggers-'));
+    await chmod(folder, 0o755);
+    [stack, browser, server] = await Promise.all([startStack({ settings: { HAL9_DATA: join(folder, 'data'), HAL9_PORT: '0', HAL9_ALLOW_PRIVATE_ADDRESSES: 'true' } }), launchBrowser(), startHttpServer()]);
+    page = await browser.newPage({ viewport: { width: 1500, height: 760 } });
+    page.on('pageerror', (error) => problems.push(error.message));
+    page.on('dialog', (dialog) => {
+      problems.push(`dialog: ${dialog.message()}`);
+      void dialog.dismiss();
+    });
+    await page.goto(`${stack.url}/console/incidents.html`);
+    await page.fill('input[type=password]', stack.first?.apiKey ?? '');
+    await page.click('header button');
+  });
+  afterAll(async () => {
+    await browser.close();
+    await server.close();
+    await stack.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it('starts the operation that an issue asks for, and tells the endpoint of its end', async () => {
+    const hook = await call('POST', '/v1/webhooks', { name: 'github', settings: { preset: 'github' } });
+    const endpoint = await call('POST', '/v1/webhook-endpoints', { name: 'ops', url: `${server.url}/hal9`, events: ['run.completed'] });
+    const automation = await call('POST', '/v1/automations', {
+      name: 'disk-issue',
+      trigger: { kind: 'webhook', hookId: hook['id'], types: ['github.issues.opened'] },
+      condition: 'signal.data.issue.title.contains("disk")',
+      effect: { kind: 'operation', operation: 'remediate', input: { incidentId: '"issue-" + string(int(signal.data.issue.number))', hostId: `"${stack.hostId}"`, cause: '"disk-filling"', dryRun: 'true' } },
+    });
+    const issue = (number: number, title: string): string => JSON.stringify({ action: 'opened', issue: { number, title }, repository: { full_name: 'octo/<b>hello</b>' } });
+    const [url, secret] = [String(hook['url']), String(hook['secret'])];
+    expect(await deliver(url, secret, 'd-1', issue(1, 'disk is full'))).toBe(202);
+    expect(await deliver(url, secret, 'd-2', issue(2, 'colour is wrong'))).toBe(202);
+    expect(await deliver(url, 'wrong', 'd-3', issue(3, 'disk'))).toBe(401);
+    await expect.poll(() => server.received.length, { timeout: 60_000 }).toBe(1);
+    const { headers, body } = server.received[0]!;
+    expect(new StandardWebhook(String(endpoint['secret'])).verify(body, { 'webhook-id': String(headers['webhook-id']), 'webhook-timestamp': String(headers['webhook-timestamp']), 'webhook-signature': String(headers['webhook-signature']) }).valid).toBe(true);
+    expect(JSON.parse(body)).toMatchObject({ type: 'run.completed', data: { operation: 'remediate', origin: 'automation', status: 'completed' } });
+    expect(await call('GET', `/v1/automations/${String(automation['id'])}/firings`)).toMatchObject({ items: [{ state: 'skipped', reason: 'the condition does not hold' }, { state: 'fired', effect: { input: { incidentId: 'issue-1', dryRun: true } } }] });
+  });
+
+  it('shows automations, what one did, what it would do, and switches it', async () => {
+    await open('/console/automations.html');
+    await page.click('text=disk-issue');
+    await page.locator('td', { hasText: 'remediate~' }).waitFor();
+    await page.click('text=Dry run');
+    await page.locator('#dry-run', { hasText: 'would act on 1' }).waitFor();
+    await picture('automations');
+    await page.click('text=Switch off');
+    await page.locator('tr.chosen .tag', { hasText: 'off' }).waitFor();
+    await page.click('text=Switch on');
+    await page.locator('tr.chosen .tag', { hasText: 'on' }).waitFor();
+  });
+
+  it('shows deliveries in and out, and takes or sends one once more', async () => {
+    await open('/console/deliveries.html');
+    await page.locator('#in tbody tr').nth(2).waitFor();
+    await page.locator('#in tr', { hasText: 'the signature does not match' }).locator('button').click();
+    await page.locator('#in .critical', { hasText: 'still proves nothing' }).waitFor();
+    await page.locator('#in tr', { hasText: 'd-1' }).locator('button').click();
+    await page.locator('#in button', { hasText: '1 so far' }).waitFor();
+    await page.locator('#out tr', { hasText: 'run.completed' }).first().locator('button').click();
+    await expect.poll(() => server.received.filter(({ headers }) => headers['webhook-id'] === server.received[0]?.headers['webhook-id']).length, { timeout: 30_000 }).toBe(2);
+    await picture('deliveries');
+    expect(problems).toEqual([]);
+  });
+
+  /** For people to look at, where `HAL9_TEST_PICTURES` names a folder. */
+  async function picture(name: string): Promise<void> {
+    const target = process.env['HAL9_TEST_PICTURES'];
+    if (target === undefined) return;
+    await mkdir(target, { recursive: true });
+    await page.screenshot({ path: join(target, `${name}.png`) });
+  }
+});
