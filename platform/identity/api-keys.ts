@@ -135,10 +135,10 @@ export class ApiKeys {
     return { key: publicPart(successor), secret: formatKey(text) };
   }
 
-  /** The person behind the caller, also through the key they made: a key's keys stop with the same person. */
+  /** The person behind the caller, also through the key they made or a service token of it: a key's keys stop with the same person. */
   async #makerOf({ orgId, homeOrgId, actor }: Caller): Promise<ApiKeyRecord['createdBy']> {
     if (actor.kind === 'user') return { orgId: homeOrgId ?? orgId, userId: actor.id };
-    return actor.kind === 'api-key' ? ((await this.#store.find(orgId, actor.id))?.createdBy ?? null) : null;
+    return actor.kind === 'system' ? null : ((await this.#store.find(orgId, actor.id))?.createdBy ?? null);
   }
 
   #use(record: ApiKeyInPlace): Credential | undefined {

@@ -26,12 +26,13 @@ describe('keys of people', () => {
     const person = await house.person(orgId, ['admin']);
     const mine = await keys.create(person, { name: 'mine', scopes: ['api-keys:write', 'runs:read'] });
     const second = await keys.create({ ...root, actor: { kind: 'api-key', id: mine.key.id }, scopes: mine.key.scopes }, { name: 'of the key', scopes: ['runs:read'] });
+    const third = await keys.create({ ...root, actor: { kind: 'service', id: mine.key.id }, scopes: mine.key.scopes }, { name: 'of its token', scopes: ['runs:read'] });
     const rotated = await keys.rotate(root, mine.key.id, 600);
-    expect([mine, second, rotated].map(({ key }) => key.createdBy)).toEqual(Array.from({ length: 3 }, () => ({ orgId, userId: person.actor.id })));
-    const all = [mine.secret, second.secret, rotated.secret];
-    expect(await Promise.all(all.map(works))).toEqual([true, true, true]);
+    expect([mine, second, third, rotated].map(({ key }) => key.createdBy)).toEqual(Array.from({ length: 4 }, () => ({ orgId, userId: person.actor.id })));
+    const all = [mine.secret, second.secret, third.secret, rotated.secret];
+    expect(await Promise.all(all.map(works))).toEqual([true, true, true, true]);
     await house.users.deactivate(root, person.actor.id);
-    await expect.poll(() => Promise.all(all.map(works)), { timeout: 1000, interval: 20 }).toEqual([false, false, false]);
+    await expect.poll(() => Promise.all(all.map(works)), { timeout: 1000, interval: 20 }).toEqual([false, false, false, false]);
     await house.users.activate(root, person.actor.id);
     expect(await keys.authenticate(mine.secret)).toBeUndefined();
     expect((await keys.get(root, mine.key.id)).revokedAt).not.toBeNull();
