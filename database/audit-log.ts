@@ -2,7 +2,8 @@ import { sql, type Transaction } from 'kysely';
 import { z } from 'zod';
 import { auditEntry, openedFields, type AuditEntry, type OpenedFields } from '../schemas/audit/entry.ts';
 import { hashNode, splitOf } from '../schemas/audit/merkle.ts';
-import type { LeafRange } from '../schemas/audit/tree.ts';
+import { parseCheckpoint, parseNote } from '../schemas/audit/note.ts';
+import { inclusionRanges, type LeafRange } from '../schemas/audit/tree.ts';
 import { recordAct, type Act } from './audit-acts.ts';
 import { NODE_LEVELS, treeOf } from './audit-sequencer.ts';
 import type { Database, Tx } from './database.ts';
@@ -31,6 +32,15 @@ export interface StoredCheckpoint {
   readonly signer: string;
   readonly witness: string;
   readonly at: Date;
+}
+
+export interface StoredInclusion {
+  readonly treeSize: number;
+  readonly leafHash: Buffer;
+  /** As the checkpoint says, where there is one. */
+  readonly root: Uint8Array;
+  readonly proof: readonly Uint8Array[];
+  readonly checkpoint: string | null;
 }
 
 /** The tree as the database has it now. */
@@ -86,6 +96,28 @@ export class AuditLogStore {
     const row = await this.#database.withOrg(orgId, (tx) => tx.selectFrom('audit_trees').select(['size', 'roots']).where('org_id', '=', orgId).executeTakeFirst());
     const tree = treeOf(row ?? { size: 0, roots: Buffer.alloc(0) });
     return { size: tree.size, root: tree.root };
+  }
+
+  /**
+   * The proof that an entry is in the log, in one transaction.
+   * @param wanted size of the tree; default that of the latest checkpoint.
+   * @returns undefined when there is no such entry, or it is not in a tree of that size.
+   */
+  async inclusion(orgId: string, seq: number, wanted?: number): Promise<StoredInclusion | undefined> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const { rows } = await sql<{ leaf_hash: Buffer; log_size: number; size: number | null; note: string | null }>`
+        select e.leaf_hash, t.size as log_size, c.size, c.note from audit_entries e join audit_trees t using (org_id)
+        left join lateral (select size, note from audit_checkpoints c where c.org_id = e.org_id and (${wanted ?? null}::bigint is null or c.size = ${wanted ?? null}) order by size desc limit 1) c on true
+        where e.org_id = ${orgId} and e.seq = ${seq}`.execute(tx);
+      const [found] = rows;
+      const treeSize = wanted ?? found?.size ?? undefined;
+      if (found === undefined || treeSize === undefined || treeSize <= seq || treeSize > found.log_size) return undefined;
+      const ranges = inclusionRanges(BigInt(seq), BigInt(treeSize));
+      if (found.note !== null) return { treeSize, leafHash: found.leaf_hash, root: parseCheckpoint(parseNote(found.note).text).root, proof: await rootsOf(tx, orgId, ranges), checkpoint: found.note };
+      const [root, ...proof] = await rootsOf(tx, orgId, [{ start: 0n, end: BigInt(treeSize) }, ...ranges]);
+      if (root === undefined) throw new Error('no root');
+      return { treeSize, leafHash: found.leaf_hash, root, proof, checkpoint: null };
+    });
   }
 
   /** Roots of these ranges of leaves, in their order. */

@@ -1,21 +1,16 @@
 import { AuditActStore } from '../../database/audit-acts.ts';
-import { AuditLogStore, type AuditFilter, type LoggedEntry, type StoredCheckpoint } from '../../database/audit-log.ts';
+import { AuditLogStore, type AuditFilter, type LoggedEntry, type StoredCheckpoint, type StoredInclusion } from '../../database/audit-log.ts';
 import type { Database } from '../../database/database.ts';
 import { auditOrigin } from '../../schemas/audit/note.ts';
-import { consistencyRanges, inclusionRanges } from '../../schemas/audit/tree.ts';
+import { consistencyRanges } from '../../schemas/audit/tree.ts';
 import { HalError } from '../../schemas/errors.ts';
 import type { Caller } from '../identity/caller.ts';
 import { actOf } from './act.ts';
 import { exportLog, pages } from './export.ts';
 import { cefLine, jsonLine } from './siem.ts';
 
-export interface InclusionProof {
+export interface InclusionProof extends StoredInclusion {
   readonly leafIndex: number;
-  readonly treeSize: number;
-  readonly leafHash: Buffer;
-  readonly root: Uint8Array;
-  readonly proof: readonly Uint8Array[];
-  readonly checkpoint: string | null;
 }
 
 export interface ConsistencyProof {
@@ -55,17 +50,15 @@ export class AuditTrail {
   async get(caller: Caller, seq: number): Promise<{ readonly logged: LoggedEntry; readonly inclusion: InclusionProof | null }> {
     const logged = await this.#log.find(caller.orgId, seq);
     if (logged === undefined) throw noEntry();
-    const [latest] = await this.#log.checkpoints(caller.orgId, 1);
-    return { logged, inclusion: latest === undefined || latest.size <= seq ? null : await this.#inclusion(caller.orgId, seq, logged.leafHash, latest.size, latest.note) };
+    const inclusion = await this.#log.inclusion(caller.orgId, seq);
+    return { logged, inclusion: inclusion === undefined ? null : { leafIndex: seq, ...inclusion } };
   }
 
   /** @throws {HalError} `NotFound` when the entry is not in a tree of that size. */
   async inclusion(caller: Caller, seq: number, size: number | undefined): Promise<InclusionProof> {
-    const { orgId } = caller;
-    const [logged, head, [latest]] = await Promise.all([this.#log.find(orgId, seq), this.#log.head(orgId), this.#log.checkpoints(orgId, 1, size === undefined ? undefined : size + 1)]);
-    const treeSize = size ?? latest?.size;
-    if (logged === undefined || treeSize === undefined || treeSize <= seq || treeSize > Number(head.size)) throw noEntry();
-    return this.#inclusion(orgId, seq, logged.leafHash, treeSize, latest?.size === treeSize ? latest.note : null);
+    const inclusion = await this.#log.inclusion(caller.orgId, seq, size);
+    if (inclusion === undefined) throw noEntry();
+    return { leafIndex: seq, ...inclusion };
   }
 
   /** @throws {HalError} `NotFound` when the log is not that long; `InvalidInput` when it would have shrunk. */
@@ -110,13 +103,6 @@ export class AuditTrail {
 
   async *#siem(orgId: string, start: number, size: number, line: (entry: LoggedEntry) => string, signal: AbortSignal): AsyncGenerator<string> {
     for await (const page of pages(this.#log, orgId, start, size, signal)) yield page.map((entry) => `${line(entry)}\n`).join('');
-  }
-
-  async #inclusion(orgId: string, seq: number, leafHash: Buffer, treeSize: number, checkpoint: string | null): Promise<InclusionProof> {
-    const ranges = inclusionRanges(BigInt(seq), BigInt(treeSize));
-    const [root, ...proof] = await this.#log.roots(orgId, [{ start: 0n, end: BigInt(treeSize) }, ...ranges]);
-    if (root === undefined) throw new Error('no root');
-    return { leafIndex: seq, treeSize, leafHash, root, proof, checkpoint };
   }
 }
 
