@@ -55,7 +55,7 @@ export function page(draw) {
       void run();
     },
   }, field, element('button', {}, 'Use'));
-  document.querySelector('header').append(element('b', {}, 'HAL9'), element('a', { href: '/console/incidents.html' }, 'Incidents'), element('a', { href: '/console/trace.html' }, 'Trace'), element('a', { href: '/console/automations.html' }, 'Automations'), element('a', { href: '/console/deliveries.html' }, 'Deliveries'), element('a', { href: '/console/usage.html' }, 'Usage'), element('a', { href: '/console/compliance.html' }, 'Compliance'), element('a', { href: '/docs' }, 'API'), element('a', { href: '/account' }, 'Account'), form);
+  document.querySelector('header').append(element('b', {}, 'HAL9'), element('a', { href: '/console/incidents.html' }, 'Incidents'), element('a', { href: '/console/trace.html' }, 'Trace'), element('a', { href: '/console/automations.html' }, 'Automations'), element('a', { href: '/console/deliveries.html' }, 'Deliveries'), element('a', { href: '/console/usage.html' }, 'Usage'), element('a', { href: '/console/compliance.html' }, 'Compliance'), element('a', { href: '/console/audit.html' }, 'Audit'), element('a', { href: '/docs' }, 'API'), element('a', { href: '/account' }, 'Account'), form);
   void run();
 }
 
