@@ -191,6 +191,13 @@ export class BillingStore {
     return rows;
   }
 
+  /** Forgets events that the provider no longer repeats. @returns how many. */
+  async forgetEvents(olderThanDays: number): Promise<number> {
+    const { rows } = await sql<{ removed: number }>`
+      with removed as (delete from billing_events where received_at < now() - make_interval(days => ${olderThanDays}) returning 1) select count(*)::int as removed from removed`.execute(this.#database.system);
+    return rows[0]?.removed ?? 0;
+  }
+
   async reportDone(report: Pick<UsageReport, 'orgId' | 'month' | 'meter'>): Promise<void> {
     await this.#setReport(report, sql`state = 'done', done_at = now(), last_failure = null`);
   }

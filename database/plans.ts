@@ -50,6 +50,14 @@ export class PlanStore {
     return made === undefined ? undefined : record(made);
   }
 
+  /** What the organisation may use; undefined while no plan was set or given to it. */
+  async entitlements(orgId: string): Promise<Entitlements | undefined> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const row = await tx.selectFrom('organisation_plans').selectAll().where('org_id', '=', orgId).executeTakeFirst();
+      return row === undefined ? undefined : record(row).entitlements;
+    });
+  }
+
   async listAcrossOrganisations(): Promise<PlanRecord[]> {
     const rows = await this.#database.system.selectFrom('organisation_plans').selectAll().orderBy('org_id').execute();
     return rows.map(record);

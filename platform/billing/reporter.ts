@@ -5,6 +5,8 @@ import { BillingError, type BillingPort } from './port.ts';
 
 const REPORTS_AT_ONCE = 20;
 const MOST_SECONDS = 3_600;
+/** Days after which the provider has long stopped repeating an event. */
+const EVENT_DAYS = 90;
 /**
  * The provider recognises a repetition for 24 hours at least. A report that is still undecided near that limit is not tried again: it
  * might be booked twice. It fails, and a person compares.
@@ -24,6 +26,7 @@ export interface ReporterOptions {
  * @returns whether more may wait.
  */
 export async function reportUsage({ store, provider, logger, now = Date.now }: ReporterOptions): Promise<boolean> {
+  await store.forgetEvents(EVENT_DAYS);
   await store.prepareReportsAcrossOrganisations();
   const reports = await store.takeReportsAcrossOrganisations(REPORTS_AT_ONCE);
   for (const report of reports) {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { BUDGET_PERIODS, BudgetStore, type AccountRecord, type Amount, type BudgetLimits, type BudgetPeriod, type LimitedAccount } from '../../database/budgets.ts';
 import type { Database } from '../../database/database.ts';
+import { PlanStore } from '../../database/plans.ts';
 import { actOf } from '../audit/act.ts';
 import type { Caller } from '../identity/caller.ts';
 import { usdText } from './money.ts';
@@ -38,9 +39,11 @@ const GRACE_SECONDS = 60;
 /** Spending limits of organisations: reserve the worst case, call, settle with what it cost. */
 export class Budgets {
   readonly #store: BudgetStore;
+  readonly #plans: PlanStore;
 
   constructor(database: Database) {
     this.#store = new BudgetStore(database);
+    this.#plans = new PlanStore(database);
   }
 
   /** All periods, those without limits too. */
@@ -63,11 +66,14 @@ export class Budgets {
     return this.view(caller);
   }
 
-  /** Reserves the worst case of one call in the accounts of the day, the month, the cascade and the neuron in it: in all or in none. */
+  /** Reserves the worst case of one call in the accounts of the plan, the day, the month, the cascade and the neuron in it: in all or in none. */
   async reserve(orgId: string, request: SpendRequest, now = new Date()): Promise<Reservation> {
     const id = randomUUID();
-    const limits = await this.#limits(orgId);
+    const [limits, plan] = await Promise.all([this.#limits(orgId), this.#plans.entitlements(orgId)]);
+    const tokens = plan?.quotas.tokens.hard ?? null;
     const accounts: LimitedAccount[] = [
+      // Reserved like the others, so that no number of calls at once passes the quota.
+      ...(tokens === null ? [] : [{ account: planAccount(now), limits: { ...unlimited(), tokens } }]),
       { account: dayAccount(now), limits: limits.get('day') ?? unlimited() },
       { account: monthAccount(now), limits: limits.get('month') ?? unlimited() },
       { account: `cascade/${request.batchId}`, limits: limits.get('cascade') ?? unlimited() },
@@ -112,7 +118,12 @@ function monthAccount(at: Date): string {
   return `month/${at.toISOString().slice(0, 7)}`;
 }
 
+function planAccount(at: Date): string {
+  return `plan/${at.toISOString().slice(0, 7)}`;
+}
+
 function nameOf(account: string): string {
+  if (account.startsWith('plan/')) return "the plan's quota of tokens in this month";
   if (account.startsWith('day/')) return "the organisation's budget of the day";
   if (account.startsWith('month/')) return "the organisation's budget of the month";
   return account.split('/').length === 2 ? 'the budget of this cascade' : "the neuron's budget in this cascade";

@@ -116,6 +116,10 @@ function take(known: Known, meter: 'runs' | 'signals', quantity: number): undefi
   if (hard !== null && used[meter] + quantity > hard) {
     throw new HalError('QuotaExceeded', `the plan ${entitlements.plan} has ${hard} ${meter} a month, ${used[meter]} of ${month} are used`);
   }
+  const storage = entitlements.quotas['storage-byte-hours'].hard;
+  if (meter === 'signals' && storage !== null && used['storage-byte-hours'] >= storage) {
+    throw new HalError('QuotaExceeded', `the plan ${entitlements.plan} has ${storage} storage-byte-hours a month, and they are used up in ${month}; signals would be stored`);
+  }
   if (meter === 'runs') {
     const { openRuns } = entitlements.limits;
     if (openRuns !== null && used.openRuns + quantity > openRuns) throw new HalError('QuotaExceeded', `the plan ${entitlements.plan} has ${openRuns} open runs at once, and so many are open`);

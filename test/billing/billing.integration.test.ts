@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import pg from 'pg';
 import pino from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { BillingStore } from '../../database/billing.ts';
@@ -178,6 +179,19 @@ describe('billing', () => {
       await reportUsage({ store, provider, logger });
       expect((await states(orgId)).map(({ state }) => state)).toEqual(['done', 'done']);
       expect(stripe.meterEvents.size).toBe(2);
+    });
+
+    it('leave no event behind for ever', async () => {
+      const { subscriptionId } = await subscribed();
+      await receive(stripe.event('customer.subscription.updated', subscription(subscriptionId, { status: 'active' })));
+      const owner = new pg.Client({ connectionString: test.url });
+      await owner.connect();
+      const { rowCount } = await owner.query("update billing_events set received_at = now() - interval '91 days'");
+      await owner.end();
+      expect(rowCount).toBeGreaterThan(0);
+      await reportUsage({ store, provider, logger });
+      const { rows } = await sql<{ n: number }>`select count(*)::int as n from billing_events`.execute(test.database.system);
+      expect(rows).toEqual([{ n: 0 }]);
     });
 
     it('are given up when refused, or undecided for too long to be repeated safely', async () => {

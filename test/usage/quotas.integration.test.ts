@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PlanStore } from '../../database/plans.ts';
 import { RunStore } from '../../database/runs.ts';
 import { SignalStore } from '../../database/signals.ts';
+import { Budgets } from '../../platform/budgets/budgets.ts';
 import { ApiKeys } from '../../platform/identity/api-keys.ts';
 import { systemCaller } from '../../platform/identity/caller.ts';
 import { IngestMetrics } from '../../platform/signals/metrics.ts';
@@ -88,6 +89,25 @@ describe('quotas', () => {
     const gate = gateAt({ now: Date.now() }, 'free');
     await expect(async () => gate.admit(orgId, 'runs', 1_001)).rejects.toMatchObject({ type: 'QuotaExceeded' });
     await expect(async () => gate.admit(randomUUID(), 'runs', 1)).rejects.toMatchObject({ type: 'NotFound' });
+  });
+
+  it('takes in no signals when the storage of the month is used up', async () => {
+    const orgId = await organisation('free', { quotas: { 'storage-byte-hours': { hard: 1_000 } } });
+    await use(orgId, 'storage-byte-hours', 1_000);
+    const gate = gateAt({ now: Date.now() });
+    await expect(async () => gate.admit(orgId, 'signals', 1)).rejects.toMatchObject({ type: 'QuotaExceeded', message: expect.stringContaining('1000 storage-byte-hours') });
+    await gate.admit(orgId, 'runs', 1);
+  });
+
+  it('reserves the tokens of models, so that calls at once stay within the plan', async () => {
+    const orgId = await organisation('free', { quotas: { tokens: { hard: 100 } } });
+    const budgets = new Budgets(test.database);
+    const request = { batchId: randomUUID(), neuronId: randomUUID(), perCascade: {}, worst: { calls: 1, tokens: 30, usd: '0' }, seconds: 60 };
+    const answers = await Promise.all(Array.from({ length: 8 }, () => budgets.reserve(orgId, request)));
+    expect(answers.filter(({ kind }) => kind === 'reserved')).toHaveLength(3);
+    expect(answers).toContainEqual({ kind: 'refused', reason: "the plan's quota of tokens in this month is used up" });
+    await plans.setForAnyOrganisation(orgId, 'enterprise', {}, 'system:test', []);
+    expect(await budgets.reserve(orgId, request)).toMatchObject({ kind: 'reserved' });
   });
 
   it('limits open runs', async () => {
