@@ -58,7 +58,7 @@ async function detail(automation, redraw) {
   const on = automation.enabled && automation.paused === null;
   const firings = items.map(({ createdAt, state, reason, signalType, signals, effect, runId, emitted, signal }) =>
     element('tr', {},
-      element('td', {}, when(createdAt)),
+      element('td', { class: 'actions' }, when(createdAt)),
       element('td', {}, tag(state, LOOKS[state])),
       element('td', {}, element('a', { href: `/console/trace.html?signal=${signal}` }, signalType), signals > 1 ? ` and ${signals - 1} more` : ''),
       element('td', {}, runId ?? (emitted === null ? '' : element('a', { href: `/console/trace.html?signal=${emitted}` }, 'signal'))),
@@ -72,7 +72,7 @@ async function detail(automation, redraw) {
         outcome = await ask(`/v1/automations/${automation.id}/dry-run`, { method: 'POST', body: { signals: SIGNALS } });
       }, redraw)),
     ...(outcome === null ? [] : dryRun(outcome)),
-    ...(firings.length === 0 ? [element('p', { class: 'note' }, 'It has not met a signal yet.')] : [table(['When', 'State', 'Signal', 'Came of it', 'What'], firings)]),
+    ...(firings.length === 0 ? [element('p', { class: 'note' }, 'It has not met a signal yet.')] : [element('h1', { class: 'later' }, 'What it did'), table(['When', 'State', 'Signal', 'Came of it', 'What'], firings)]),
   ];
 }
 

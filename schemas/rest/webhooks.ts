@@ -30,7 +30,6 @@ export const webhookPresets = {
 } as const;
 
 export type PresetName = keyof typeof webhookPresets;
-const presetNames = ['standard', 'github', 'stripe', 'slack', 'meta', 'dropbox', 'hmac', 'alertmanager'] as const satisfies readonly PresetName[];
 
 /** Settings by preset, told apart by `preset`. */
 export const webhookSettings = z.discriminatedUnion('preset', [
@@ -82,5 +81,3 @@ export const webhookView = z
 export const webhookWithSecret = webhookView.extend({ secret: z.string().describe('Shown this once.') }).meta({ id: 'WebhookWithSecret' });
 
 export const hookReceipt = z.object({ accepted: z.int(), duplicates: z.int(), ids: z.array(z.string()).describe('HAL9\'s ids of the signals.') }).meta({ id: 'HookReceipt' });
-
-export const presetName = z.enum(presetNames);

@@ -9,6 +9,7 @@ import { loadConfig } from '../../platform/config/config.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { connectTemporalClient } from '../../platform/temporal/connect.ts';
 import { formatWorkflowId, parseRunId } from '../../schemas/names/workflow-id.ts';
+import { startHttpServer } from '../environment/http-server.ts';
 import { recordHistory } from './recorder.ts';
 
 /**
@@ -18,12 +19,13 @@ import { recordHistory } from './recorder.ts';
 const chosen = new Set(process.argv.slice(2));
 const isChosen = (operation: string): boolean => chosen.size === 0 || chosen.has(operation);
 const runsSchema = z.object({ items: z.array(z.object({ runId: z.string(), status: z.string(), operation: z.string() })) });
+const createdSchema = z.object({ id: z.uuid() });
 const startedSchema = z.object({ runId: z.string() });
 const approvalsSchema = z.object({ items: z.array(z.object({ id: z.string() })) });
 
 const folder = await mkdtemp(join(tmpdir(), 'hal9-record-'));
 await chmod(folder, 0o755);
-const stack = await startStack({ settings: { HAL9_DATA: join(folder, 'data'), HAL9_PORT: '0' }, progress: (line) => process.stderr.write(`${line}\n`) });
+const stack = await startStack({ settings: { HAL9_DATA: join(folder, 'data'), HAL9_PORT: '0', HAL9_ALLOW_PRIVATE_ADDRESSES: 'true' }, progress: (line) => process.stderr.write(`${line}\n`) });
 try {
   await record(stack);
 } finally {
@@ -60,6 +62,7 @@ async function record({ first, url, hostId, environment }: Stack): Promise<void>
   if (isChosen('remediate')) await remedies();
   if (isChosen('approval')) await approvals();
   if (isChosen('compliance-evidence')) await evidence();
+  if (isChosen('webhook-delivery')) await webhookDeliveries();
   await temporal.close();
 
   async function cascades(): Promise<void> {
@@ -75,6 +78,16 @@ async function record({ first, url, hostId, environment }: Stack): Promise<void>
     const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/remediate/runs', { input }));
     await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
     await keep(runId, 'dry-run');
+  }
+
+  /** A receiver that fails once, so that the run sleeps until the next attempt. */
+  async function webhookDeliveries(): Promise<void> {
+    let failures = 1;
+    const receiver = await startHttpServer((_, response) => response.writeHead(failures-- > 0 ? 503 : 204).end());
+    const { id } = createdSchema.parse(await call('POST', '/v1/webhook-endpoints', { name: 'recorded', url: receiver.url, events: ['approval.*'] }));
+    await call('POST', `/v1/webhook-endpoints/${id}/ping`, {});
+    await keep(await closed('webhook-delivery', []), 'retried');
+    await receiver.close();
   }
 
   async function evidence(): Promise<void> {
