@@ -12,14 +12,14 @@ const COLORS = { succeeded: 'info', refused: 'warning', failed: 'critical' };
 page(async () => {
   const query = new URLSearchParams(location.search);
   const [{ items, nextCursor }, keys] = await Promise.all([ask(`/v1/audit/entries?${query}`), ask('/v1/audit/public-key').catch(() => undefined)]);
-  const detail = element('aside', {}, element('p', { class: 'note' }, 'Choose an act to see it whole and to verify its proof in this browser.'));
+  const detail = element('aside', { class: 'sticky' }, element('p', { class: 'note' }, 'Choose an act to see it whole and to verify its proof in this browser.'));
   const rows = items.map(({ entry, personal }) =>
     element('tr', {},
       element('td', { class: 'number' }, String(entry.seq)),
       element('td', {}, when(entry.at)),
       element('td', {}, entry.action, ' ', element('span', { class: `tag ${COLORS[entry.result]}` }, entry.result)),
-      element('td', {}, `${entry.actor.kind} ${entry.actor.id}`, element('div', { class: 'info' }, personal.address ?? '')),
-      element('td', {}, `${entry.resource.kind} ${entry.resource.id}`),
+      element('td', { class: 'long' }, `${entry.actor.kind} ${entry.actor.id}`, element('div', { class: 'info' }, personal.address ?? '')),
+      element('td', { class: 'long' }, `${entry.resource.kind} ${entry.resource.id}`),
       element('td', { class: 'number' }, entry.risk === 0 ? '' : String(entry.risk)),
       element('td', {}, element('button', { 'data-seq': entry.seq, click: () => void show(detail, entry.seq, keys) }, 'Verify')),
     ),
