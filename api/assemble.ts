@@ -20,8 +20,10 @@ import { createHealthRoutes, type Dependency } from './routes/health.ts';
 import { createIdentityProviderRoutes } from './routes/identity-providers.ts';
 import { createLdapRoutes } from './routes/ldap.ts';
 import { createOidcRoutes } from './routes/oidc.ts';
+import { createProviderLogoutRoutes } from './routes/provider-logout.ts';
 import { createRunRoutes } from './routes/runs.ts';
 import { createFactorRoutes } from './routes/factors.ts';
+import { createSamlRoutes } from './routes/saml.ts';
 import { createSessionRoutes } from './routes/sessions.ts';
 import { createSignInPageRoutes } from './routes/sign-in-pages.ts';
 import { createSignInRoutes } from './routes/sign-in.ts';
@@ -81,6 +83,8 @@ export function assembleApi(parts: ApiParts): AssembledApi {
     ...createSignInPageRoutes(),
     ...createIdentityProviderRoutes(identity),
     ...createOidcRoutes(identity),
+    ...createSamlRoutes(identity),
+    ...createProviderLogoutRoutes(identity),
     ...createLdapRoutes(identity),
     ...createSessionRoutes(identity),
     ...createFactorRoutes(identity),

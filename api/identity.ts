@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import type { Database } from '../database/database.ts';
 import { publicUrl } from '../platform/approvals/links.ts';
 import type { Config } from '../platform/config/config.ts';
@@ -18,6 +19,7 @@ import { OidcSignIn } from '../platform/identity/oidc.ts';
 import { platformOrganisation } from '../platform/identity/platform-organisation.ts';
 import { ProviderDomains } from '../platform/identity/provider-domains.ts';
 import { RoleMappings } from '../platform/identity/role-mapping.ts';
+import { SamlSignIn } from '../platform/identity/saml.ts';
 import { Sessions } from '../platform/identity/sessions.ts';
 import { SignIn } from '../platform/identity/sign-in.ts';
 import { SignInThrottle } from '../platform/identity/sign-in-throttle.ts';
@@ -43,6 +45,7 @@ export interface Identity {
   readonly providers: IdentityProviders;
   readonly domains: ProviderDomains;
   readonly oidc: OidcSignIn;
+  readonly saml: SamlSignIn;
   readonly ldap: LdapSignIn;
   /** Where people reach HAL9, without a slash at the end. */
   readonly publicUrl: string;
@@ -50,7 +53,7 @@ export interface Identity {
   close(): Promise<void>;
 }
 
-export function openIdentity({ config, database, keys }: { readonly config: Config; readonly database: Database; readonly keys: KeyRing }): Identity {
+export function openIdentity({ config, database, keys, logger }: { readonly config: Config; readonly database: Database; readonly keys: KeyRing; readonly logger: Logger }): Identity {
   const https = config.HAL9_TLS_CERT !== undefined || config.HAL9_PUBLIC_URL?.startsWith('https:') === true;
   const address = publicUrl(config);
   const cache = new CredentialCache(database);
@@ -86,6 +89,7 @@ export function openIdentity({ config, database, keys }: { readonly config: Conf
     providers,
     domains: new ProviderDomains(database, platformOrganisation(database)),
     oidc: new OidcSignIn({ database, publicUrl: address, providers, clients: oidcClients, challenges, sessions }),
+    saml: new SamlSignIn({ database, publicUrl: address, providers, challenges, sessions, logger }),
     ldap: new LdapSignIn({ database, keys, providers, directory, throttle, sessions, publicUrl: address }),
     publicUrl: address,
     https,

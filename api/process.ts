@@ -68,7 +68,7 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
     const admission = new QuotaGate({ database, defaultPlan: config.HAL9_DEFAULT_PLAN, logger });
     const operations = createOperations({ client: temporal.client, database, contracts, keys, logger, admission });
     closing.push(() => operations.close());
-    const identity = openIdentity({ config, database, keys });
+    const identity = openIdentity({ config, database, keys, logger });
     closing.push(() => identity.close());
 
     const registry = new Registry();

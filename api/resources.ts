@@ -105,7 +105,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createDirectoryRoutes(directory),
       ...createImpersonationRoutes({ impersonation: new Impersonation({ database, grants: directory.grants, sessions: identity.sessions }), https: identity.https }),
       ...createInvitationAcceptanceRoutes({ invitations: directory.invitations, identity }),
-      ...createScimRoutes({ scim: new Scim(database, { publicUrl: publicUrl(config), ownersAllowed: false }), publicUrl: publicUrl(config) }),
+      ...createScimRoutes({ scim: new Scim(database, { publicUrl: publicUrl(config), ownersAllowed: config.HAL9_MAPPED_OWNERS }), publicUrl: publicUrl(config) }),
       ...createNotificationRoutes({ notifications: stores.notifications }),
       ...createApprovalRoutes({ approvals: new Approvals({ database, keys, operations }) }),
       ...createAuditRoutes({ trail: new AuditTrail(database, version) }),

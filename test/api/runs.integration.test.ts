@@ -26,10 +26,10 @@ describe('runs over REST', () => {
   beforeAll(async () => {
     project = await serveProject();
     const { config, keys, operations } = project;
-    const identity = openIdentity({ config, database: project.test.database, keys });
+    const logger = pino({}, { write: (line: string) => void lines.push(line) });
+    const identity = openIdentity({ config, database: project.test.database, keys, logger });
     apiKeys = identity.apiKeys;
     closeIdentity = () => identity.close();
-    const logger = pino({}, { write: (line: string) => void lines.push(line) });
     const parts = { version: '0', identity, keys, codec: new EncryptionCodec(keys), operations, acts: new ActWriter(project.test.database, logger, new Registry()), dependencies: [], logger, registry: new Registry(), draining: () => false, platformOrganisation: () => Promise.resolve(undefined), resources: [] };
     const { app } = assembleApi({ ...parts, config: { ...config, TEMPORAL_UI_URL: 'http://ui.example' } });
     server = await listen(app, { host: '127.0.0.1', port: 0, logger, drainMs: 100 });
