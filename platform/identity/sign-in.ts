@@ -279,8 +279,8 @@ export class SignIn implements SignInPort {
   async #proven(proven: Proven, policy: SignInPolicy, facts: IncomingFacts): Promise<SignInOutcome> {
     const { orgId, user, method } = proven;
     const hasFactor = user.totp || user.webauthn;
-    // A provider's own second factor counts, and so does one that HAL9 knows of: who has one is asked, whatever the policy.
-    const owed = !proven.secondFactor && (policy.requireSecondFactor || (hasFactor && method === 'password'));
+    // A provider's own second factor counts, and so does one that HAL9 knows of: who has one and typed a password is asked, whatever the policy.
+    const owed = !proven.secondFactor && (policy.requireSecondFactor || (hasFactor && (method === 'password' || method === 'ldap')));
     if (!owed || method === 'passkey') return this.#open(proven, facts);
     const { providerId, logout, returnTo, failures, suspectAddress } = proven;
     const payload: z.input<typeof pendingPayload> = { userId: user.id, userName: user.userName, method, providerId, logout: logout === undefined ? undefined : { ...logout }, returnTo, failures, suspectAddress, enrol: !hasFactor };

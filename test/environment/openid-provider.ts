@@ -32,6 +32,11 @@ export async function startOpenIdProvider(options: OpenIdProviderOptions): Promi
     conformIdTokenClaims: options.thin === true,
     pkce: { required: () => true },
     features: { backchannelLogout: { enabled: true } },
+    // Its own way to call clients refuses loopback, where HAL9 is in tests.
+    fetch: (address, options) => {
+      const { dispatcher: _guard, ...rest } = { dispatcher: undefined, ...options };
+      return fetch(address, rest);
+    },
     findAccount: (_context, id) => {
       const account = options.accounts[id];
       return account === undefined ? undefined : { accountId: id, claims: () => ({ sub: id, ...account }) };

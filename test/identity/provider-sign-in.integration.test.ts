@@ -22,6 +22,7 @@ describe('signing in at a provider', () => {
   let providerId = '';
   const accounts: Record<string, Record<string, unknown>> = {
     alice: { preferred_username: 'alice', name: 'Alice Example', email: 'alice@example.com', email_verified: true, groups: ['ops'] },
+    bob: { preferred_username: 'bob', name: 'Bob Example' },
     liar: { preferred_username: 'liar', email: 'victim@example.com', email_verified: false },
     'victim-at-the-provider': { preferred_username: 'victim-at-the-provider', email: 'victim@example.com', email_verified: true },
     mallory: { preferred_username: 'mallory', email: 'victim@example.com', email_verified: true },
@@ -40,7 +41,8 @@ describe('signing in at a provider', () => {
       roleMapping: { default: ['viewer'], groups: { ops: ['operator'] } },
     });
     providerId = provider.body.id;
-    Object.assign((await idp.provider.Client.find('hal9')) ?? {}, { redirectUris: [provider.body.addresses.redirect] });
+    const { redirect, backChannelLogout } = provider.body.addresses;
+    Object.assign((await idp.provider.Client.find('hal9')) ?? {}, { redirectUris: [redirect], backchannelLogoutUri: backChannelLogout, backchannelLogoutSessionRequired: true });
   });
   afterAll(async () => {
     await idp.stop();
@@ -146,6 +148,18 @@ describe('signing in at a provider', () => {
     expect((await new Browserless().request(`${api.url}/sign-in/nobody/oidc/${down.body.id}`)).status).toBe(404);
   });
 
+  it('ends the session when the person signs out at the provider', async () => {
+    const ended = async (): Promise<(string | null)[]> => (await api.database.database.systemPool.query<{ end_reason: string | null }>("select s.end_reason from sessions s join users u on u.org_id = s.org_id and u.id = s.user_id where u.user_name = 'bob' order by s.created_at")).rows.map((row) => row.end_reason);
+    const [here, elsewhere] = [new Browserless(), new Browserless()];
+    await signIn(here, 'bob');
+    await signIn(elsewhere, 'bob');
+    expect(await ended()).toEqual([null, null]);
+    const page = await (await here.request(`${idp.issuer}/session/end`)).text();
+    const xsrf = /name="xsrf" value="([^"]+)"/.exec(page)?.[1] ?? '';
+    await here.request(`${idp.issuer}/session/end/confirm`, { method: 'POST', body: new URLSearchParams({ xsrf, logout: 'yes' }) });
+    expect(await ended()).toEqual(['provider-logout', null]);
+  });
+
   it('takes logout tokens as a form and refuses anything else', async () => {
     const address = `${api.url}/sign-in/${SLUG}/oidc/${providerId}/logout`;
     expect((await fetch(address, { method: 'POST', body: new URLSearchParams({ logout_token: 'x.y.z' }) })).status).toBe(422);
@@ -205,6 +219,18 @@ describe('signing in at a provider', () => {
     it('takes no form of another site, and no empty password', async () => {
       expect((await post({ userName: 'carol', password: 'carol-password' }, { origin: 'https://evil.example' })).status).toBe(403);
       expect((await post({ userName: 'carol', password: '' })).status).toBe(401);
+    });
+
+    it('asks for the second factor that somebody has here: a password of a directory is one factor', async () => {
+      const before = await post({ userName: 'carol', password: 'carol-password' });
+      expect([before.status, before.headers.get('location')]).not.toContain('/second-factor');
+      await api.database.database.withOrg(key.orgId, async (tx) => {
+        const { id } = await tx.selectFrom('users').select('id').where('user_name', '=', 'carol').executeTakeFirstOrThrow();
+        await tx.insertInto('user_factors').values({ org_id: key.orgId, id: '22222222-2222-4222-8222-222222222222', user_id: id, kind: 'totp', name: 'phone', sealed: Buffer.from('x') }).execute();
+      });
+      const after = await post({ userName: 'carol', password: 'carol-password' });
+      expect([after.status, after.headers.get('location')]).toEqual([303, '/second-factor']);
+      expect(after.headers.getSetCookie().join()).not.toContain('hal9_session=');
     });
 
     it('slows guessing down, alike for those who exist and those who do not', async () => {
