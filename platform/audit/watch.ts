@@ -1,1 +1,1 @@
-export { noActHere, watchActs } from '../../database/audit-acts.ts';
+export { watchActs } from '../../database/audit-acts.ts';
