@@ -34,15 +34,19 @@ export class ReceiptStore {
     this.#database = database;
   }
 
-  /** Rows of any organisations, in one statement. */
+  /**
+   * Rows of any organisations, in one statement that does not wait for the disk: the signals are safe already, and a crash of PostgreSQL
+   * may take the last moment of the log with it.
+   */
   async insertAcrossOrganisations(receipts: readonly NewReceipt[]): Promise<void> {
     const of = <T>(pick: (receipt: NewReceipt) => T): T[] => receipts.map(pick);
     await this.#database.systemPool.query({
       name: 'webhook-receipts-insert',
-      text: `insert into webhook_receipts (org_id, id, webhook_id, received_at, status, reason, delivery_id, body_bytes, headers, sealed, blob_ref, signal_keys)
+      text: `with lazily as (select set_config('synchronous_commit', 'off', true))
+        insert into webhook_receipts (org_id, id, webhook_id, received_at, status, reason, delivery_id, body_bytes, headers, sealed, blob_ref, signal_keys)
         select r.org_id, r.id, r.webhook_id, r.received_at, r.status, r.reason, r.delivery_id, r.body_bytes, r.headers, r.sealed, r.blob_ref, r.keys::uuid[]
         from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::int[], $9::jsonb[], $10::bytea[], $11::text[], $12::text[])
-          as r (org_id, id, webhook_id, received_at, status, reason, delivery_id, body_bytes, headers, sealed, blob_ref, keys)`,
+          as r (org_id, id, webhook_id, received_at, status, reason, delivery_id, body_bytes, headers, sealed, blob_ref, keys), lazily`,
       values: [
         of((r) => r.orgId), of((r) => r.id), of((r) => r.webhookId), of((r) => r.receivedAt), of((r) => r.status), of((r) => r.reason), of((r) => r.deliveryId), of((r) => r.bodyBytes),
         of((r) => JSON.stringify(r.headers)), of((r) => r.sealed), of((r) => r.blobRef), of((r) => `{${r.signalKeys.join(',')}}`),

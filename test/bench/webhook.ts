@@ -6,7 +6,7 @@ import type { Bench } from './arguments.ts';
 import { cpuSeconds } from './cascade/cpu-time.ts';
 
 /** Connections a provider holds. */
-const CONNECTIONS = 64;
+const CONNECTIONS = 128;
 
 /**
  * Signed deliveries (Standard Webhooks) to `POST /v1/hooks/{id}`, each answered once its signal and its receipt are committed, after a
