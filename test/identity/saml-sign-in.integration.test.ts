@@ -87,7 +87,7 @@ describe('sign-in with SAML', () => {
     const rows = await test.database.withOrg(orgId, (tx) => tx.selectFrom('audit_acts').select('details').where('result', '=', 'refused').orderBy('at', 'desc').limit(1).execute());
     return (rows[0]?.details as { reason: unknown } | undefined)?.reason;
   };
-  const refused = async (attempt: Promise<unknown>, reason: string): Promise<void> => {
+  const expectRefused = async (attempt: Promise<unknown>, reason: string): Promise<void> => {
     await expect(attempt).rejects.toMatchObject({ type: 'Unauthenticated', message: 'the answer of the identity provider was not accepted; start the sign-in again' });
     expect(await lastRefusal()).toBe(reason);
   };
@@ -119,19 +119,20 @@ describe('sign-in with SAML', () => {
     const place = await add();
     const first = await leave(place);
     const response = answer(claimsFor(place, first.requestId, { assertionId: '_once' }));
-    await refused(back(place, response, first.relayState, browserValue(undefined)), 'browser');
+    await expectRefused(back(place, response, first.relayState, browserValue(undefined)), 'browser');
     // The wrong browser used the challenge up.
-    await refused(back(place, response, first.relayState, first.browser), 'relay-state');
+    await expectRefused(back(place, response, first.relayState, first.browser), 'relay-state');
     const second = await leave(place);
-    await refused(back(place, response, second.relayState, second.browser), 'in-response-to');
+    await expectRefused(back(place, response, second.relayState, second.browser), 'in-response-to');
     const third = await leave(place);
     await back(place, answer(claimsFor(place, third.requestId, { assertionId: '_used' })), third.relayState, third.browser);
     const fourth = await leave(place);
-    await refused(back(place, answer(claimsFor(place, fourth.requestId, { assertionId: '_used' })), fourth.relayState, fourth.browser), 'replay');
+    await expectRefused(back(place, answer(claimsFor(place, fourth.requestId, { assertionId: '_used' })), fourth.relayState, fourth.browser), 'replay');
     const fifth = await leave(place);
-    await refused(back(place, answer(claimsFor(place, fifth.requestId)), undefined, fifth.browser), 'relay-state');
+    await expectRefused(back(place, answer(claimsFor(place, fifth.requestId)), undefined, fifth.browser), 'relay-state');
     const other = await add();
-    await refused(back(other, answer(claimsFor(other, fifth.requestId)), fifth.relayState, fifth.browser), 'relay-state');
+    await expectRefused(back(other, answer(claimsFor(other, fifth.requestId)), fifth.relayState, fifth.browser), 'relay-state');
+    expect(await lastRefusal()).toBe('relay-state');
   });
 
   it.each<[string, Claims, string]>([
@@ -144,7 +145,7 @@ describe('sign-in with SAML', () => {
   ])('refuses an answer for %s with one text, and notes the cause', async (_, claims, reason) => {
     const place = await add();
     const { browser, requestId, relayState } = await leave(place);
-    await refused(back(place, answer(claimsFor(place, requestId, claims)), relayState, browser), reason);
+    await expectRefused(back(place, answer(claimsFor(place, requestId, claims)), relayState, browser), reason);
     expect(log.at(-1)).toMatchObject({ reason, requestId: 'request-1' });
   });
 
@@ -152,10 +153,11 @@ describe('sign-in with SAML', () => {
     const place = await add();
     for (const [response, reason] of [['', 'not-xml'], ['%%%', 'not-xml'], ['PA==', 'not-xml'], ['A'.repeat(900_000), 'too-large']] as const) {
       const { browser, relayState } = await leave(place);
-      await refused(back(place, response, relayState, browser), reason);
+      await expectRefused(back(place, response, relayState, browser), reason);
     }
     const { browser, requestId, relayState } = await leave(place);
-    await refused(back(place, answer(claimsFor(place, requestId), stranger), relayState, browser), 'signature');
+    await expectRefused(back(place, answer(claimsFor(place, requestId), stranger), relayState, browser), 'signature');
+    expect(await lastRefusal()).toBe('signature');
   });
 
   it('believes two certificates while the provider changes its key', async () => {
@@ -168,12 +170,12 @@ describe('sign-in with SAML', () => {
 
   it('takes a sign-in that the provider began only where that is switched on', async () => {
     const unasked = async (place: SignInPlace, relayState: string | undefined) => back(place, answer(claimsFor(place, null)), relayState, undefined);
-    await refused(unasked(await add(), undefined), 'relay-state');
+    await expectRefused(unasked(await add(), undefined), 'relay-state');
     const open = await add({ idpInitiated: true });
     expect((await unasked(open, undefined)).identity.subject).toBe('ada');
     expect((await unasked(open, 'https://evil.example.com')).returnTo).toBeUndefined();
     const { requestId } = await leave(open);
-    await refused(back(open, answer(claimsFor(open, requestId)), undefined, undefined), 'in-response-to');
+    await expectRefused(back(open, answer(claimsFor(open, requestId)), undefined, undefined), 'in-response-to');
   });
 
   it('knows second factors, names and addresses as the settings say', async () => {
@@ -199,7 +201,7 @@ describe('sign-in with SAML', () => {
     const sealed = await encryptAssertion(signXml(assertionXml(claims), idp), { key: '', certificate, publicKey });
     expect((await back(place, Buffer.from(responseXml(sealed, claims)).toString('base64'), relayState, browser)).identity.subject).toBe('ada');
     const again = await leave(place);
-    await refused(back(place, answer(claimsFor(place, again.requestId)), again.relayState, again.browser), 'decryption');
+    await expectRefused(back(place, answer(claimsFor(place, again.requestId)), again.relayState, again.browser), 'decryption');
   });
 
   it('keeps the key of the service sealed and says so', async () => {
