@@ -164,6 +164,23 @@ describe('evidence', () => {
     }
   });
 
+  it('is started for the others when one cannot be started', async () => {
+    const [first, second] = [randomUUID(), randomUUID()];
+    const started: string[] = [];
+    const operations = {
+      start: (caller: { orgId: string }) => {
+        if (caller.orgId === first) return Promise.reject(new Error('away'));
+        started.push(caller.orgId);
+        return Promise.resolve({ runId: '', workflowId: '', created: true });
+      },
+    };
+    const schedule = evidenceSchedule({ settledOrganisationsAcrossAll: () => Promise.resolve([first, second]) }, operations);
+    for (let round = 1; round <= 2; round++) {
+      await expect(schedule.run(new AbortController().signal)).rejects.toThrow('of 1 organisations');
+      expect(started).toHaveLength(round);
+    }
+  });
+
   it('is asked for organisations that have settled in', async () => {
     const orgId = await test.organisation();
     expect(await evidence.settledOrganisationsAcrossAll()).not.toContain(orgId);

@@ -23,10 +23,15 @@ export function evidenceSchedule(evidence: Pick<EvidenceStore, 'settledOrganisat
       const organisations = await evidence.settledOrganisationsAcrossAll();
       const done = `${day}/${organisations.join()}`;
       if (done === started) return false;
+      const failures: unknown[] = [];
       for (const orgId of organisations) {
         if (signal.aborted) return false;
-        await operations.start(systemCaller(orgId, 'dispatcher'), { operation: 'compliance-evidence', uuid: v5(`compliance-evidence/${day}`, orgId), origin: 'dispatcher', input: {} });
+        // One that cannot be started must not keep the others waiting.
+        await operations
+          .start(systemCaller(orgId, 'dispatcher'), { operation: 'compliance-evidence', uuid: v5(`compliance-evidence/${day}`, orgId), origin: 'dispatcher', input: {} })
+          .catch((error: unknown) => failures.push(error));
       }
+      if (failures.length > 0) throw new AggregateError(failures, `evidence of ${failures.length} organisations is not being collected`);
       started = done;
       return false;
     },
