@@ -137,7 +137,7 @@ export class CachedKind<T> implements Forgetful {
   forgetRestingOn(orgId: string): void {
     this.#generation += 1;
     this.#reading.clear();
-    for (const key of [...(this.#byOrganisation.get(orgId) ?? [])]) this.#drop(key);
+    for (const key of this.#byOrganisation.get(orgId) ?? []) this.#drop(key);
   }
 
   forgetAll(): void {

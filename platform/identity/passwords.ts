@@ -64,7 +64,7 @@ export interface PasswordContext {
  * @throws {HalError} `InvalidInput` saying what to do.
  */
 export function assertAcceptable(password: string, { words, secondFactor, path = '/password' }: PasswordContext): void {
-  const characters = [...password].length;
+  const characters = Array.from(password).length;
   const least = secondFactor ? MIN_LENGTH_WITH_FACTOR : MIN_LENGTH_ALONE;
   const problem =
     characters < least
