@@ -3,8 +3,15 @@ import type { AuditEntry } from '../schemas/audit/entry.ts';
 import { entries, fromRow } from './audit-log.ts';
 import type { Database, Tx } from './database.ts';
 
-/** Entries judged in one transaction. */
-const ENTRIES_AT_ONCE = 500;
+/** Entries looked at in one transaction. */
+const ENTRIES_AT_ONCE = 2000;
+
+/** Which entries a rule may have something to say about; most acts concern none and are not even read. */
+export interface RiskInterest {
+  readonly minRisk: number;
+  /** Patterns of actions; `%` stands for any text. Refused acts are always read. */
+  readonly actionsLike: readonly string[];
+}
 
 /** Acts of the same actor before an entry. */
 export interface ActorHistory {
@@ -39,16 +46,24 @@ export class AuditRiskStore {
    * Hands the next entries over and remembers them as seen when `work` succeeds; otherwise they come again.
    * @returns whether more may wait; false also when another process is at it.
    */
-  async readAcrossOrganisations(orgId: string, work: (batch: readonly AuditEntry[], count: (history: ActorHistory) => Promise<number>) => Promise<void>): Promise<boolean> {
+  async readAcrossOrganisations(orgId: string, interest: RiskInterest, work: (batch: readonly AuditEntry[], count: (history: ActorHistory) => Promise<number>) => Promise<void>): Promise<boolean> {
     return this.#database.system.transaction().execute(async (tx) => {
       await tx.insertInto('audit_rule_cursors').values({ org_id: orgId, seq: 0 }).onConflict((conflict) => conflict.doNothing()).execute();
       const cursor = await tx.selectFrom('audit_rule_cursors').select('seq').where('org_id', '=', orgId).forUpdate().skipLocked().executeTakeFirst();
       if (cursor === undefined) return false;
-      const rows = await entries(tx).where('e.org_id', '=', orgId).where('e.seq', '>=', cursor.seq).orderBy('e.seq').limit(ENTRIES_AT_ONCE).execute();
-      if (rows.length === 0) return false;
+      const tree = await tx.selectFrom('audit_trees').select('size').where('org_id', '=', orgId).executeTakeFirst();
+      const end = Math.min(tree?.size ?? 0, cursor.seq + ENTRIES_AT_ONCE);
+      if (end <= cursor.seq) return false;
+      const rows = await entries(tx)
+        .where('e.org_id', '=', orgId)
+        .where('e.seq', '>=', cursor.seq)
+        .where('e.seq', '<', end)
+        .where(sql<boolean>`(e.result = 'refused' or e.risk >= ${interest.minRisk} or e.action like any(${[...interest.actionsLike]}::text[]))`)
+        .orderBy('e.seq')
+        .execute();
       await work(rows.map((row) => fromRow(row).entry), (history) => countActs(tx, orgId, history));
-      await tx.updateTable('audit_rule_cursors').set({ seq: cursor.seq + rows.length }).where('org_id', '=', orgId).execute();
-      return rows.length === ENTRIES_AT_ONCE;
+      await tx.updateTable('audit_rule_cursors').set({ seq: end }).where('org_id', '=', orgId).execute();
+      return end < (tree?.size ?? 0);
     });
   }
 }

@@ -61,6 +61,9 @@ function single(name: string, summary: string, score: number, concerns: (entry: 
 
 const isSignInRefusal = ({ action }: AuditEntry): boolean => action === 'session.refuse' || action === 'sign-in.refuse';
 
+/** What the rules below look at. A rule that looks at other acts adds them here. */
+export const RISK_INTEREST = { minRisk: RISKY, actionsLike: ['%.export', '%.delete', '%.impersonate', 'role-binding.%', 'session.create', 'api-key.%', 'audit.%'] } as const;
+
 /** The rules, in the order of docs/how-to/audit-log.md. */
 export const RISK_RULES: readonly RiskRule[] = [
   burst({ name: 'refusals', summary: 'Many requests of one actor were refused', concerns: ({ actor, result }) => result === 'refused' && actor.kind !== 'nobody', result: 'refused', acts: 10, minutes: 10, score: 60 }),

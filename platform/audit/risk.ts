@@ -1,5 +1,5 @@
 import type { AuditRiskStore } from '../../database/audit-risk.ts';
-import { RISK_RULES, type RiskRule } from './risk-rules.ts';
+import { RISK_INTEREST, RISK_RULES, type RiskRule } from './risk-rules.ts';
 import type { AuditSignal, AuditSignals } from './signals.ts';
 
 /** Runs the risk rules over entries as they are numbered and sends what they see as signals `dev.hal9.audit.risk`. */
@@ -20,7 +20,7 @@ export class RiskWatch {
    */
   async advance(orgId: string): Promise<{ sent: number; more: boolean }> {
     let sent = 0;
-    const more = await this.#store.readAcrossOrganisations(orgId, async (batch, count) => {
+    const more = await this.#store.readAcrossOrganisations(orgId, RISK_INTEREST, async (batch, count) => {
       const signals = new Map<string, AuditSignal>();
       for (const entry of batch) {
         for (const rule of this.#rules) {
