@@ -101,11 +101,15 @@ export class DeliveryStore {
 
   async find(orgId: string, id: string): Promise<{ readonly message: MessageRecord; readonly attempts: readonly AttemptRecord[] } | undefined> {
     return this.#database.withOrg(orgId, async (tx) => {
-      const { rows } = await sql<MessageRecord>`select ${COLUMNS} from webhook_messages where org_id = ${orgId} and id = ${id}`.execute(tx);
-      const [message] = rows;
-      if (message === undefined) return undefined;
-      const attempts = await sql<AttemptRecord>`select at, http_status as "httpStatus", failure, duration_ms as "durationMs" from webhook_attempts where org_id = ${orgId} and message_id = ${id} order by at`.execute(tx);
-      return { message, attempts: attempts.rows };
+      // One statement, so that the message and its attempts are of one moment.
+      const { rows } = await sql<MessageRecord & { attemptAt: Date | null; httpStatus: number | null; attemptFailure: string | null; durationMs: number }>`
+        select m.*, a.at as "attemptAt", a.http_status as "httpStatus", a.failure as "attemptFailure", a.duration_ms as "durationMs"
+        from (select ${COLUMNS} from webhook_messages where org_id = ${orgId} and id = ${id}) m left join webhook_attempts a on a.org_id = ${orgId} and a.message_id = m.id order by a.at`.execute(tx);
+      const [first] = rows;
+      if (first === undefined) return undefined;
+      const { attemptAt: _at, httpStatus: _status, attemptFailure: _failure, durationMs: _duration, ...message } = first;
+      const attempts = rows.flatMap(({ attemptAt, httpStatus, attemptFailure, durationMs }) => (attemptAt === null ? [] : [{ at: attemptAt, httpStatus, failure: attemptFailure, durationMs }]));
+      return { message, attempts };
     });
   }
 

@@ -119,16 +119,17 @@ export class WebhookStore {
    */
   async noteAlerts(orgId: string, webhookId: string, alerts: readonly { readonly fingerprint: string; readonly startsAt: string; readonly resolved: boolean }[]): Promise<{ readonly over: boolean; readonly firingSeen: boolean }[]> {
     return this.#database.withOrg(orgId, async (tx) => {
-      const verdicts: { over: boolean; firingSeen: boolean }[] = [];
-      for (const { fingerprint, startsAt, resolved } of alerts) {
-        const { rows } = await sql<{ over: boolean; firingSeen: boolean }>`
+      const { rows: verdicts } = await sql<{ over: boolean; firingSeen: boolean }>`
+        with given as (
+          select * from json_to_recordset(${JSON.stringify(alerts.map((alert, position) => ({ ...alert, position })))}::json) as g(position int, fingerprint text, "startsAt" timestamptz, resolved boolean)
+        ), written as (
           insert into webhook_alerts as a (org_id, webhook_id, fingerprint, starts_at, firing_seen_at, resolved_at)
-          values (${orgId}, ${webhookId}, ${fingerprint}, ${startsAt}, case when ${resolved}::boolean then null else now() end, case when ${resolved}::boolean then now() end)
+          select ${orgId}::uuid, ${webhookId}::uuid, fingerprint, "startsAt", max(now()) filter (where not resolved), max(now()) filter (where resolved) from given group by fingerprint, "startsAt" order by fingerprint, "startsAt"
           on conflict (org_id, webhook_id, fingerprint, starts_at) do update
             set firing_seen_at = coalesce(a.firing_seen_at, excluded.firing_seen_at), resolved_at = coalesce(a.resolved_at, excluded.resolved_at), seen_at = now()
-          returning not ${resolved}::boolean and resolved_at is not null as over, firing_seen_at is not null as "firingSeen"`.execute(tx);
-        verdicts.push(rows[0] ?? { over: false, firingSeen: false });
-      }
+          returning fingerprint, starts_at, firing_seen_at, resolved_at
+        ) select not g.resolved and w.resolved_at is not null as over, w.firing_seen_at is not null as "firingSeen"
+          from given g join written w on w.fingerprint = g.fingerprint and w.starts_at = g."startsAt" order by g.position`.execute(tx);
       return verdicts;
     });
   }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import type { NewReceipt, ReceiptRecord, ReceiptStatus, ReceiptStore } from '../../database/webhook-receipts.ts';
 import type { SignalRow } from '../../database/signals.ts';
@@ -40,6 +41,8 @@ const INLINE_BYTES = 32 * 1024;
 /** Largest refused delivery whose body is kept: anybody may send one. */
 const REFUSED_BYTES = 64 * 1024;
 const PURPOSE = 'webhook-receipts';
+/** Every refusal takes this long, ms: whether there is an address behind it, and a log to write, must not be told by the time. */
+const REFUSAL_MS = 60;
 
 const sealedDelivery = z.object({ headers: z.record(z.string(), z.string()), body: z.string() });
 const alertSchema = z.looseObject({
@@ -69,13 +72,17 @@ export class WebhookIntake {
     const webhook = await this.#parts.webhooks.open(hookId);
     if (webhook?.enabled !== true) {
       proveNothing(incoming);
+      await delay(REFUSAL_MS);
       throw refused();
     }
     const proof = prove(webhook.settings, liveSecrets(webhook, receivedAt.getTime()), incoming, receivedAt.getTime() / 1000);
     const note = async (status: ReceiptStatus, reason: string | null, deliveryId: string | null = null, signalKeys: readonly string[] = []): Promise<void> =>
       this.#parts.log.write(await this.#receipt(webhook, incoming, { receivedAt, status, reason, deliveryId, signalKeys }));
     if (!proof.valid) {
-      if (await this.#parts.notesRefusal(webhook.id)) await note('refused', proof.reason);
+      const noted = async (): Promise<void> => {
+        if (await this.#parts.notesRefusal(webhook.id)) await note('refused', proof.reason);
+      };
+      await Promise.all([noted(), delay(REFUSAL_MS)]);
       throw refused();
     }
     const message = read(webhook.settings, incoming);

@@ -33,7 +33,7 @@ const MESSAGES_A_ROUND = 100;
 const AT_ONCE = 10;
 /** Time an endpoint has to answer, ms. */
 const ANSWER_MS = 15_000;
-/** What of an answer is read; it is thrown away. */
+/** Up to this length an answer is read, so that its connection can be used again; nobody looks at it. */
 const ANSWER_BYTES = 64 * 1024;
 const DAY_SECONDS = 86_400;
 
@@ -110,13 +110,15 @@ export class WebhookSender {
     const id = webhookId(message.id);
     const timestamp = Math.floor(Date.now() / 1000);
     try {
-      const { status, headers } = await this.#egress.request(url, {
+      const response = await this.#egress.fetch(url, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', 'webhook-id': id, 'webhook-timestamp': String(timestamp), 'webhook-signature': webhook.sign(id, timestamp, body) },
+        headers: { 'user-agent': 'HAL9', 'content-type': 'application/json', 'webhook-id': id, 'webhook-timestamp': String(timestamp), 'webhook-signature': webhook.sign(id, timestamp, body) },
         body,
         signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]),
-        limitBytes: ANSWER_BYTES,
       });
+      const { status, headers } = response;
+      if (Number(headers.get('content-length') ?? Number.NaN) <= ANSWER_BYTES) await response.arrayBuffer();
+      else await response.body?.cancel();
       if (status >= 200 && status < 300) return { status, failure: null, retryAfterSeconds: 0 };
       const { message: failure } = explainStatus(status, headers);
       return { status, failure, retryAfterSeconds: retryAfter(headers) };

@@ -87,6 +87,8 @@ describe('triggers, from a signed webhook to a signed webhook', () => {
     await page.locator('tr.chosen .tag', { hasText: 'off' }).waitFor();
     await page.click('text=Switch on');
     await page.locator('tr.chosen .tag', { hasText: 'on' }).waitFor();
+    expect(await call('GET', '/v1/automations')).toMatchObject({ items: [{ name: 'disk-issue', enabled: true, version: 3 }] });
+    expect(problems).toEqual([]);
   });
 
   it('shows deliveries in and out, and takes or sends one once more', async () => {

@@ -201,6 +201,16 @@ describe('an endpoint', () => {
   });
 });
 
+describe('answers', () => {
+  it('count by their status, however long they are', async () => {
+    const { endpoint: made } = await endpoint();
+    server.answer = (_, response) => response.end(Buffer.alloc(2_000_000));
+    const id = await endpoints.ping(caller, made.id);
+    await announce();
+    expect((await settled(id)).message).toMatchObject({ state: 'delivered', attempts: 1 });
+  });
+});
+
 describe('addresses', () => {
   const strict = async (options: Partial<EgressOptions>, url: string) => {
     const { endpoint: made } = await endpoint({ url });

@@ -225,6 +225,13 @@ describe('Alertmanager', () => {
     expect((await send(url, '{"no":"alerts"}', bearer)).status).toBe(400);
   });
 
+  it('takes thousands at once, the same twice as one', async () => {
+    const { id, url, secret } = await hook({ preset: 'alertmanager' });
+    const many = Array.from({ length: 3000 }, (_, n) => alert(`f${String(n % 2999)}`, 'firing'));
+    expect((await send(url, group(...many), { authorization: `Bearer ${secret}` })).body).toMatchObject({ accepted: 2999, duplicates: 1 });
+    expect(await signalsOf(id)).toHaveLength(2999);
+  });
+
   it('leaves out a firing whose end came first', async () => {
     const { id, url, secret } = await hook({ preset: 'alertmanager' });
     const bearer = { authorization: `Bearer ${secret}` };
