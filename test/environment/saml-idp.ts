@@ -65,7 +65,15 @@ export async function startKeycloak(folder: string): Promise<Keycloak> {
     deathSignal: 'KILL',
   });
   const lastLine = tail(child);
-  const stop = (): Promise<void> => endProcess(child, 'SIGTERM', 10_000);
+  const stop = async (): Promise<void> => {
+    await endProcess(child, 'SIGTERM', 10_000);
+    // The script leads a session of its own, in which Java is a child of it.
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+    }
+  };
   try {
     await ready(`${url}/realms/master`, child, lastLine);
   } catch (error) {

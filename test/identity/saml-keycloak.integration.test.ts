@@ -39,6 +39,9 @@ describe.skipIf(folder === undefined)('sign-in with SAML at Keycloak', () => {
   let idp: Keycloak;
   let browser: Browser;
   let start = '';
+  let ours: { status: number; body: Answer };
+  /** What Keycloak read out of HAL9's metadata. */
+  let client: ClientRepresentation;
 
   beforeAll(async () => {
     const port = await freePort();
@@ -60,13 +63,11 @@ describe.skipIf(folder === undefined)('sign-in with SAML at Keycloak', () => {
       settings: { kind: 'saml-metadata', metadata, encrypted: true, attributes: { userName: 'username', email: 'email', displayName: 'displayName', groups: 'groups' } },
       roleMapping: { default: ['viewer'], groups: { ops: ['operator'] } },
     });
-    expect(provider).toMatchObject({ status: 201, body: { state: 'ok', settings: { entityId: `${idp.url}/realms/${REALM}`, binding: 'redirect' } } });
+    ours = provider;
     start = provider.body.addresses.start;
     // And the other way: Keycloak makes its client of HAL9's metadata.
-    const ours = await (await fetch(provider.body.addresses.metadata)).text();
-    const client = (await idp.admin('POST', `/${REALM}/client-description-converter`, ours, 'application/xml')) as ClientRepresentation;
-    expect(client).toMatchObject({ clientId: provider.body.addresses.metadata });
-    expect(client.attributes['saml.encrypt']).toBe('true');
+    const document = await (await fetch(provider.body.addresses.metadata)).text();
+    client = (await idp.admin('POST', `/${REALM}/client-description-converter`, document, 'application/xml')) as ClientRepresentation;
     const property = (name: string, attribute: string) => ({ name, protocol: 'saml', protocolMapper: 'saml-user-property-mapper', config: { 'user.attribute': attribute, 'attribute.name': name, 'attribute.nameformat': 'Basic' } });
     await idp.admin('POST', `/${REALM}/clients`, {
       ...client,
@@ -107,6 +108,11 @@ describe.skipIf(folder === undefined)('sign-in with SAML at Keycloak', () => {
     const { rows } = await api.database.database.systemPool.query<{ role: string }>("select role from role_bindings b join users u on u.org_id = b.org_id and u.id = b.user_id where u.user_name = 'ada' order by role");
     return rows.map((row) => row.role);
   };
+
+  it('reads the metadata of the other side, both ways', () => {
+    expect(ours).toMatchObject({ status: 201, body: { state: 'ok', settings: { entityId: `${idp.url}/realms/${REALM}`, binding: 'redirect' } } });
+    expect(client).toMatchObject({ clientId: ours.body.addresses.metadata, attributes: { 'saml.encrypt': 'true' } });
+  });
 
   it('brings somebody in with address, name and the roles of their groups, and out on both sides', async () => {
     const context = await browser.newContext();
