@@ -21,7 +21,7 @@ describe('validation when a neuron is saved', () => {
     ['fallback without an answer', 'L3', { kind: 'http', url: 'https://example.test/', rules: [{ when: 'answer.ok', emit: EMIT }], fallback: [{ when: 'answer.ok', emit: EMIT }] }, {}, '/behaviour/fallback/0/when', 'Unknown variable: answer'],
     ['request body', 'L3', { kind: 'http', url: 'https://example.test/', body: '[1]', rules: [{ when: 'true', emit: EMIT }] }, {}, '/behaviour/body', 'must answer a map'],
     ['prompt', 'L3', { kind: 'llm', connection: 'c', model: 'm', system: 's', prompt: 'signal.data +', answer: {}, price: { input: 1, output: 1 }, rules: [{ when: 'answer.ok', emit: EMIT }] }, {}, '/behaviour/prompt', 'EOF'],
-    ['schema of the answer', 'L3', { kind: 'llm', connection: 'c', model: 'm', system: 's', prompt: 'signal.id', answer: { type: 'object', if: { required: ['a'] }, then: { required: ['b'] } }, price: { input: 1, output: 1 }, rules: [{ when: 'answer.ok', emit: EMIT }] }, {}, '/behaviour/answer', 'cannot be used to check answers'],
+    ['schema of the answer', 'L3', { kind: 'llm', connection: 'c', model: 'm', system: 's', prompt: 'signal.id', answer: { type: 'object', if: { required: ['a'] } }, price: { input: 1, output: 1 }, rules: [{ when: 'answer.ok', emit: EMIT }] }, {}, '/behaviour/answer', 'cannot be used to check answers'],
   ])('names the place of a wrong %s', (_, layer, behaviour, more, path, message) => {
     const errors = validateNeuron(neuron('n', layer, ['a'], behaviour, more));
     expect(errors).toHaveLength(1);
