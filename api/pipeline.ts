@@ -15,7 +15,7 @@ import type { AnyRoute, RouteAnswer, RouteContext } from './route.ts';
 
 /** Time a handler has unless its route says otherwise, milliseconds. */
 const HANDLER_MS = 30_000;
-/** How often a stream asks whether its credential still allows it, milliseconds: it ends within a second of a revocation. */
+/** How often what takes long (a stream, a wait for a run's end) asks whether its credential still allows it, milliseconds: it ends within a second of a revocation. */
 const WATCH_MS = 250;
 /** A stream that sends nothing for so long is ended, milliseconds. */
 const STREAM_IDLE_MS = 120_000;
@@ -72,7 +72,7 @@ function limits(options: PipelineOptions): { limitBytes: number; arrivalMs?: num
 
 interface Admitted {
   readonly caller: Caller;
-  /** Asked while a long answer streams; undefined where there is nothing to revoke. */
+  /** Asked while somebody waits for an answer; undefined where there is nothing to revoke. */
   readonly stillAllowed: (() => Promise<boolean>) | undefined;
 }
 
@@ -161,7 +161,9 @@ async function handle(route: AnyRoute, context: Unbound, stillAllowed: Admitted[
   try {
     // The list of routes forgets their types; `defineRoute` checked that the handler takes what the schemas produce.
     const running = route.handler({ ...context, signal: abort.signal } as RouteContext<never, never, never>);
-    const answer = await (limit > 0 ? Promise.race([running, expiry()]) : stillAllowed === undefined ? running : Promise.race([running, revocation(stillAllowed)]));
+    // Whoever waits is cut off by a revocation; a change under way is not, for its answer tells whether it was made.
+    const waits = limit === 0 || limit > HANDLER_MS || request.method === 'GET';
+    const answer = await Promise.race([running, ...(limit > 0 ? [expiry()] : []), ...(waits && stillAllowed !== undefined ? [revocation(stillAllowed)] : [])]);
     if (answer !== undefined && !response.writableEnded) send(route, response, answer);
   } finally {
     clearTimeout(timer);

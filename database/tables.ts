@@ -3,6 +3,7 @@ import type { SignalTables } from './signal-tables.ts';
 import type { CascadeTables } from './cascade-tables.ts';
 import type { RemediationTables } from './remediation-actions.ts';
 import type { HealthTables } from './health.ts';
+import type { DelayedStartTables } from './delayed-starts.ts';
 import type { RunTables } from './run-tables.ts';
 import type { ConnectionTables } from './connections.ts';
 import type { NotificationTables } from './notifications.ts';
@@ -35,6 +36,7 @@ export interface Tables
     CascadeTables,
     RemediationTables,
     RunTables,
+    DelayedStartTables,
     HealthTables,
     ConnectionTables,
     NotificationTables,

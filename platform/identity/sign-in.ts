@@ -236,18 +236,18 @@ export class SignIn implements SignInPort {
 
   /** Adds the first factor on the way in, where the organisation requires one. @throws {HalError} `Forbidden` when the person has one. */
   async enrolTotp(pending: PendingSignIn, issuer: string): Promise<TotpEnrolment> {
-    assertEnrols(pending);
+    await this.#assertEnrols(pending);
     return this.#parts.factors.beginTotp(pending, { issuer, account: pending.userName });
   }
 
   async enrolPasskey(pending: PendingSignIn, site: Site, issuer: string): Promise<{ challengeId: string; options: PublicKeyCredentialCreationOptionsJSON }> {
-    assertEnrols(pending);
+    await this.#assertEnrols(pending);
     return this.#parts.factors.beginPasskey(pending, site, { issuer, account: pending.userName });
   }
 
   /** @returns the session with the recovery codes to be shown now. */
   async finishEnrolment(pending: PendingSignIn, answer: { readonly challengeId: string; readonly name: string } & ({ readonly code: string } | { readonly response: RegistrationResponseJSON }), facts: IncomingFacts): Promise<{ outcome: SignInOutcome; recoveryCodes: RecoveryCodes }> {
-    assertEnrols(pending);
+    await this.#assertEnrols(pending);
     const { challengeId, name } = answer;
     const actFor = (id: string): Act => this.#personAct(pending, 'factor.create', { kind: 'factor', id }, facts);
     const recoveryCodes =
@@ -362,6 +362,11 @@ export class SignIn implements SignInPort {
     });
   }
 
+  /** Asked at each step: meanwhile somebody may have added a factor, which a password alone must not add to. @throws {HalError} `Forbidden`. */
+  async #assertEnrols({ orgId, userId, enrol }: PendingSignIn): Promise<void> {
+    if (!enrol || (await this.#parts.factors.list({ orgId, userId })).factors.length > 0) throw new HalError('Forbidden', 'there is a second factor already; show it');
+  }
+
   #personAct({ orgId, userId }: { readonly orgId: string; readonly userId: string }, action: string, resource: Act['resource'], facts: IncomingFacts): Act {
     return { orgId, action, result: 'succeeded', actor: { kind: 'user', id: userId }, resource, requestId: facts.requestId, risk: 0, details: {}, personal: personalOf(facts) };
   }
@@ -376,10 +381,6 @@ function refused(): HalError {
   return new HalError('Unauthenticated', 'the sign-in is refused: check the organisation, the name and the password');
 }
 
-function assertEnrols(pending: PendingSignIn): void {
-  if (!pending.enrol) throw new HalError('Forbidden', 'there is a second factor already; show it');
-}
-
 /**
  * A path of this site, for going there after a sign-in: never another site, which a link could name.
  * @returns the console's first page for anything else.
@@ -388,5 +389,6 @@ export function ownPath(returnTo: string | undefined): string {
   const base = 'http://own.invalid';
   if (returnTo === undefined || !returnTo.startsWith('/') || !URL.canParse(returnTo, base)) return HOME;
   const url = new URL(returnTo, base);
-  return url.origin === base ? `${url.pathname}${url.search}${url.hash}` : HOME;
+  // Dots are resolved by now: `/..//elsewhere` has become `//elsewhere`, which browsers take for another host.
+  return url.origin === base && !url.pathname.startsWith('//') ? `${url.pathname}${url.search}${url.hash}` : HOME;
 }

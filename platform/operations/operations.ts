@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { WithStartWorkflowOperation, type Client, type WorkflowStartOptions } from '@temporalio/client';
+import { WithStartWorkflowOperation, type Client, type WorkflowHandleWithFirstExecutionRunId, type WorkflowStartOptions } from '@temporalio/client';
 import { WorkflowExecutionAlreadyStartedError, defineSearchAttributeKey } from '@temporalio/common';
 import type { Logger } from 'pino';
 import { AuditActStore, noActHere, type Act, type ActDetails } from '../../database/audit-acts.ts';
@@ -17,6 +17,7 @@ import type { KeyRing } from '../keys/key-ring.ts';
 import type { Admission } from '../usage/quota-gate.ts';
 import { withTraceparent } from '../telemetry/trace-context.ts';
 import type { Operations, RunDescription, RunFilter, RunPage, RunResult, StartRequest, StartedRun } from './contract.ts';
+import { DelayedStarts } from './delayed-starts.ts';
 import { writeRunMemo } from './run-memo.ts';
 import { RunReader } from './run-reader.ts';
 import { RunRecorder } from './run-recorder.ts';
@@ -69,6 +70,7 @@ class TemporalOperations implements Operations {
   readonly #keys: KeyRing;
   readonly #idempotency: IdempotencyStore;
   readonly #recorder: RunRecorder;
+  readonly #delayed: DelayedStarts;
   readonly #acts: AuditActStore;
   readonly #logger: Logger;
   readonly #admission: Admission | undefined;
@@ -81,6 +83,7 @@ class TemporalOperations implements Operations {
     this.#keys = keys;
     this.#admission = dependencies.admission;
     this.#idempotency = new IdempotencyStore(database);
+    this.#delayed = new DelayedStarts(database);
     const store = new RunStore(database);
     this.#acts = new AuditActStore(database);
     this.#logger = logger;
@@ -225,15 +228,16 @@ class TemporalOperations implements Operations {
 
   async #startPrepared(caller: Caller, request: StartRequest, prepared: PreparedStart): Promise<StartedRun> {
     const { contract, workflowType, workflowId, runId, options } = prepared;
-    const begin = (changes: Partial<WorkflowStartOptions>): Promise<unknown> =>
+    const begin = (changes: Partial<WorkflowStartOptions>): Promise<WorkflowHandleWithFirstExecutionRunId> =>
       this.#client.withDeadline(Date.now() + RPC_MS, () => this.#client.workflow.start(workflowType, { ...options, ...changes }));
     // Signals were admitted when they came in; the cascade that decides them is not refused.
     const admitted = request.origin === 'dispatcher' ? undefined : this.#admission?.admit(caller.orgId, 'runs', 1);
     if (admitted !== undefined) await admitted;
     // Before the call: a quick run may have ended when it returns.
     const startedAt = new Date();
+    let handle: WorkflowHandleWithFirstExecutionRunId;
     try {
-      await begin({});
+      handle = await begin({});
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw fromTemporal(error, 'start', runId);
       const once = options.workflowIdReusePolicy === 'REJECT_DUPLICATE' && contract.reusePolicy !== 'reject-duplicate';
@@ -246,6 +250,7 @@ class TemporalOperations implements Operations {
       });
       return { runId, workflowId, created: false };
     }
+    if (request.delaySeconds !== undefined) await this.#delayed.note(caller, runId, handle, request.delaySeconds);
     this.#record(caller, request, prepared, startedAt);
     return { runId, workflowId, created: true };
   }

@@ -224,6 +224,30 @@ describe('signing in', () => {
     expect((await third.ask('POST', '/v1/sign-in/second-factor/totp/begin')).status).toBe(403);
   });
 
+  it('adds no factor by a sign-in that began before there was one', async () => {
+    const strict = await test.database.organisation('Stricter');
+    const strictSlug = `stricter-${randomUUID().slice(0, 8)}`;
+    const { userName } = await createPerson(test.database, strict, { role: 'owner', slug: strictSlug });
+    const ada = visitor();
+    await ada.signIn(strictSlug, userName);
+    expect((await ada.ask('PUT', '/v1/sign-in-policy', { requireSecondFactor: true, passwords: true })).status).toBe(200);
+    // Somebody else knows the password and begins first; then its owner adds a factor.
+    const thief = visitor();
+    await thief.signIn(strictSlug, userName);
+    const begin = async (who: Visitor) => {
+      const { body } = await who.ask('POST', '/v1/sign-in/second-factor/totp/begin');
+      return { challengeId: body['challengeId'], code: new TOTP({ secret: Secret.fromBase32(String(body['secret'])) }).generate() };
+    };
+    const prepared = await begin(thief);
+    const owner = visitor();
+    await owner.signIn(strictSlug, userName);
+    expect((await owner.ask('POST', '/v1/sign-in/second-factor/totp', await begin(owner))).body).toMatchObject({ kind: 'session' });
+    expect((await thief.ask('POST', '/v1/sign-in/second-factor/totp', prepared)).status).toBe(403);
+    expect((await thief.ask('POST', '/v1/sign-in/second-factor/totp/begin')).status).toBe(403);
+    expect((await thief.ask('POST', '/v1/sign-in/second-factor/passkey/begin')).status).toBe(403);
+    expect((await thief.ask('GET', '/v1/session')).status).toBe(401);
+  });
+
   it('asks for a recent proof before what is sensitive', async () => {
     const { userName, userId } = await createPerson(test.database, orgId);
     const ada = visitor();
