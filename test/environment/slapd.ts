@@ -1,16 +1,12 @@
-import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { access, constants, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { access, constants, mkdir, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { Attribute, Client, Control } from 'ldapts';
 import { endProcess, spawnOwned } from '../../deploy/local/child-process.ts';
-import { cacheFolder } from '../../deploy/local/tools.ts';
+import { debianPackage, librariesUnder } from './debian-package.ts';
 import { freePort } from './ports.ts';
-
-const run = promisify(execFile);
 
 /** An OpenLDAP server that is ready to be started: its executable with the schema files and modules that belong to it. */
 export interface SlapdTool {
@@ -29,42 +25,14 @@ export async function findSlapd(): Promise<SlapdTool | undefined> {
   const set = process.env['HAL9_SLAPD'];
   const installed = set ?? [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin'].map((folder) => join(folder, 'slapd')).find((path) => existsSync(path));
   if (installed !== undefined) return { executable: resolve(installed), schema: '/etc/ldap/schema', modules: '/usr/lib/ldap', libraries: '' };
-  const folder = join(cacheFolder(process.env), 'tools', 'slapd-debian');
-  if (!existsSync(folder) && !(await unpack(folder))) return undefined;
-  const root = join(folder, 'root');
-  const [architecture = ''] = await readdir(join(root, 'usr/lib')).then((names) => names.filter((name) => name.endsWith('-linux-gnu')));
-  const tool = { executable: join(root, 'usr/sbin/slapd'), schema: join(root, 'etc/ldap/schema'), modules: join(root, 'usr/lib/ldap'), libraries: join(root, 'usr/lib', architecture) };
+  const root = await debianPackage('slapd');
+  if (root === undefined) return undefined;
+  const tool = { executable: join(root, 'usr/sbin/slapd'), schema: join(root, 'etc/ldap/schema'), modules: join(root, 'usr/lib/ldap'), libraries: (await librariesUnder(root)) ?? '' };
   await access(tool.executable, constants.X_OK);
   return tool;
 }
 
 export const SLAPD_MISSING = 'NOT RUN: sign-in by LDAP; get OpenLDAP with `apt-get install slapd`, or set HAL9_SLAPD to a slapd executable';
-
-/** Downloads the package with the libraries that this system lacks. @returns false when apt or the package is not to be had. */
-async function unpack(folder: string): Promise<boolean> {
-  await mkdir(dirname(folder), { recursive: true });
-  const staging = await mkdtemp(`${folder}-new-`);
-  try {
-    const { stdout } = await run('apt-cache', ['depends', '--recurse', '--no-recommends', '--no-suggests', '--no-conflicts', '--no-breaks', '--no-replaces', '--no-enhances', 'slapd']);
-    const libraries = stdout.split('\n').filter((line) => /^lib(?!.*-perl)/.test(line));
-    const missing: string[] = [];
-    for (const name of new Set(libraries)) if (!(await isInstalled(name))) missing.push(name);
-    await run('apt-get', ['download', 'slapd', ...missing], { cwd: staging });
-    for (const file of await readdir(staging)) if (file.endsWith('.deb')) {
-      await run('dpkg-deb', ['-x', file, 'root'], { cwd: staging });
-      await rm(join(staging, file));
-    }
-    await rename(staging, folder);
-    return true;
-  } catch (error) {
-    // Another test process may have put it there meanwhile.
-    if (existsSync(folder)) return true;
-    process.stderr.write(`slapd cannot be had: ${error instanceof Error ? error.message : String(error)}\n`);
-    return false;
-  } finally {
-    await rm(staging, { recursive: true, force: true });
-  }
-}
 
 /** slapd says that it starts a moment before it listens. */
 async function accepting(port: number): Promise<void> {
@@ -79,10 +47,6 @@ async function accepting(port: number): Promise<void> {
     if (attempt === 200) throw failure;
     await sleep(25);
   }
-}
-
-async function isInstalled(name: string): Promise<boolean> {
-  return run('dpkg-query', ['-W', '-f', '${db:Status-Status}', name]).then(({ stdout }) => stdout === 'installed', () => false);
 }
 
 /** What sign-in reads of Active Directory, with its names, numbers and ways to compare ([MS-ADA1] to [MS-ADA3], [MS-ADSC]). */
