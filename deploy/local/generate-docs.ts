@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { writeApiReference } from './generate-api-reference.ts';
+import { writeClientFiles } from './generate-clients.ts';
 import { environmentExample, referencePage } from '../../platform/config/reference.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -20,4 +21,5 @@ if (process.argv[1] === import.meta.filename) {
     process.stdout.write(`wrote ${path}\n`);
   }
   await writeApiReference();
+  await writeClientFiles();
 }
