@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import { v7 } from 'uuid';
 import { storablePersonal, type Act } from './audit-acts.ts';
 import type { Database } from './database.ts';
+import type { Progress } from '../schemas/names/messages.ts';
 import type { RunStatus } from './run-tables.ts';
 import { KEY_DAYS } from './usage.ts';
 
@@ -18,6 +19,10 @@ export interface RunRow {
   startedAt: Date;
   closedAt: Date | null;
   failure: string | null;
+  /** The run whose input it was started with again. */
+  retryOf?: string | null;
+  /** Read only: written by what happens to the run. */
+  state?: { readonly pausedAt: Date | null; readonly progress: Progress | null; readonly retriedBy: string | null; readonly epoch: number };
   /** What its start's act says besides; left out where it is not known any more. */
   startAct?: { readonly impersonatorId: string | null; readonly risk: number; readonly personal: Act['personal'] } | undefined;
 }
@@ -27,11 +32,27 @@ export interface RunQuery {
   operations: readonly string[] | undefined;
   status?: RunStatus;
   tag?: string;
+  /** Part of the failure's type, upper and lower case alike. */
+  failure?: string;
+  /** `<kind>:<id>`. */
+  actor?: string;
+  origin?: string;
   startedFrom?: Date;
   startedTo?: Date;
   limit: number;
   /** The last run of the page before. */
   after?: { startedAt: Date; runId: string };
+}
+
+/** Runs that failed in the same way. */
+export interface FailureGroup {
+  readonly operation: string;
+  readonly failure: string;
+  readonly count: number;
+  readonly firstAt: Date;
+  readonly lastAt: Date;
+  /** Ids of the latest of them. */
+  readonly samples: readonly string[];
 }
 
 /** The read model of runs: written for all organisations by background work, read by one. */
@@ -56,17 +77,18 @@ export class RunStore {
       const other = latest.get(key);
       if (other === undefined || row.startedAt >= other.startedAt) latest.set(key, row);
     }
-    const list = [...latest.values()];
+    // Always in one order: two writers that share rows wait for each other instead of deadlocking.
+    const list = [...latest].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
     const column = (pick: (row: RunRow) => unknown): unknown[] => list.map(pick);
     await sql`
-      with written as (insert into runs as known (org_id, run_id, operation, origin, status, tags, actor, request_id, traceparent, started_at, closed_at, failure)
-      select org_id, run_id, operation, origin, status, array(select jsonb_array_elements_text(tags)), actor, request_id, traceparent, started_at, closed_at, failure
+      with written as (insert into runs as known (org_id, run_id, operation, origin, status, tags, actor, request_id, traceparent, started_at, closed_at, failure, retry_of)
+      select org_id, run_id, operation, origin, status, array(select jsonb_array_elements_text(tags)), actor, request_id, traceparent, started_at, closed_at, failure, retry_of
       from unnest(
         ${column((row) => row.orgId)}::uuid[], ${column((row) => row.runId)}::text[], ${column((row) => row.operation)}::text[],
         ${column((row) => row.origin)}::text[], ${column((row) => row.status)}::text[], ${column((row) => JSON.stringify(row.tags))}::jsonb[],
         ${column((row) => row.actor)}::text[], ${column((row) => row.requestId)}::text[], ${column((row) => row.traceparent)}::text[],
-        ${column((row) => row.startedAt)}::timestamptz[], ${column((row) => row.closedAt)}::timestamptz[], ${column((row) => row.failure)}::text[]
-      ) as fresh (org_id, run_id, operation, origin, status, tags, actor, request_id, traceparent, started_at, closed_at, failure)
+        ${column((row) => row.startedAt)}::timestamptz[], ${column((row) => row.closedAt)}::timestamptz[], ${column((row) => row.failure)}::text[], ${column((row) => row.retryOf ?? null)}::text[]
+      ) as fresh (org_id, run_id, operation, origin, status, tags, actor, request_id, traceparent, started_at, closed_at, failure, retry_of)
       on conflict (org_id, run_id) do update set
         status = case when ${isStale} then known.status else excluded.status end,
         closed_at = case when ${isStale} then known.closed_at else excluded.closed_at end,
@@ -76,6 +98,8 @@ export class RunStore {
         actor = coalesce(excluded.actor, known.actor),
         request_id = coalesce(excluded.request_id, known.request_id),
         traceparent = coalesce(excluded.traceparent, known.traceparent),
+        retry_of = coalesce(excluded.retry_of, known.retry_of),
+        paused_at = case when excluded.closed_at is null or ${isStale} then known.paused_at end,
         -- While a run is open it may go on under a new history; its start stays the first one.
         started_at = case when known.closed_at is null or ${isStale} then least(known.started_at, excluded.started_at) else excluded.started_at end
         -- A row that was inserted, not updated, has no transaction that ended it. One that had ended begins anew.
@@ -109,19 +133,46 @@ export class RunStore {
 
   /** Newest first. */
   async list(orgId: string, query: RunQuery): Promise<RunRow[]> {
-    const { operations, status, tag, startedFrom, startedTo, after } = query;
+    const { operations, status, tag, failure, actor, origin, startedFrom, startedTo, after } = query;
     if (operations?.length === 0) return [];
     const rows = await this.#database.withOrg(orgId, (tx) => {
       let select = tx.selectFrom('runs').selectAll().where('org_id', '=', orgId);
       if (operations !== undefined) select = select.where('operation', 'in', [...operations]);
       if (status !== undefined) select = select.where('status', '=', status);
       if (tag !== undefined) select = select.where(sql<boolean>`tags @> array[${tag}]::text[]`);
+      if (failure !== undefined) select = select.where('failure', 'ilike', `%${failure.replace(/[\\%_]/g, '\\$&')}%`);
+      if (actor !== undefined) select = select.where('actor', '=', actor);
+      if (origin !== undefined) select = select.where('origin', '=', origin);
       if (startedFrom !== undefined) select = select.where('started_at', '>=', startedFrom);
       if (startedTo !== undefined) select = select.where('started_at', '<', startedTo);
       if (after !== undefined) select = select.where(sql<boolean>`(started_at, run_id) < (${after.startedAt}, ${after.runId})`);
       return select.orderBy('started_at', 'desc').orderBy('run_id', 'desc').limit(query.limit).execute();
     });
     return rows.map(fromRow);
+  }
+
+  /** Runs that failed or timed out, by operation and type of failure, the latest first. */
+  async failures(orgId: string, query: { operations: readonly string[] | undefined; from: Date; to: Date; limit: number }): Promise<FailureGroup[]> {
+    const { operations, from, to, limit } = query;
+    if (operations?.length === 0) return [];
+    return this.#database.withOrg(orgId, (tx) => {
+      let select = tx
+        .selectFrom('runs')
+        .select([
+          'operation',
+          sql<string>`coalesce(failure, case status when 'timed-out' then 'Timeout' else 'Internal' end)`.as('failure'),
+          sql<number>`count(*)::int`.as('count'),
+          sql<Date>`min(closed_at)`.as('firstAt'),
+          sql<Date>`max(closed_at)`.as('lastAt'),
+          sql<string[]>`(array_agg(run_id order by closed_at desc))[1:5]`.as('samples'),
+        ])
+        .where('org_id', '=', orgId)
+        .where('status', 'in', ['failed', 'timed-out'])
+        .where('closed_at', '>=', from)
+        .where('closed_at', '<', to);
+      if (operations !== undefined) select = select.where('operation', 'in', [...operations]);
+      return select.groupBy([sql`1`, sql`2`]).orderBy(sql`5 desc`).orderBy(sql`1`).orderBy(sql`2`).limit(limit).execute();
+    });
   }
 
   /**
@@ -154,6 +205,7 @@ const isStale = sql<boolean>`(known.closed_at is not null and excluded.started_a
 function fromRow(row: {
   org_id: string; run_id: string; operation: string; origin: string; status: RunStatus; tags: string[]; actor: string | null;
   request_id: string | null; traceparent: string | null; started_at: Date; closed_at: Date | null; failure: string | null;
+  paused_at: Date | null; progress: Progress | null; retry_of: string | null; retried_by: string | null; epoch: number;
 }): RunRow {
   return {
     orgId: row.org_id,
@@ -168,5 +220,7 @@ function fromRow(row: {
     startedAt: row.started_at,
     closedAt: row.closed_at,
     failure: row.failure,
+    retryOf: row.retry_of,
+    state: { pausedAt: row.paused_at, progress: row.progress, retriedBy: row.retried_by, epoch: row.epoch },
   };
 }

@@ -35,7 +35,7 @@ export function createWorkflowRoutes({ operations, temporalUi, admission }: Work
       tag: 'Workflows',
       summary: 'Starts a run of an operation',
       description:
-        'With an `Idempotency-Key` header the same key and body start one run only, however often they are sent. With `Prefer: wait=<seconds>` the answer waits for the end. A `traceparent` header makes the run part of that trace.',
+        'With an `Idempotency-Key` header the same key and body start one run only, however often they are sent, and `Idempotency-Replayed` says whether this was a repetition. With `Prefer: wait=<seconds>` the answer waits for the end. A `traceparent` header makes the run part of that trace.',
       permission: 'runs:write',
       audit: 'run.start',
       access: ({ params }) => {
@@ -57,6 +57,9 @@ export function createWorkflowRoutes({ operations, temporalUi, admission }: Work
             origin: 'api',
             ...(key === undefined ? {} : { idempotencyKey: key }),
             ...(body.delaySeconds === undefined ? {} : { delaySeconds: body.delaySeconds }),
+            ...(body.timeoutSeconds === undefined ? {} : { timeoutSeconds: body.timeoutSeconds }),
+            ...(body.priority === undefined ? {} : { priority: body.priority }),
+            ...(body.memo === undefined ? {} : { memo: body.memo }),
             ...(body.tags === undefined ? {} : { tags: body.tags }),
           }),
         );
@@ -73,7 +76,7 @@ export function createWorkflowRoutes({ operations, temporalUi, admission }: Work
             links,
             ...(wait !== undefined && outcome !== undefined && outcome.status !== 'running' ? { outcome } : {}),
           },
-          headers: { Location: links.self, ...quotaHeader(admission, caller.orgId), ...(wait === undefined ? {} : { 'Preference-Applied': `wait=${wait}` }) },
+          headers: { Location: links.self, ...(key === undefined ? {} : { 'Idempotency-Replayed': String(!run.created) }), ...quotaHeader(admission, caller.orgId), ...(wait === undefined ? {} : { 'Preference-Applied': `wait=${wait}` }) },
         };
 
         /** A new run is running; an older one, or one that is waited for, must be asked. */

@@ -1,6 +1,8 @@
 import type { Caller } from '../identity/caller.ts';
 import type { Progress } from '../../schemas/names/messages.ts';
-import type { OperationContract } from '../../schemas/operations/operation.ts';
+import type { RunEvent } from '../../database/run-events.ts';
+import type { FailureGroup } from '../../database/runs.ts';
+import type { EffectClass, OperationContract } from '../../schemas/operations/operation.ts';
 
 /** The one way in: every start, message and list goes through an implementation of this, which scopes it to the caller's organisation. */
 export interface OperationsPort {
@@ -16,6 +18,21 @@ export interface OperationsPort {
   update(caller: Caller, runId: string, name: string, payload: unknown): Promise<unknown>;
   cancel(caller: Caller, runId: string): Promise<void>;
   terminate(caller: Caller, runId: string, reason: string): Promise<void>;
+  /**
+   * Holds the run before its next step; what runs already ends. Answers whether it was running.
+   * @throws {HalError} NotFound, RunClosed, Timeout when no worker serves the run.
+   */
+  pause(caller: Caller, runId: string): Promise<boolean>;
+  /** Lets a paused run go on. Answers whether it was paused. */
+  resume(caller: Caller, runId: string): Promise<boolean>;
+  /**
+   * Starts a run with the input of one that has ended.
+   * @param uuid of the new run, so that a repetition is the same; default random.
+   * @throws {HalError} Conflict while it is open, NotFound once Temporal's retention has passed.
+   */
+  retry(caller: Caller, runId: string, uuid?: string): Promise<StartedRun>;
+  /** Begins the run again from a step, in the next epoch; see {@link RunsPort.replayPlan}. */
+  replay(caller: Caller, runId: string, fromEvent: number | undefined, reason: string): Promise<ReplayedRun>;
 }
 
 export interface StartRequest {
@@ -29,6 +46,14 @@ export interface StartRequest {
   idempotencyKey?: string;
   /** Seconds to wait before the first workflow task. */
   delaySeconds?: number;
+  /** Seconds the run may take, less than the operation's own limit. */
+  timeoutSeconds?: number;
+  /** 1 (first) to 5 (last), default 3; between organisations of one priority turns are shared out fairly. */
+  priority?: number;
+  /** Remarks for people, kept encrypted in Temporal and shown in the description. */
+  memo?: Readonly<Record<string, string>>;
+  /** The run whose input this is. */
+  retryOf?: string;
   tags?: readonly string[];
   /** Instead of the contract's queue; used for waiting callers. */
   taskQueue?: string;
@@ -52,6 +77,24 @@ export interface RunsPort {
   /** @throws {HalError} NotFound, Forbidden, DependencyUnavailable. */
   describe(caller: Caller, runId: string): Promise<RunDescription>;
   /**
+   * The run as the read model has it, from memory where nothing changed: usually some hundred milliseconds behind Temporal, and after
+   * {@link result} told of the end not behind that. @throws {HalError} NotFound, Forbidden.
+   */
+  read(caller: Caller, runId: string): Promise<RunDescription>;
+  /** Runs that failed or timed out, grouped by operation and failure, the latest first. */
+  failures(caller: Caller, query: { operation?: string; from: Date; to: Date; limit: number }): Promise<readonly FailureGroup[]>;
+  /** What the run did, step by step; inputs and results for callers with `codec:decode` who ask. @throws {HalError} NotFound, Forbidden. */
+  timeline(caller: Caller, runId: string, payloads: boolean): Promise<{ steps: readonly RunStep[]; events: number }>;
+  /** What a replay would repeat. @throws {HalError} NotFound, InvalidInput without such a step. */
+  replayPlan(caller: Caller, runId: string, fromEvent: number | undefined): Promise<ReplayPlan>;
+  /** Whether the run has ended and nothing happened to it after the event `after`. @throws {HalError} Forbidden. */
+  ended(caller: Caller, runId: string, after: number): Promise<boolean>;
+  /**
+   * What happens to the run, each event once and in order, from the one after `after` to its end.
+   * @throws {HalError} NotFound, Forbidden.
+   */
+  watch(caller: Caller, runId: string, after: number, signal: AbortSignal): Promise<AsyncIterable<readonly RunEvent[]>>;
+  /**
    * @param waitMs how long to wait for an open run to end; 0 asks only.
    * @throws {HalError} NotFound, Forbidden, DependencyUnavailable.
    */
@@ -70,6 +113,11 @@ export interface RunFilter {
   operation?: string;
   status?: RunStatus;
   tag?: string;
+  /** Part of the type of the failure. */
+  failure?: string;
+  /** `<kind>:<id>` of who started it. */
+  actor?: string;
+  origin?: string;
   /** Runs started at or after. */
   startedFrom?: Date;
   /** Runs started before. */
@@ -92,6 +140,49 @@ export interface RunSummary {
   closedAt: Date | null;
   /** Type of the failure that ended it, from `schemas/errors.ts` or the operation's own. */
   failure: string | null;
+  /** Since when it waits before its next step, because somebody paused it. */
+  pausedAt: Date | null;
+  retryOf: string | null;
+  retriedBy: string | null;
+  /** How often it was replayed from a step. */
+  epoch: number;
+}
+
+export interface RunStep {
+  /** Temporal's number of the event that began it. */
+  readonly eventId: number;
+  /** Where a replay from this step begins; null where none can. */
+  readonly resetTo: number | null;
+  readonly kind: 'run' | 'activity' | 'local-activity' | 'child' | 'timer' | 'signal' | 'update' | 'cancellation';
+  readonly name: string;
+  readonly startedAt: Date;
+  readonly endedAt: Date | null;
+  readonly attempts: number;
+  readonly state: 'open' | 'running' | 'completed' | 'failed' | 'timed-out' | 'cancelled' | 'terminated';
+  readonly failure: { readonly type: string; readonly message: string } | null;
+  readonly input?: unknown;
+  readonly result?: unknown;
+}
+
+type RepeatedStep = Pick<RunStep, 'eventId' | 'kind' | 'name' | 'state' | 'attempts'>;
+
+export interface ReplayPlan {
+  readonly from: Pick<RunStep, 'eventId' | 'kind' | 'name'>;
+  readonly resetTo: number;
+  /** What a second execution of the operation does to the world. */
+  readonly effect: EffectClass;
+  /** Steps that happened and would happen again. */
+  readonly repeated: readonly RepeatedStep[];
+  /** The epoch it would be. */
+  readonly epoch: number;
+  /** Whether the run goes on now; a replay ends what it does. */
+  readonly open: boolean;
+}
+
+export interface ReplayedRun {
+  readonly runId: string;
+  readonly epoch: number;
+  readonly repeated: readonly RepeatedStep[];
 }
 
 export interface RunPage {
@@ -122,6 +213,8 @@ export interface RunDescription extends RunSummary {
   historyLength: number | null;
   /** Temporal's own id of the execution, for its UI; null once it is gone. */
   temporalRunId: string | null;
+  /** Remarks of who started it; empty once its history is gone. */
+  memo: Readonly<Record<string, string>>;
 }
 
 export type RunResult =

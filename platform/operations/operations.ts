@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
+import { msToNumber } from '@temporalio/common/lib/time.js';
 import { WithStartWorkflowOperation, type Client, type WorkflowHandleWithFirstExecutionRunId, type WorkflowStartOptions } from '@temporalio/client';
 import { WorkflowExecutionAlreadyStartedError, defineSearchAttributeKey } from '@temporalio/common';
 import type { Logger } from 'pino';
@@ -16,7 +17,12 @@ import { assertCan } from '../identity/permissions.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 import type { Admission } from '../usage/quota-gate.ts';
 import { withTraceparent } from '../telemetry/trace-context.ts';
-import type { Operations, RunDescription, RunFilter, RunPage, RunResult, StartRequest, StartedRun } from './contract.ts';
+import type { RunEvent } from '../../database/run-events.ts';
+import type { FailureGroup } from '../../database/runs.ts';
+import type { Operations, ReplayPlan, ReplayedRun, RunDescription, RunFilter, RunPage, RunResult, RunStep, StartRequest, StartedRun } from './contract.ts';
+import { RunActions } from './run-actions.ts';
+import { RunFeed } from './run-feed.ts';
+import { RunHistory } from './run-history.ts';
 import { DelayedStarts } from './delayed-starts.ts';
 import { writeRunMemo } from './run-memo.ts';
 import { RunReader } from './run-reader.ts';
@@ -75,6 +81,9 @@ class TemporalOperations implements Operations {
   readonly #logger: Logger;
   readonly #admission: Admission | undefined;
   readonly #reader: RunReader;
+  readonly #feed: RunFeed;
+  readonly #history: RunHistory;
+  readonly #actions: RunActions;
 
   constructor(dependencies: OperationsDependencies) {
     const { client, database, contracts, keys, logger } = dependencies;
@@ -88,7 +97,19 @@ class TemporalOperations implements Operations {
     this.#acts = new AuditActStore(database);
     this.#logger = logger;
     this.#recorder = new RunRecorder(store, logger);
-    this.#reader = new RunReader(client, store, contracts);
+    this.#feed = new RunFeed(database, logger);
+    this.#reader = new RunReader(client, store, contracts, this.#feed, () => this.#recorder.flush());
+    this.#history = new RunHistory(client);
+    this.#actions = new RunActions({
+      client,
+      database,
+      contracts,
+      history: this.#history,
+      read: (caller, runId) => this.describe(caller, runId),
+      flush: () => this.#recorder.flush(),
+      start: (caller, request) => this.start(caller, request),
+      audited: (caller, action, runId, details, work) => this.#audited(caller, action, runId, details, work),
+    });
   }
 
   async start(caller: Caller, request: StartRequest): Promise<StartedRun> {
@@ -145,6 +166,54 @@ class TemporalOperations implements Operations {
     await this.#audited(caller, 'run.terminate', runId, {}, () => this.#call('terminate', caller, runId, RPC_MS, () => this.#client.workflow.getHandle(workflowId).terminate(reason)));
   }
 
+  async pause(caller: Caller, runId: string): Promise<boolean> {
+    return this.#actions.setPaused(caller, runId, this.#ownRun(caller, runId, 'runs:write'), true);
+  }
+
+  async resume(caller: Caller, runId: string): Promise<boolean> {
+    return this.#actions.setPaused(caller, runId, this.#ownRun(caller, runId, 'runs:write'), false);
+  }
+
+  async retry(caller: Caller, runId: string, uuid?: string): Promise<StartedRun> {
+    return this.#actions.retry(caller, runId, this.#ownRun(caller, runId, 'runs:write'), uuid);
+  }
+
+  async replayPlan(caller: Caller, runId: string, fromEvent: number | undefined): Promise<ReplayPlan> {
+    noActHere('nothing-changed');
+    return this.#actions.plan(caller, runId, this.#ownRun(caller, runId, 'runs:read'), fromEvent);
+  }
+
+  async replay(caller: Caller, runId: string, fromEvent: number | undefined, reason: string): Promise<ReplayedRun> {
+    const workflowId = this.#ownRun(caller, runId, 'runs:write');
+    // What is done again is the operation: its own permission is asked for, as by a start.
+    const contract = this.contracts.get(parseWorkflowId(workflowId)?.operation ?? '');
+    if (contract !== undefined) assertCan(caller, contract.permission, { type: contract.name });
+    return this.#actions.replay(caller, runId, workflowId, fromEvent, reason);
+  }
+
+  async timeline(caller: Caller, runId: string, payloads: boolean): Promise<{ steps: readonly RunStep[]; events: number }> {
+    const workflowId = this.#ownRun(caller, runId, 'runs:read');
+    if (payloads) assertCan(caller, 'codec:decode');
+    return this.#history.timeline(runId, workflowId, payloads);
+  }
+
+  async failures(caller: Caller, query: { operation?: string; from: Date; to: Date; limit: number }): Promise<readonly FailureGroup[]> {
+    return this.#reader.failures(caller, query);
+  }
+
+  async watch(caller: Caller, runId: string, after: number, signal: AbortSignal): Promise<AsyncIterable<readonly RunEvent[]>> {
+    return this.#reader.watch(caller, runId, this.#ownRun(caller, runId, 'runs:read'), after, signal);
+  }
+
+  async ended(caller: Caller, runId: string, after: number): Promise<boolean> {
+    this.#ownRun(caller, runId, 'runs:read');
+    return this.#reader.ended(caller, runId, after);
+  }
+
+  async read(caller: Caller, runId: string): Promise<RunDescription> {
+    return this.#reader.read(caller, runId, this.#ownRun(caller, runId, 'runs:read'));
+  }
+
   async list(caller: Caller, filter: RunFilter): Promise<RunPage> {
     return this.#reader.list(caller, filter);
   }
@@ -158,6 +227,7 @@ class TemporalOperations implements Operations {
   }
 
   async close(): Promise<void> {
+    await this.#feed.close();
     await this.#recorder.flush();
   }
 
@@ -185,7 +255,8 @@ class TemporalOperations implements Operations {
         workflowId,
         taskQueue: request.taskQueue ?? contract.taskQueue,
         args: [input],
-        workflowExecutionTimeout: contract.timeouts.execution,
+        workflowExecutionTimeout: timeoutOf(contract, request),
+        priority: { priorityKey: request.priority ?? 3, fairnessKey: caller.orgId },
         ...(contract.timeouts.task === undefined ? {} : { workflowTaskTimeout: contract.timeouts.task }),
         workflowIdReusePolicy: once ? 'REJECT_DUPLICATE' : REUSE[contract.reusePolicy],
         workflowIdConflictPolicy: !once && contract.conflictPolicy === 'terminate-existing' ? 'TERMINATE_EXISTING' : 'FAIL',
@@ -194,7 +265,7 @@ class TemporalOperations implements Operations {
           { key: OPERATION, value: contract.name },
           { key: ORIGIN, value: request.origin },
         ],
-        memo: writeRunMemo(caller, request.tags ?? []),
+        memo: writeRunMemo(caller, request),
         ...(request.delaySeconds === undefined ? {} : { startDelay: request.delaySeconds * 1000 }),
       },
     };
@@ -269,6 +340,7 @@ class TemporalOperations implements Operations {
       startedAt,
       closedAt: null,
       failure: null,
+      retryOf: request.retryOf ?? null,
       startAct: { impersonatorId: caller.impersonatorId ?? null, risk: caller.risk ?? 0, personal: actOf(caller, 'run.start', { kind: 'run', id: prepared.runId }).personal },
     });
     noActHere('written-with-its-cause');
@@ -336,6 +408,16 @@ function messageOf(contract: OperationContract, kind: MessageKind, name: string)
 
 const SINGULAR = { signals: 'signal', queries: 'query', updates: 'update' } as const;
 
+/** @throws {HalError} InvalidInput when more is asked for than the operation allows. */
+function timeoutOf(contract: OperationContract, { timeoutSeconds, delaySeconds = 0 }: StartRequest): OperationContract['timeouts']['execution'] | number {
+  if (timeoutSeconds === undefined) return contract.timeouts.execution;
+  if (timeoutSeconds * 1000 > msToNumber(contract.timeouts.execution)) {
+    throw new HalError('InvalidInput', `the operation "${contract.name}" may take ${contract.timeouts.execution} at the most`);
+  }
+  // Temporal counts from the start, the delay included.
+  return (timeoutSeconds + delaySeconds) * 1000;
+}
+
 function actorOf({ actor }: Caller): string {
   return `${actor.kind}:${actor.id}`;
 }
@@ -347,8 +429,8 @@ function inTraceOf<T>(caller: Caller, work: () => Promise<T>): Promise<T> {
 
 /** What must be equal for two starts under one key to be the same request. */
 function bodyHash(request: StartRequest): Buffer {
-  const { operation, input, delaySeconds, tags, taskQueue } = request;
-  return createHash('sha256').update(canonical({ operation, input, delaySeconds, tags, taskQueue })).digest();
+  const { operation, input, delaySeconds, timeoutSeconds, priority, memo, tags, taskQueue } = request;
+  return createHash('sha256').update(canonical({ operation, input, delaySeconds, timeoutSeconds, priority, memo, tags, taskQueue })).digest();
 }
 
 /** JSON with members in a fixed order (as RFC 8785 orders them), so that the order of the sender does not matter. */

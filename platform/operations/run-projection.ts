@@ -98,7 +98,7 @@ export class RunProjection {
     const parts = parseWorkflowId(info.workflowId);
     if (parts === undefined) return undefined;
     const status = runStatus(info.status.name);
-    const { tags, actor, requestId } = readRunMemo(info.memo);
+    const { tags, actor, requestId, retryOf } = readRunMemo(info.memo);
     return {
       orgId: parts.orgId,
       runId: formatRunId(parts),
@@ -108,6 +108,7 @@ export class RunProjection {
       tags: [...tags],
       actor,
       requestId,
+      retryOf,
       traceparent: null,
       startedAt: info.startTime,
       closedAt: status === 'running' ? null : (info.closeTime ?? new Date()),

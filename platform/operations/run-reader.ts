@@ -6,7 +6,8 @@ import {
   type Client,
   type WorkflowExecutionDescription,
 } from '@temporalio/client';
-import type { RunRow, RunStore } from '../../database/runs.ts';
+import type { RunEvent } from '../../database/run-events.ts';
+import type { FailureGroup, RunRow, RunStore } from '../../database/runs.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { RESERVED_QUERIES, type Progress } from '../../schemas/names/messages.ts';
 import type { OperationContract } from '../../schemas/operations/operation.ts';
@@ -16,6 +17,7 @@ import type { RunDescription, RunFilter, RunPage, RunResult, RunSummary } from '
 import { pendingActivities } from './pending-activities.ts';
 import { readRunMemo } from './run-memo.ts';
 import { failedResult } from './run-failure.ts';
+import type { RunFeed } from './run-feed.ts';
 import { runStatus } from './run-status.ts';
 import { fromTemporal } from './temporal-failures.ts';
 
@@ -30,8 +32,13 @@ export class RunReader {
   readonly #client: Client;
   readonly #store: RunStore;
   readonly #contracts: ReadonlyMap<string, OperationContract>;
+  readonly #feed: RunFeed;
+  /** Writes started runs that still wait to be written. */
+  readonly #flush: () => Promise<void>;
 
-  constructor(client: Client, store: RunStore, contracts: ReadonlyMap<string, OperationContract>) {
+  constructor(client: Client, store: RunStore, contracts: ReadonlyMap<string, OperationContract>, feed: RunFeed, flush: () => Promise<void>) {
+    this.#feed = feed;
+    this.#flush = flush;
     this.#client = client;
     this.#store = store;
     this.#contracts = contracts;
@@ -43,6 +50,9 @@ export class RunReader {
       operations: this.#visibleOperations(caller, filter.operation),
       ...(filter.status !== undefined && { status: filter.status }),
       ...(filter.tag !== undefined && { tag: filter.tag }),
+      ...(filter.failure !== undefined && { failure: filter.failure }),
+      ...(filter.actor !== undefined && { actor: filter.actor }),
+      ...(filter.origin !== undefined && { origin: filter.origin }),
       ...(filter.startedFrom !== undefined && { startedFrom: filter.startedFrom }),
       ...(filter.startedTo !== undefined && { startedTo: filter.startedTo }),
       ...(filter.cursor !== undefined && { after: readCursor(filter.cursor) }),
@@ -60,7 +70,7 @@ export class RunReader {
     const row = await stored;
     if (described === undefined) {
       if (row === undefined) throw new HalError('NotFound', `no run ${runId}`);
-      return { ...summary(row), source: 'read-model', progress: null, pendingActivities: [], historyLength: null, temporalRunId: null };
+      return fromRow(row);
     }
     const status = runStatus(described.status.name);
     const memo = readRunMemo(described.memo);
@@ -73,7 +83,12 @@ export class RunReader {
       startedBy: row?.actor ?? memo.actor,
       startedAt: described.startTime,
       closedAt: status === 'running' ? null : (described.closeTime ?? null),
-      failure: row?.failure ?? null,
+      failure: status === 'running' ? null : (row?.failure ?? null),
+      pausedAt: status === 'running' ? (row?.state?.pausedAt ?? null) : null,
+      retryOf: row?.retryOf ?? memo.retryOf,
+      retriedBy: row?.state?.retriedBy ?? null,
+      epoch: row?.state?.epoch ?? 0,
+      memo: memo.remarks,
       source: 'temporal',
       progress: status === 'running' ? await this.#progress(workflowId) : null,
       pendingActivities: await pendingActivities(described.raw.pendingActivities ?? [], workflowId, this.#client),
@@ -82,7 +97,74 @@ export class RunReader {
     };
   }
 
+  /** From memory or PostgreSQL; a run so young that it is not there yet is asked for in Temporal. */
+  async read(caller: Caller, runId: string, workflowId: string): Promise<RunDescription> {
+    const row = await this.#feed.row(caller.orgId, runId);
+    return row === undefined ? this.describe(caller, runId, workflowId) : fromRow(row);
+  }
+
+  async ended(caller: Caller, runId: string, after: number): Promise<boolean> {
+    return this.#feed.ended(caller.orgId, runId, after);
+  }
+
+  async failures(caller: Caller, query: { operation?: string; from: Date; to: Date; limit: number }): Promise<FailureGroup[]> {
+    return this.#store.failures(caller.orgId, { ...query, operations: this.#visibleOperations(caller, query.operation) });
+  }
+
+  /** Each event once, in order, from the one after `after`; ends after `closed`, or when `signal` aborts. */
+  async watch(caller: Caller, runId: string, workflowId: string, after: number, signal: AbortSignal): Promise<AsyncIterable<readonly RunEvent[]>> {
+    // Refuses a run that is not there before anything is sent.
+    await this.read(caller, runId, workflowId);
+    return this.#eventsOf(caller.orgId, runId, after, signal);
+  }
+
+  async *#eventsOf(orgId: string, runId: string, after: number, signal: AbortSignal): AsyncGenerator<readonly RunEvent[]> {
+    const waiting: RunEvent[] = [];
+    let wake: () => void = () => undefined;
+    const stop = this.#feed.watch(orgId, runId, after, (events) => {
+      waiting.push(...events);
+      wake();
+    });
+    const onAbort = (): void => wake();
+    signal.addEventListener('abort', onAbort);
+    try {
+      while (!signal.aborted) {
+        if (waiting.length === 0) {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+            if (signal.aborted || waiting.length > 0) resolve();
+          });
+          continue;
+        }
+        const events = waiting.splice(0);
+        yield events;
+        if (events.at(-1)?.type === 'closed') return;
+      }
+    } finally {
+      stop();
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
   async result(caller: Caller, runId: string, workflowId: string, waitMs: number): Promise<RunResult> {
+    const result = await this.#result(caller, runId, workflowId, waitMs);
+    if (result.status !== 'running') await this.#settle(caller, runId, workflowId, result);
+    return result;
+  }
+
+  /** Who was told of the end does not read that the run goes on: the row need not wait for the projector. */
+  async #settle(caller: Caller, runId: string, workflowId: string, result: Exclude<RunResult, { status: 'running' }>): Promise<void> {
+    const known = await this.#feed.row(caller.orgId, runId);
+    if (known === undefined) await this.#flush();
+    const row = known ?? (await this.#store.get(caller.orgId, runId));
+    if (row === undefined || row.closedAt !== null) return;
+    const described = await this.#describeInTemporal(runId, workflowId);
+    if (described?.closeTime === undefined || runStatus(described.status.name) !== result.status) return;
+    await this.#store.recordOfAllOrganisations([{ ...row, status: result.status, closedAt: described.closeTime, failure: result.status === 'failed' ? result.failure.type : null }]);
+    this.#feed.forget(caller.orgId, runId);
+  }
+
+  async #result(caller: Caller, runId: string, workflowId: string, waitMs: number): Promise<RunResult> {
     const handle = this.#client.workflow.getHandle(workflowId);
     // A closed run answers at once; an open one would be polled until the deadline.
     if (waitMs <= 0) {
@@ -145,8 +227,12 @@ export class RunReader {
 }
 
 function summary(row: RunRow): RunSummary {
-  const { runId, operation, status, origin, tags, actor, startedAt, closedAt, failure } = row;
-  return { runId, operation, status, origin, tags, startedBy: actor, startedAt, closedAt, failure };
+  const { runId, operation, status, origin, tags, actor, startedAt, closedAt, failure, retryOf = null, state } = row;
+  return { runId, operation, status, origin, tags, startedBy: actor, startedAt, closedAt, failure, pausedAt: state?.pausedAt ?? null, retryOf, retriedBy: state?.retriedBy ?? null, epoch: state?.epoch ?? 0 };
+}
+
+function fromRow(row: RunRow): RunDescription {
+  return { ...summary(row), source: 'read-model', progress: row.status === 'running' ? (row.state?.progress ?? null) : null, pendingActivities: [], historyLength: null, temporalRunId: null, memo: {} };
 }
 
 function isProgress(value: unknown): value is Progress {

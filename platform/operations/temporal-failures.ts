@@ -20,7 +20,7 @@ const FAILED_PRECONDITION = 9;
 const UNIMPLEMENTED = 12;
 
 /** What was attempted, for failures that read differently. */
-export type Attempt = 'start' | 'signal' | 'query' | 'update' | 'cancel' | 'terminate' | 'read';
+export type Attempt = 'start' | 'signal' | 'query' | 'update' | 'cancel' | 'terminate' | 'replay' | 'read';
 
 export function isFailureName(type: string | null | undefined): type is FailureName {
   return type !== null && type !== undefined && Object.hasOwn(FAILURES, type);

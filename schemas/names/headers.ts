@@ -15,3 +15,9 @@ export interface WorkflowSpan {
   readonly endMs: number;
   readonly failed: boolean;
 }
+
+/** Temporal header by which a paused run that is continued as new stays paused. */
+export const PAUSE_HEADER = 'hal9-paused';
+
+/** Name of the sink through which a run says how far it is. */
+export const PROGRESS_SINK = 'progress';

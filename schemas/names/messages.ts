@@ -3,8 +3,15 @@ export const RESERVED_QUERIES = {
   /** Answers {@link Progress}. */
   progress: 'progress',
 } as const;
+/** Updates that the workflow interceptor answers for every operation. */
+export const RESERVED_UPDATES = {
+  /** Stops the run before its next step; answers whether it was running. */
+  pause: 'hal9-pause',
+  /** Lets it go on; answers whether it was paused. */
+  resume: 'hal9-resume',
+} as const;
 
-/** How far a run is. `done` and `total` count the operation's own units; `total` is null while unknown. */
+/** How far a run is. Kept in the open beside the run: no personal data in any of it. `done` and `total` count the operation's own units; `total` is null while unknown. */
 export interface Progress {
   step: string;
   done: number;

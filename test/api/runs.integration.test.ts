@@ -7,6 +7,7 @@ import { ActWriter } from '../../platform/audit/act-writer.ts';
 import { EncryptionCodec } from '../../platform/codec/payload-codec.ts';
 import { openIdentity } from '../../api/identity.ts';
 import type { ApiKeys } from '../../platform/identity/api-keys.ts';
+import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
 import { serveProject, type ServedProject } from '../operations/project.ts';
 
 interface Answer {
@@ -59,7 +60,8 @@ describe('runs over REST', () => {
     expect(run.headers.get('location')).toBe((run.body['links'] as { self: string }).self);
     expect((run.body['links'] as { temporal: string }).temporal).toMatch(/^http:\/\/ui\.example\/namespaces\/test-.+\/workflows\/.+greet%2F/);
     expect(await ask('GET', path(run, '/result?waitSeconds=20'))).toMatchObject({ status: 200, body: { status: 'completed', result: { greeting: 'Good day, Ada.' } } });
-    expect(await ask('GET', path(run))).toMatchObject({ status: 200, body: { status: 'completed', operation: 'greet', source: 'temporal' } });
+    expect(await ask('GET', path(run))).toMatchObject({ status: 200, body: { status: 'completed', operation: 'greet', source: 'read-model' } });
+    expect(await ask('GET', path(run, '?include=pending'))).toMatchObject({ status: 200, body: { status: 'completed', source: 'temporal' } });
   });
 
   it('waits for the end when the client prefers so', async () => {
@@ -73,6 +75,7 @@ describe('runs over REST', () => {
     const headers = { 'idempotency-key': 'order-1' };
     const first = await start({ waitFor: true }, headers);
     const again = await start({ waitFor: true }, headers);
+    expect([first.headers.get('idempotency-replayed'), again.headers.get('idempotency-replayed'), (await start({})).headers.get('idempotency-replayed')]).toEqual(['false', 'true', null]);
     expect([first.status, again.status, again.body['created'], again.body['runId']]).toEqual([201, 200, false, first.body['runId']]);
     expect(await start({ name: 'Grace' }, headers)).toMatchObject({ status: 409, body: { type: '/problems/IdempotencyMismatch' } });
     expect(await start({}, { 'idempotency-key': 'x'.repeat(300) })).toMatchObject({ status: 422, body: { errors: [{ path: '/headers/idempotency-key' }] } });
@@ -101,6 +104,65 @@ describe('runs over REST', () => {
     expect(await ask('GET', path(cancelled, '/result?waitSeconds=20'))).toMatchObject({ status: 200, body: { status: 'cancelled' } });
     expect(await ask('GET', path(terminated, '/result?waitSeconds=20'))).toMatchObject({ status: 200, body: { status: 'terminated' } });
     expect(await ask('GET', path(failed, '/result?waitSeconds=20'))).toMatchObject({ status: 200, body: { status: 'failed', failure: { type: 'ActionRefused' } } });
+  });
+
+  it('streams a run to its end, and from where a client left', async () => {
+    const run = await start({ waitFor: true });
+    await expect.poll(async () => (await ask('GET', path(run))).body['source'], { timeout: 5000 }).toBe('read-model');
+    const open = (headers: Record<string, string> = {}): Promise<Response> => fetch(`http://127.0.0.1:${server.port}${path(run, '/stream')}`, { headers: { authorization: `Bearer ${secret}`, ...headers }, signal: AbortSignal.timeout(20_000) });
+    const stream = await open();
+    expect([stream.status, stream.headers.get('content-type')]).toEqual([200, 'text/event-stream; charset=utf-8']);
+    const whole = stream.text();
+    expect(await ask('POST', path(run, '/pause'))).toMatchObject({ status: 200, body: { changed: true } });
+    expect((await ask('GET', path(run))).body['pausedAt']).not.toBeNull();
+    await ask('POST', path(run, '/resume'));
+    await ask('POST', path(run, '/signals/proceed'), { payload: { title: 'Admiral' } });
+    await ask('GET', path(run, '/result?waitSeconds=20'));
+    const events = [...(await whole).matchAll(/^id: (\d+)\nevent: ([a-z]+)\ndata: (.+)$/gm)].map(([, id, event, data]) => ({ id: Number(id), event, data: JSON.parse(data ?? '') as Record<string, unknown> }));
+    expect(events.map(({ event }) => event).filter((event) => event !== 'progress')).toEqual(['started', 'paused', 'resumed', 'closed']);
+    expect(events.at(-1)?.data).toMatchObject({ type: 'closed', seq: events.length, data: { status: 'completed' } });
+    const rest = await (await open({ 'last-event-id': '1' })).text();
+    expect([...rest.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id))).toEqual(events.slice(1).map(({ id }) => id));
+    expect((await open({ 'last-event-id': String(events.length) })).status).toBe(204);
+    expect((await open({ 'last-event-id': 'x' })).status).toBe(422);
+    expect(await ask('GET', '/v1/runs/greet~00000000-0000-4000-8000-000000000000/stream')).toMatchObject({ status: 404 });
+  });
+
+  it('ends a stream within a second of the end of its key', async () => {
+    const owner: Caller = { ...systemCaller(await project.test.organisation(), 'test') };
+    const key = await apiKeys.create(owner, { name: 'short', scopes: ['*'] });
+    const headers = { authorization: `Bearer ${key.secret}` };
+    const run = await ask('POST', '/v1/workflows/greet/runs', { input: { name: 'Ada', waitFor: true } }, headers);
+    const stream = await fetch(`http://127.0.0.1:${server.port}${path(run, '/stream')}`, { headers });
+    await apiKeys.revoke(owner, key.key.id);
+    await expect(stream.text()).rejects.toThrow();
+    expect((await ask('GET', path(run), undefined, headers)).status).toBe(401);
+  });
+
+  it('shows what a run did, retries it and replays it from a step', async () => {
+    const failed = await start({ fail: true });
+    await ask('GET', path(failed, '/result?waitSeconds=20'));
+    const history = await ask('GET', path(failed, '/history'));
+    expect(history).toMatchObject({ status: 200, body: { steps: expect.arrayContaining([expect.objectContaining({ name: 'refuse', kind: 'activity', state: 'failed', replayable: true, failure: { type: 'ActionRefused', message: 'nobody greets Ada' } })]) } });
+    expect(JSON.stringify(history.body)).not.toContain('"input"');
+    expect(JSON.stringify((await ask('GET', path(failed, '/history?payloads=true'))).body)).toContain('"input":"Ada"');
+    expect(await ask('POST', path(failed, '/replay'), { dryRun: true })).toMatchObject({ status: 200, body: { dryRun: true, epoch: 1, effect: 'idempotent', repeated: [{ name: 'refuse' }] } });
+    expect(await ask('POST', path(failed, '/replay'), {})).toMatchObject({ status: 202, body: { dryRun: false, epoch: 1 } });
+    expect(await ask('GET', path(failed, '/result?waitSeconds=20'))).toMatchObject({ status: 200, body: { status: 'failed' } });
+    const again = await ask('POST', path(failed, '/retry'));
+    expect(again).toMatchObject({ status: 201, body: { operation: 'greet', created: true } });
+    expect(await ask('POST', path(failed, '/replay'), { fromEvent: 1 })).toMatchObject({ status: 422, body: { errors: [{ path: '/fromEvent' }] } });
+    await ask('GET', path(again, '/result?waitSeconds=20'));
+    expect((await ask('GET', '/v1/runs/failures?type=greet')).body['items']).toMatchObject([{ operation: 'greet', failure: 'ActionRefused', count: expect.any(Number) }]);
+    expect(await ask('GET', '/v1/runs/failures?type=nothing')).toMatchObject({ status: 200, body: { items: [] } });
+  });
+
+  it('takes start options within what the operation allows', async () => {
+    expect(await start({}, {}, { timeoutSeconds: 10_000 })).toMatchObject({ status: 422, body: { detail: expect.stringContaining('5 minutes') } });
+    expect(await start({}, {}, { priority: 9 })).toMatchObject({ status: 422, body: { errors: [{ path: '/priority' }] } });
+    const run = await start({ waitFor: true }, {}, { priority: 1, timeoutSeconds: 60, memo: { ticket: 'OPS-7' } });
+    expect(await ask('GET', path(run, '?include=pending'))).toMatchObject({ body: { memo: { ticket: 'OPS-7' } } });
+    await ask('POST', path(run, '/terminate'), { reason: 'test' });
   });
 
   it('refuses what it does not know, naming fields of the input', async () => {

@@ -16,6 +16,8 @@ import { connectTemporalClient, type TemporalClient } from '../../platform/tempo
 import { loadBundle } from '../../workers/bundle.ts';
 import { sdkLogger } from '../../workers/sdk-logger.ts';
 import { activityInterceptors } from '../../workers/interceptors/activity.ts';
+import { ProgressReporter } from '../../platform/operations/progress-reporter.ts';
+import { progressSink } from '../../workers/interceptors/progress-sink.ts';
 import { traceSink } from '../../workers/interceptors/trace-sink.ts';
 import createGreetingActivities from '../fixtures/operations-project/activities/greetings/index.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
@@ -48,6 +50,7 @@ export async function serveProject(options: Partial<WorkerOptions> = {}, setting
   const operations = createOperations({ client: temporal.client, database: test.database, contracts: contractsByName(projects), keys, logger });
   const connection = await NativeConnection.connect({ address: inject('temporalAddress') });
   const bundle = await loadBundle(projects, join(folder, 'bundles'));
+  const progress = new ProgressReporter(test.database, logger);
   const { queues } = createGreetingActivities({ logger });
   const workers = await Promise.all(
     Object.entries(queues).map(([taskQueue, activities]) =>
@@ -55,7 +58,7 @@ export async function serveProject(options: Partial<WorkerOptions> = {}, setting
         connection, namespace, taskQueue, activities, dataConverter,
         workflowBundle: { code: bundle.code },
         interceptors: { activity: activityInterceptors },
-        sinks: traceSink(tracing),
+        sinks: { ...traceSink(tracing), ...progressSink(progress) },
         ...options,
       }),
     ),
@@ -67,6 +70,7 @@ export async function serveProject(options: Partial<WorkerOptions> = {}, setting
       for (const worker of workers) worker.shutdown();
       await Promise.all(running);
       await connection.close();
+      await progress.close();
       await operations.close();
       await temporal.close();
       await tracing.shutdown();

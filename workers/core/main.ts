@@ -4,6 +4,7 @@ import type { ActivityDependencies, ActivityFactory, RegisteredActivities } from
 import { createDataConverter } from '../../platform/codec/data-converter.ts';
 import { ConfigError } from '../../platform/config/config.ts';
 import { DiscoveryError, type Project } from '../../platform/operations/discovery.ts';
+import { ProgressReporter } from '../../platform/operations/progress-reporter.ts';
 import { loadBundle } from '../bundle.ts';
 import type { WorkflowBundle } from '../bundle.ts';
 import { runProcess, type BackgroundProcess } from '../process.ts';
@@ -15,6 +16,7 @@ import { serveQueue } from './serve.ts';
 await runProcess('core', { temporalWorker: true }, async (context) => {
   const { config, database, operations, logger, projects } = context;
   const [bundle, registered] = await Promise.all([loadBundle(projects), createActivities(projects, { config, database, operations, logger })]);
+  const progress = new ProgressReporter(database, logger);
   try {
     const queues = servedQueues(operations.contracts.values(), registered, config.HAL9_QUEUES);
     const connection = await context.connectWorker();
@@ -24,8 +26,9 @@ await runProcess('core', { temporalWorker: true }, async (context) => {
       waiting -= 1;
       if (waiting === 0) context.ready({ queues: queues.map(({ queue }) => queue), build: bundle.hash });
     };
-    await Promise.all(queues.map((served) => serveQueue(context, connection, bundle, served, once(onPolling))));
+    await Promise.all(queues.map((served) => serveQueue({ ...context, progress }, connection, bundle, served, once(onPolling))));
   } finally {
+    await progress.close();
     for (const activities of registered) await activities.shutdown?.();
   }
 });

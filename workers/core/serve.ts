@@ -2,20 +2,27 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker';
 import { createDataConverter } from '../../platform/codec/data-converter.ts';
 import { activityInterceptors } from '../interceptors/activity.ts';
+import { progressSink } from '../interceptors/progress-sink.ts';
 import { traceSink } from '../interceptors/trace-sink.ts';
 import { DRAIN_MS, type BackgroundProcess } from '../process.ts';
 import type { WorkflowBundle } from '../bundle.ts';
+import type { ProgressReporter } from '../../platform/operations/progress-reporter.ts';
 import type { ServedQueue } from './queues.ts';
 import { tuningOf } from './queue-tuning.ts';
 
 const RESTART_MS = 1_000;
+
+interface WorkerContext extends BackgroundProcess {
+  /** Of processes that serve workflows. */
+  readonly progress?: ProgressReporter;
+}
 
 /**
  * Serves one queue until the process is asked to end. A worker that fails, for instance because Temporal was replaced by an
  * empty server, is made anew.
  * @param onPolling called when the worker first polls.
  */
-export async function serveQueue(context: BackgroundProcess, connection: NativeConnection, bundle: WorkflowBundle, served: ServedQueue, onPolling: () => void): Promise<void> {
+export async function serveQueue(context: WorkerContext, connection: NativeConnection, bundle: WorkflowBundle, served: ServedQueue, onPolling: () => void): Promise<void> {
   const { shutdown, logger } = context;
   while (!shutdown.aborted) {
     try {
@@ -35,7 +42,7 @@ export async function serveQueue(context: BackgroundProcess, connection: NativeC
   }
 }
 
-function optionsOf({ config, keys, name, tracing }: BackgroundProcess, connection: NativeConnection, bundle: WorkflowBundle, served: ServedQueue): WorkerOptions {
+function optionsOf({ config, keys, name, tracing, progress }: WorkerContext, connection: NativeConnection, bundle: WorkflowBundle, served: ServedQueue): WorkerOptions {
   return {
     connection,
     namespace: config.TEMPORAL_NAMESPACE,
@@ -45,7 +52,7 @@ function optionsOf({ config, keys, name, tracing }: BackgroundProcess, connectio
     ...(served.workflows ? { workflowBundle: { code: bundle.code } } : {}),
     activities: served.activities,
     interceptors: { activity: activityInterceptors },
-    sinks: traceSink(tracing),
+    sinks: { ...traceSink(tracing), ...(progress === undefined ? {} : progressSink(progress)) },
     ...tuningOf(served.queue),
     shutdownGraceTime: DRAIN_MS,
     shutdownForceTime: DRAIN_MS + 1000,

@@ -1,3 +1,4 @@
+import { RUN_ENDED_CHANNEL } from '../../database/run-events.ts';
 import { IdempotencyStore } from '../../database/idempotency.ts';
 import { RunStore } from '../../database/runs.ts';
 import { WorkerStore } from '../../database/workers.ts';
@@ -6,6 +7,8 @@ import type { BackgroundProcess } from '../process.ts';
 import type { Drain } from './drains.ts';
 
 const POLL_MS = 1_000;
+/** Ends that are announced share one look; visibility is some ten milliseconds behind them, ms. */
+const COALESCE_MS = 100;
 const RECONCILE_MS = 60_000;
 const UPKEEP_MS = 300_000;
 /** A process silent for this long is off the list. */
@@ -19,7 +22,9 @@ export function createRunsProjector({ client, database, logger }: Context): Drai
   let reconcileAt = Date.now() + RECONCILE_MS;
   return {
     name: 'runs-projector',
+    channels: [RUN_ENDED_CHANNEL],
     pollMs: POLL_MS,
+    coalesceMs: COALESCE_MS,
     async run(signal) {
       await projection.advance(signal);
       if (Date.now() < reconcileAt) return false;

@@ -1,8 +1,14 @@
 import {
+  CancellationScope,
+  condition,
   defaultPayloadConverter,
+  defineUpdate,
   proxySinks,
+  setHandler,
   workflowInfo,
   type ActivityInput,
+  type ConcludeActivationInput,
+  type ConcludeActivationOutput,
   type ContinueAsNewInput,
   type LocalActivityInput,
   type Next,
@@ -12,15 +18,26 @@ import {
   type WorkflowExecuteInput,
   type WorkflowInboundCallsInterceptor,
   type WorkflowInterceptors,
+  type WorkflowInternalsInterceptor,
   type WorkflowOutboundCallsInterceptor,
 } from '@temporalio/workflow';
 import type { Headers } from '@temporalio/common';
-import { TRACE_HEADER, TRACE_SINK, type WorkflowSpan } from '../../schemas/names/headers.ts';
+import type {} from '@temporalio/workflow/lib/global-attributes.js';
+import { PAUSE_HEADER, PROGRESS_SINK, TRACE_HEADER, TRACE_SINK, type WorkflowSpan } from '../../schemas/names/headers.ts';
+import { RESERVED_QUERIES, RESERVED_UPDATES } from '../../schemas/names/messages.ts';
 import { SEARCH_ATTRIBUTES } from '../../schemas/names/search-attributes.ts';
 import { workflowOrganisation } from '../../schemas/names/workflow-id.ts';
 
 export interface TraceSinks extends Sinks {
   [TRACE_SINK]: { finished(span: WorkflowSpan): void };
+}
+
+export interface ProgressSinks extends Sinks {
+  [PROGRESS_SINK]: {
+    /** The answer of the query `progress` after a workflow task that changed it. */
+    reported(progress: unknown): void;
+    ended(): void;
+  };
 }
 
 /** Keeps children in the organisation of their parent: their id and search attributes say so, and with the id the key that encrypts them. */
@@ -88,8 +105,96 @@ class Tracing implements WorkflowInboundCallsInterceptor, WorkflowOutboundCallsI
   }
 }
 
+/**
+ * Pause is cooperative: a paused run waits before its next step (an activity, a local activity, a child). What runs already ends, timers
+ * go on, messages are answered. A cancelled run is never held, so that it can clean up. Histories without a pause hold nothing
+ * of this: the gate makes no command of its own.
+ */
+class Pausing implements WorkflowInboundCallsInterceptor, WorkflowOutboundCallsInterceptor {
+  #paused = false;
+  #root: CancellationScope | undefined;
+
+  async execute(input: WorkflowExecuteInput, next: Next<WorkflowInboundCallsInterceptor, 'execute'>): Promise<unknown> {
+    this.#root = CancellationScope.current();
+    this.#paused = input.headers[PAUSE_HEADER] !== undefined;
+    const set = (paused: boolean) => (): { changed: boolean } => {
+      const changed = this.#paused !== paused;
+      this.#paused = paused;
+      return { changed };
+    };
+    setHandler(defineUpdate<{ changed: boolean }>(RESERVED_UPDATES.pause), set(true), { description: 'Stops the run before its next step.' });
+    setHandler(defineUpdate<{ changed: boolean }>(RESERVED_UPDATES.resume), set(false), { description: 'Lets a paused run go on.' });
+    return next(input);
+  }
+
+  scheduleActivity(input: ActivityInput, next: Next<WorkflowOutboundCallsInterceptor, 'scheduleActivity'>): Promise<unknown> {
+    return this.#held() ? this.#afterPause(() => next(input)) : next(input);
+  }
+
+  scheduleLocalActivity(input: LocalActivityInput, next: Next<WorkflowOutboundCallsInterceptor, 'scheduleLocalActivity'>): Promise<unknown> {
+    return this.#held() ? this.#afterPause(() => next(input)) : next(input);
+  }
+
+  startChildWorkflowExecution(input: StartChildWorkflowExecutionInput, next: Next<WorkflowOutboundCallsInterceptor, 'startChildWorkflowExecution'>): ReturnType<typeof next> {
+    return this.#held() ? this.#afterPause(() => next(input)) : next(input);
+  }
+
+  /** Not held: messages that come in while it waits would be lost. The next history begins paused instead. */
+  continueAsNew(input: ContinueAsNewInput, next: Next<WorkflowOutboundCallsInterceptor, 'continueAsNew'>): Promise<never> {
+    return next(this.#paused ? { ...input, headers: { ...input.headers, [PAUSE_HEADER]: defaultPayloadConverter.toPayload(true) } } : input);
+  }
+
+  #held(): boolean {
+    return this.#paused && this.#root?.consideredCancelled !== true;
+  }
+
+  async #afterPause<T>(work: () => Promise<T>): Promise<T> {
+    await condition(() => !this.#held());
+    return work();
+  }
+}
+
+/**
+ * Tells the worker how far the run is, by asking the run's own handler of the query `progress` after each workflow task. Operations need
+ * nothing but that handler, and a history holds nothing of it.
+ */
+class Reporting implements WorkflowInboundCallsInterceptor, WorkflowInternalsInterceptor {
+  #last: string | undefined;
+
+  async execute(input: WorkflowExecuteInput, next: Next<WorkflowInboundCallsInterceptor, 'execute'>): Promise<unknown> {
+    try {
+      return await next(input);
+    } finally {
+      this.#last = undefined;
+      proxySinks<ProgressSinks>()[PROGRESS_SINK].ended();
+    }
+  }
+
+  concludeActivation(input: ConcludeActivationInput, next: Next<WorkflowInternalsInterceptor, 'concludeActivation'>): ConcludeActivationOutput {
+    const progress = ownProgress();
+    const text = progress === undefined ? undefined : JSON.stringify(progress);
+    if (text !== undefined && text !== this.#last) {
+      this.#last = text;
+      proxySinks<ProgressSinks>()[PROGRESS_SINK].reported(progress);
+    }
+    return next(input);
+  }
+}
+
+/** The SDK's own table of handlers: it has no public way to call one from inside. */
+function ownProgress(): unknown {
+  const handler = globalThis.__TEMPORAL_ACTIVATOR__?.queryHandlers.get(RESERVED_QUERIES.progress)?.handler;
+  if (handler === undefined) return undefined;
+  try {
+    return handler();
+  } catch {
+    // Whoever sends the query is told; a run does not fail because it cannot say how far it is.
+    return undefined;
+  }
+}
+
 /** Loaded into the bundle by name; called for each run. */
 export const interceptors = (): WorkflowInterceptors => {
-  const tracing = new Tracing();
-  return { inbound: [tracing], outbound: [new OrganisationOfChildren(), tracing] };
+  const [tracing, pausing, reporting] = [new Tracing(), new Pausing(), new Reporting()];
+  return { inbound: [tracing, pausing, reporting], outbound: [pausing, new OrganisationOfChildren(), tracing], internals: [reporting] };
 };
