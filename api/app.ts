@@ -94,9 +94,19 @@ function identified(metrics: HttpMetrics): RequestHandler {
     response.setHeader('X-Request-Id', id);
     response.setHeader('Cache-Control', 'no-store');
     metrics.begin();
+    const unreadable = unreadableIn(request);
     response.once('close', () => metrics.end(request.method, factsOf(request)?.route ?? 'unmatched', response.statusCode, (performance.now() - began) / 1000));
-    next();
+    next(unreadable);
   };
+}
+
+/** What no route could make sense of. */
+function unreadableIn(request: Request): HalError | undefined {
+  // RFC 9112, 3.2.
+  if (request.httpVersion === '1.1' && request.headers.host === undefined) return new HalError('MalformedRequest', 'the request has no Host header');
+  // PostgreSQL cannot compare with it, and no id or filter has one.
+  if (request.url.includes('%00')) return new HalError('InvalidInput', 'the address holds a NUL (%00)');
+  return undefined;
 }
 
 /** Helmet's headers are the same on every answer: worked out once, because its dozen middlewares are a fortieth of a start's CPU time. */

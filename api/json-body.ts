@@ -5,6 +5,9 @@ import { HalError } from '../schemas/errors.ts';
 const ARRIVAL_MS = 30_000;
 /** Nesting beyond which a body is refused before anything recursive sees it. */
 const DEPTH_LIMIT = 64;
+/** What may be a number that JSON.parse turns into infinity: a large exponent, or very many digits. */
+const HUGE_NUMBER = /[eE]\+?\d{3}|\d{300}/;
+const UNSTORABLE = 'holds a NUL or half a surrogate pair, which cannot be stored';
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
 export interface JsonBodyOptions {
@@ -15,9 +18,10 @@ export interface JsonBodyOptions {
 
 /**
  * Reads and parses a JSON body, strictly: UTF-8, `application/json` (or `+json`), no content encoding, bounded in size,
- * depth and time, no `__proto__` keys.
+ * depth and time, no `__proto__` keys, no text that PostgreSQL cannot store, no number beyond a double (I-JSON, RFC 7493). Of equal keys the last
+ * counts, as everywhere in JavaScript.
  * @returns undefined for an empty body.
- * @throws {HalError} `UnsupportedMediaType`, `BodyTooLarge`, `MalformedBody`.
+ * @throws {HalError} `UnsupportedMediaType`, `BodyTooLarge`, `MalformedBody`; `InvalidInput` naming the field.
  */
 export async function readJson(request: IncomingMessage, options: JsonBodyOptions): Promise<unknown> {
   const announced = request.headers['content-length'];
@@ -98,8 +102,8 @@ function parse(bytes: Buffer): unknown {
   } catch (error) {
     throw new HalError('MalformedBody', `the body is not JSON${position(error)}`, { cause: error });
   }
-  // A key can be written with escapes, so any escape calls for the walk; most bodies have neither.
-  if (text.includes('__proto__') || text.includes('\\u')) assertNoPrototypeKey(value);
+  // A key can be written with escapes, so any escape calls for the walk; most bodies have none of these.
+  if (text.includes('__proto__') || text.includes('\\u') || HUGE_NUMBER.test(text)) assertPlain(value, '');
   return value;
 }
 
@@ -144,10 +148,24 @@ function endOfString(text: string, start: number): number {
   }
 }
 
-function assertNoPrototypeKey(value: unknown): void {
+/** @param path JSON pointer to the value. */
+function assertPlain(value: unknown, path: string): void {
+  if (typeof value === 'string' && !storable(value)) throw refused(path, UNSTORABLE);
+  if (typeof value === 'number' && !Number.isFinite(value)) throw refused(path, 'is beyond the range of a double');
   if (typeof value !== 'object' || value === null) return;
   if (Object.hasOwn(value, '__proto__')) throw new HalError('MalformedBody', 'the key __proto__ is not allowed');
-  for (const child of Object.values(value)) assertNoPrototypeKey(child);
+  for (const [key, child] of Object.entries(value)) {
+    if (!storable(key)) throw refused(path, `has a key that ${UNSTORABLE}`);
+    assertPlain(child, `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`);
+  }
+}
+
+function storable(text: string): boolean {
+  return !text.includes('\0') && text.isWellFormed();
+}
+
+function refused(path: string, message: string): HalError {
+  return new HalError('InvalidInput', 'the body has values that cannot be kept', { errors: [{ path, message }] });
 }
 
 function tooLarge(limitBytes: number): HalError {

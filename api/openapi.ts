@@ -1,9 +1,11 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { OperationContract } from '../schemas/operations/operation.ts';
 import { startedRun } from '../schemas/rest/runs.ts';
 import { jsonSchemaOf, type JsonSchema } from './json-schema.ts';
 import { PROBLEM_TYPE, problemSchema } from './problem.ts';
 import type { AnyRoute } from './route.ts';
+import { SCIM_MEDIA_TYPE } from '../schemas/rest/scim.ts';
+import { SCIM_PATH, scimProblem } from './scim-problem.ts';
 import { sessionCookieName } from '../platform/identity/session-cookie.ts';
 
 export interface OpenApiDocument {
@@ -70,14 +72,27 @@ function describe(route: AnyRoute, schemas: SchemaBook): JsonSchema {
     ...requestBody(route, schemas),
     responses: {
       ...Object.fromEntries(
-        Object.entries(route.responses).map(([status, { description, schema, contentType }]) => [
+        Object.entries(route.responses).map(([status, { description, schema, contentType, alternatives }]) => [
           status,
-          { description, ...(schema === undefined ? {} : { content: { [contentType ?? 'application/json']: { schema: schemas.inline(schema, 'output') } } }) },
+          schema === undefined && contentType === undefined
+            ? { description }
+            : { description, content: Object.fromEntries([[contentType ?? 'application/json', schema], ...Object.entries(alternatives ?? {})].map(([type, content]) => [type, mediaOf(content)])) },
         ]),
       ),
-      default: { $ref: '#/components/responses/Problem' },
+      default: failuresOf(route),
     },
   };
+
+  function mediaOf(content: unknown): JsonSchema {
+    return content instanceof z.ZodType ? { schema: schemas.inline(content, 'output') } : {};
+  }
+
+  function failuresOf(of: AnyRoute): JsonSchema {
+    if (of.path.startsWith(`${SCIM_PATH}/`)) return { description: 'What went wrong, as SCIM tells it (RFC 7644, 3.12).', content: { [SCIM_MEDIA_TYPE]: { schema: schemas.inline(scimProblem, 'output') } } };
+    const problem = { $ref: '#/components/responses/Problem' };
+    if (of.failurePage === undefined) return problem;
+    return { description: 'What went wrong: a page for people, or a problem.', content: { 'text/html': { schema: { type: 'string' } }, [PROBLEM_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } } } };
+  }
 
   function pathParameters(of: AnyRoute): JsonSchema[] {
     const described = new Map(parameters(of.params, 'path', schemas).map((parameter) => [parameter['name'], parameter]));

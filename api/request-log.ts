@@ -21,6 +21,8 @@ export function requestLog(logger: Logger): RequestHandler {
     const { method, path } = request;
     const began = performance.now();
     response.once('close', () => {
+      // The caller says more than a line may hold: address and scopes.
+      const { caller: _, ...fact } = factsOf(request) ?? {};
       const line = {
         requestId: request.id,
         method,
@@ -29,7 +31,7 @@ export function requestLog(logger: Logger): RequestHandler {
         // A client that went away before its answer was complete.
         ...(response.writableFinished ? {} : { aborted: true }),
         ms: Math.round((performance.now() - began) * 100) / 100,
-        ...factsOf(request),
+        ...fact,
       };
       if (response.statusCode >= 500) logger.error(line, 'request');
       else logger.info(line, 'request');

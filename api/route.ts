@@ -41,8 +41,19 @@ export interface Route<Params extends z.ZodType = z.ZodType, Query extends z.Zod
   /** Media types a raw-body route accepts, for OpenAPI; the handler reads `request` itself. */
   readonly rawBody?: Readonly<Record<string, z.ZodType>>;
   /** Success answers by status; failures are problem+json and documented for every route. */
-  readonly responses: Readonly<Record<number, { description: string; schema?: z.ZodType; contentType?: string }>>;
+  readonly responses: Readonly<Record<number, RouteResponse>>;
+  /** Whether people in a browser get a failure as a page. */
+  readonly failurePage?: true;
   readonly handler: (context: RouteContext<z.output<Params>, z.output<Query>, z.output<Body>>) => Promise<RouteAnswer | void>;
+}
+
+export interface RouteResponse {
+  readonly description: string;
+  readonly schema?: z.ZodType;
+  /** Default `application/json`. */
+  readonly contentType?: string;
+  /** Other media types it may come in. */
+  readonly alternatives?: Readonly<Record<string, z.ZodType>>;
 }
 
 export interface Access {

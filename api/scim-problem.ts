@@ -1,8 +1,13 @@
+import { z } from 'zod';
 import type { HalError } from '../schemas/errors.ts';
 import { ScimFailure, URN } from '../schemas/rest/scim.ts';
 
 /** Where failures are told in SCIM's own format. */
 export const SCIM_PATH = '/scim/v2';
+
+export const scimProblem = z
+  .object({ schemas: z.array(z.literal(URN.error)), status: z.string(), scimType: z.string().optional(), detail: z.string() })
+  .meta({ id: 'ScimError' });
 
 /** Status of a failure among SCIM's (RFC 7644 table 8), which knows no 422. */
 export function scimStatusOf(error: HalError): number {

@@ -1,10 +1,14 @@
 import { watch, type FSWatcher } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import { randomUUID } from 'node:crypto';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { basename, dirname } from 'node:path';
+import type { Duplex } from 'node:stream';
 import type { Express } from 'express';
 import type { Logger } from 'pino';
+import { HalError } from '../schemas/errors.ts';
+import { PROBLEM_TYPE, problemOf } from './problem.ts';
 
 export interface ServerOptions {
   host: string;
@@ -26,19 +30,23 @@ export interface RunningServer {
 /** Node's limits against clients that hold connections by sending slowly; bodies have limits of their own (`json-body.ts`). */
 const LIMITS = { headersTimeout: 10_000, requestTimeout: 0, keepAliveTimeout: 65_000, maxHeadersCount: 100, connectionsCheckingInterval: 2_000 } as const;
 const MAX_HEADER_BYTES = 16 * 1024;
+/** Connections that wait to be accepted while the process is busy; the kernel caps it at net.core.somaxconn. */
+const BACKLOG = 4096;
+const CREATION = { maxHeaderSize: MAX_HEADER_BYTES, connectionsCheckingInterval: LIMITS.connectionsCheckingInterval, requireHostHeader: false } as const;
 const DRAIN_MS = 25_000;
 /** Certificate and key are written one after the other: wait for both, milliseconds. */
 const RELOAD_AFTER_MS = 200;
 
 export async function listen(app: Express, options: ServerOptions): Promise<RunningServer> {
-  const { server, close } = options.tls === undefined ? { server: createServer({ maxHeaderSize: MAX_HEADER_BYTES, connectionsCheckingInterval: LIMITS.connectionsCheckingInterval }, app), close: () => undefined } : await secure(app, options.tls, options.logger);
+  const { server, close } = options.tls === undefined ? { server: createServer(CREATION, app), close: () => undefined } : await secure(app, options.tls, options.logger);
   server.headersTimeout = LIMITS.headersTimeout;
   server.requestTimeout = LIMITS.requestTimeout;
   server.keepAliveTimeout = LIMITS.keepAliveTimeout;
   server.maxHeadersCount = LIMITS.maxHeadersCount;
+  answerUnreadable(server, app);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(options.port, options.host, () => {
+    server.listen({ port: options.port, host: options.host, backlog: BACKLOG }, () => {
       server.off('error', reject);
       resolve();
     });
@@ -54,6 +62,33 @@ export async function listen(app: Express, options: ServerOptions): Promise<Runn
   };
 }
 
+/** What Node refuses before there is a request is a problem too: it says what to do and closes the connection. */
+function answerUnreadable(server: Server | TlsServer, app: Express): void {
+  const last = new WeakMap<Duplex, ServerResponse>();
+  server.on('request', (request, response) => void last.set(request.socket, response));
+  // An expectation that nobody knows is no reason to refuse (RFC 9110, 10.1.1).
+  server.on('checkExpectation', app);
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    const open = last.get(socket);
+    // In the midst of an answer another one would be read as a part of it.
+    if (!socket.writable || error.code === 'ECONNRESET' || (open !== undefined && open.headersSent && !open.writableFinished)) {
+      socket.destroy();
+      return;
+    }
+    const id = randomUUID();
+    const failure = failureOf(error.code);
+    const body = JSON.stringify(problemOf(failure, id));
+    const head = [`HTTP/1.1 ${failure.failure.status} ${failure.failure.title}`, `Content-Type: ${PROBLEM_TYPE}`, `Content-Length: ${Buffer.byteLength(body)}`, `X-Request-Id: ${id}`, 'Cache-Control: no-store', 'Connection: close'];
+    socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
+  });
+}
+
+function failureOf(code: string | undefined): HalError {
+  if (code === 'HPE_HEADER_OVERFLOW') return new HalError('HeadersTooLarge', `address and headers are longer than ${MAX_HEADER_BYTES} bytes`);
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new HalError('RequestTooSlow', `the headers did not arrive within ${LIMITS.headersTimeout / 1000} s`);
+  return new HalError('MalformedRequest', 'this is not HTTP/1.1');
+}
+
 async function drain(server: Server | TlsServer, limitMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
@@ -67,7 +102,7 @@ async function drain(server: Server | TlsServer, limitMs: number): Promise<void>
 
 async function secure(app: Express, files: { certFile: string; keyFile: string }, logger: Logger): Promise<{ server: TlsServer; close: () => void }> {
   const read = async () => ({ cert: await readFile(files.certFile), key: await readFile(files.keyFile) });
-  const server = createTlsServer({ ...(await read()), minVersion: 'TLSv1.2', maxHeaderSize: MAX_HEADER_BYTES, connectionsCheckingInterval: LIMITS.connectionsCheckingInterval }, app);
+  const server = createTlsServer({ ...(await read()), minVersion: 'TLSv1.2', ...CREATION }, app);
   let timer: NodeJS.Timeout | undefined;
   const reload = (): void => {
     clearTimeout(timer);

@@ -19,6 +19,9 @@ export interface FailureType {
 export const FAILURES = {
   InvalidInput: { owner: 'user', retryable: false, status: 422, title: 'The input does not match the schema', remedy: 'Correct the fields named in `errors` and send the request again.' },
   MalformedBody: { owner: 'user', retryable: false, status: 400, title: 'The body cannot be read', remedy: 'Send well-formed JSON in UTF-8 with the matching Content-Type.' },
+  MalformedRequest: { owner: 'user', retryable: false, status: 400, title: 'The request cannot be read', remedy: 'Send HTTP/1.1 as RFC 9112 describes it; a proxy in between may have broken it.' },
+  HeadersTooLarge: { owner: 'user', retryable: false, status: 431, title: 'Address and headers are too large', remedy: 'Keep them below 16 KiB together; send large values in the body.' },
+  RequestTooSlow: { owner: 'user', retryable: true, status: 408, title: 'The request came too slowly', remedy: 'Send the whole request at once; the connection is closed.' },
   BodyTooLarge: { owner: 'user', retryable: false, status: 413, title: 'The body is too large', remedy: 'Split the request; NDJSON streams have no total limit.' },
   UnsupportedMediaType: { owner: 'user', retryable: false, status: 415, title: 'The Content-Type is not supported', remedy: 'Use one of the content types the route documents.' },
   Unauthenticated: { owner: 'user', retryable: false, status: 401, title: 'No valid credential', remedy: 'Send `Authorization: Bearer <API key>` with a key that is neither expired nor revoked.' },
@@ -39,7 +42,7 @@ export const FAILURES = {
   BudgetExceeded: { owner: 'user', retryable: false, status: 402, title: 'The budget is used up', remedy: 'Raise the budget or wait for its next period.' },
   QuotaExceeded: { owner: 'user', retryable: false, status: 402, title: 'The plan does not allow more', remedy: 'GET /v1/usage/summary shows the quotas; wait for the next month or ask for a larger plan.' },
   DependencyUnavailable: { owner: 'outside', retryable: true, status: 503, title: 'A dependency does not answer', remedy: 'Retry after Retry-After seconds; /readyz names the dependency.' },
-  ExternalCallFailed: { owner: 'outside', retryable: true, status: 502, title: 'An external system failed', remedy: 'See the detail; the call is retried by its policy.' },
+  ExternalCallFailed: { owner: 'outside', retryable: true, status: 424, title: 'An external system failed', remedy: 'See the detail: the system that the request named, or its address here, is at fault. Send the request again once it answers.' },
   Timeout: { owner: 'outside', retryable: true, status: 504, title: 'The answer took too long', remedy: 'The work goes on; read its result later.' },
   PoisonSignal: { owner: 'user', retryable: false, status: 422, title: 'A neuron failed on this signal', remedy: 'See the dead-letter list for the cause; mend the neuron or the signal and replay.' },
   FenceLost: { owner: 'us', retryable: false, status: 409, title: 'Another attempt already committed this step', remedy: 'Nothing to do; the stored result is used.' },

@@ -106,7 +106,7 @@ export function createAuditRoutes({ trail }: { trail: AuditTrail }): AnyRoute[] 
       audit: 'audit.export',
       timeoutMs: 0,
       query: exportQuery,
-      responses: { 200: { description: 'The entries, oldest first.', schema: z.string(), contentType: 'application/x-ndjson' } },
+      responses: { 200: { description: 'The entries, oldest first; CEF is plain text.', schema: z.string(), contentType: 'application/x-ndjson', alternatives: { 'text/plain; charset=utf-8': z.string() } } },
       handler: async ({ caller, query, response, signal }) => {
         const lines = await trail.export(caller, { format: query.format, after: query.after, from: query.from === undefined ? undefined : new Date(query.from) }, signal);
         response.statusCode = 200;

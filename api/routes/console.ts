@@ -17,10 +17,10 @@ export function createConsoleRoutes(): AnyRoute[] {
       path: '/console',
       id: 'console',
       tag: 'Documentation',
-      summary: 'The console: incidents and traces as pages',
+      summary: 'The console: runs, automations, incidents and more as pages',
       permission: 'public',
       responses: { 303: { description: 'To its first page.' } },
-      handler: async () => ({ status: 303, headers: { Location: '/console/incidents.html' } }),
+      handler: async () => ({ status: 303, headers: { Location: '/console/runs.html' } }),
     }),
     defineRoute({
       method: 'get',
@@ -30,7 +30,7 @@ export function createConsoleRoutes(): AnyRoute[] {
       summary: 'Pages, scripts and styles of the console',
       permission: 'public',
       params: z.object({ file: z.string().regex(/^[a-z][a-z-]*\.(html|js|css)$/) }),
-      responses: { 200: { description: 'The file.', schema: z.string(), contentType: 'text/html' } },
+      responses: { 200: { description: 'The file.', schema: z.string(), contentType: 'text/html', alternatives: { 'text/javascript': z.string(), 'text/css': z.string() } } },
       async handler({ params: { file } }) {
         const body = await readFile(join(FOLDER, file), 'utf8').catch((cause: unknown) => {
           throw new HalError('NotFound', 'no such file', { cause });

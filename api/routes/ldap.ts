@@ -32,6 +32,7 @@ export function createLdapRoutes({ ldap, signIn, https }: LdapRouteDependencies)
       permission: 'public',
       params,
       query: z.object({ returnTo: z.string().max(2000).optional().describe('Path of this site for afterwards; anything else goes to the console.') }),
+      failurePage: true,
       responses: { 200: { description: 'A form.', ...html } },
       handler: async ({ params: { organisation, id }, query }) =>
         forPeople(signInPage(organisation), async () => {
@@ -50,6 +51,7 @@ export function createLdapRoutes({ ldap, signIn, https }: LdapRouteDependencies)
       params,
       rawBody: { [FORM]: z.object({ userName: z.string(), password: z.string(), returnTo: z.string().optional() }) },
       timeoutMs: 120_000,
+      failurePage: true,
       responses: { 303: { description: 'Signed in, or to the second factor.' }, 401: { description: 'The directory does not accept the name with the password.', ...html } },
       handler: async ({ params: { organisation, id }, request, response }) =>
         forPeople(`${signInPage(organisation)}/ldap/${id}`, async () => {

@@ -36,7 +36,8 @@ export function createOidcRoutes({ oidc, signIn, https }: OidcRouteDependencies)
         returnTo: z.string().max(2000).optional().describe('Path of this site for afterwards; anything else goes to the console.'),
         loginHint: z.string().max(320).optional().describe('What the person typed, e.g. their address.'),
       }),
-      responses: { 303: { description: 'To the provider.' }, 502: { description: 'The provider cannot be reached.', ...html } },
+      failurePage: true,
+      responses: { 303: { description: 'To the provider.' }, 424: { description: 'The provider cannot be reached.', ...html } },
       handler: async ({ params: { organisation, id }, query, request, response }) =>
         forPeople(signInPage(organisation), async () => {
           const browser = browserValue(cookieOf(request, browserCookieName(https)));
@@ -53,6 +54,7 @@ export function createOidcRoutes({ oidc, signIn, https }: OidcRouteDependencies)
       summary: 'Takes what an OpenID provider sent the browser back with',
       permission: 'public',
       params,
+      failurePage: true,
       responses: { 303: { description: 'Signed in, or to the second factor.' }, 401: { description: 'The answer is not accepted.', ...html } },
       handler: async ({ params: { organisation, id }, request, response }) =>
         forPeople(signInPage(organisation), async () => {

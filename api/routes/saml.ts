@@ -37,6 +37,7 @@ export function createSamlRoutes({ saml, signIn, https }: SamlRouteDependencies)
       permission: 'public',
       params,
       query: z.object({ returnTo: z.string().max(2000).optional().describe('Path of this site for afterwards; anything else goes to the console.') }),
+      failurePage: true,
       responses: { 200: { description: 'A page that posts the request, with the POST binding.', ...html }, 303: { description: 'To the provider.' } },
       handler: async ({ params: { organisation, id }, query, request, response }) =>
         forPeople(signInPage(organisation), async () => {
@@ -72,6 +73,7 @@ export function createSamlRoutes({ saml, signIn, https }: SamlRouteDependencies)
       params,
       rawBody: { [FORM]: z.object({ SAMLResponse: z.string(), RelayState: z.string().optional() }) },
       timeoutMs: 30_000,
+      failurePage: true,
       responses: { 200: { description: 'A page that posts the response from here.', ...html }, 303: { description: 'Signed in, or to the second factor.' }, 401: { description: 'The response is not accepted.', ...html } },
       handler: async ({ params: { organisation, id }, request, response }) =>
         forPeople(signInPage(organisation), async () => {
@@ -98,6 +100,7 @@ export function createSamlRoutes({ saml, signIn, https }: SamlRouteDependencies)
       description: 'A signed request ends the sessions it names here and sends the browser back with a signed answer; an answer to a logout begun here goes to the sign-in page.',
       permission: 'public',
       params,
+      failurePage: true,
       responses: { 303: { description: 'Back to the provider, or to the sign-in page.' }, 401: { description: 'The message is not accepted.', ...html } },
       handler: async ({ params: { organisation, id }, request }) =>
         forPeople(signInPage(organisation), async () => {
@@ -116,6 +119,7 @@ export function createSamlRoutes({ saml, signIn, https }: SamlRouteDependencies)
       params,
       rawBody: { [FORM]: z.object({ SAMLRequest: z.string().optional(), SAMLResponse: z.string().optional(), RelayState: z.string().optional() }) },
       timeoutMs: 30_000,
+      failurePage: true,
       responses: { 303: { description: 'Back to the provider, or to the sign-in page.' }, 401: { description: 'The message is not accepted.', ...html } },
       handler: async ({ params: { organisation, id }, request }) =>
         forPeople(signInPage(organisation), async () => {

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { z } from 'zod';
 import type { Plans, StatementView } from '../../platform/usage/plans.ts';
 import { METERS } from '../../schemas/usage/meters.ts';
 import { PLAN_NAMES, PLANS } from '../../schemas/usage/plans.ts';
@@ -10,6 +11,7 @@ import { defineRoute, type AnyRoute, type RouteAnswer } from '../route.ts';
 
 const tag = 'Usage';
 const DAY_MS = 86_400_000;
+const CSV = { 'text/csv': z.string() };
 
 /** What organisations use, may use, and used in months that are over. */
 export function createUsageRoutes({ plans }: { plans: Plans }): AnyRoute[] {
@@ -62,7 +64,7 @@ export function createUsageRoutes({ plans }: { plans: Plans }): AnyRoute[] {
       summary: 'Statements of closed months, newest first',
       permission: 'usage:read',
       query: statementsQuery,
-      responses: { 200: { description: 'The statements; as `text/csv` a line each meter and month.', schema: statementList } },
+      responses: { 200: { description: 'The statements; as `text/csv` a line each meter and month.', schema: statementList, alternatives: CSV } },
       handler: async ({ caller, query, request }) => answer(request, query.format, 'statements', await plans.statements(caller, query.limit, query.before), (items) => ({ items: items.map(view) })),
     }),
     defineRoute({
@@ -75,7 +77,7 @@ export function createUsageRoutes({ plans }: { plans: Plans }): AnyRoute[] {
       permission: 'usage:read',
       params: statementParams,
       query: statementFormat,
-      responses: { 200: { description: 'The statement; `text/csv` by Accept or `format`.', schema: statementView } },
+      responses: { 200: { description: 'The statement; `text/csv` by Accept or `format`.', schema: statementView, alternatives: CSV } },
       handler: async ({ caller, params, query, request }) => answer(request, query.format, `statement-${params.month}`, [await plans.statement(caller, params.month)], ([statement]) => statement === undefined ? {} : view(statement)),
     }),
     defineRoute({

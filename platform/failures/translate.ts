@@ -46,6 +46,8 @@ function fromPostgres(error: unknown): HalError | undefined {
     if ('constraint' in error && error.constraint === 'last_owner') return new HalError('Conflict', 'the organisation would have no owner; make somebody else an owner first', { cause: error });
     // Raised by the triggers of plans, with a sentence for people.
     if (code === 'HQ402') return new HalError('QuotaExceeded', error.message, { cause: error });
+    // NUL and halves of surrogate pairs, where a caller's text reached a statement or a jsonb column by a way of its own.
+    if (code === '22021' || code === '22P05') return new HalError('InvalidInput', 'a text holds characters that cannot be stored, such as NUL', { cause: error });
     if (code === '23505') return new HalError('Conflict', 'there is one like this already', { cause: error });
     return undefined;
   }

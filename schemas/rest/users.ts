@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { pageQuery } from './page.ts';
 
-const userName = z.string().trim().min(1).max(320).regex(/^[^\s\p{Cc}]+$/u, 'has spaces or control characters').describe('What they type to sign in; compared without case.');
+const userName = z.string().trim().min(1).max(320).regex(/^[!-~\u00a1-\uffff]+$/, 'has spaces or control characters').regex(/^\S+$/u, 'has spaces or control characters').describe('What they type to sign in; compared without case.');
 const email = z.email().max(320);
 const displayName = z.string().trim().min(1).max(200);
 const externalId = z.string().min(1).max(200);

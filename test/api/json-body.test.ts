@@ -32,7 +32,8 @@ describe('JSON bodies', () => {
     await fc.assert(
       fc.asyncProperty(fc.jsonValue({ maxDepth: 8, noUnicodeString: false }), async (value) => {
         const text = JSON.stringify(value);
-        fc.pre(!text.includes('__proto__'));
+        // What cannot be stored is refused; see below.
+        fc.pre(!/__proto__|\\u(0000|d[89a-f])/.test(text));
         expect(await post(text)).toEqual({ value: JSON.parse(text) as unknown });
       }),
       { numRuns: 150 },

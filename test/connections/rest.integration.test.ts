@@ -41,7 +41,7 @@ describe('connections, notifications and budgets over REST', () => {
     expect(await call('PUT', path, { settings: hook().settings, version: 1 })).toMatchObject({ status: 409 });
     server.answer = (_, response) => json(response, 500, { leak: CANARY });
     expect((await call('POST', `${path}/test`)).body).toMatchObject({ state: 'failed', lastFailure: 'the service failed (HTTP 500)' });
-    expect(await call('PUT', path, { settings: hook().settings })).toMatchObject({ status: 502, body: { detail: expect.stringContaining('was not saved because its test failed') } });
+    expect(await call('PUT', path, { settings: hook().settings })).toMatchObject({ status: 424, body: { detail: expect.stringContaining('was not saved because its test failed') } });
     expect((await call('PUT', `${path}?test=false`, { settings: hook().settings })).body).toMatchObject({ version: 3, state: 'untested' });
     expect((await call('GET', `${path}/deliveries`)).body).toEqual({ items: [], nextCursor: null });
     expect((await call('DELETE', path)).status).toBe(204);

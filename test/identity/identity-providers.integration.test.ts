@@ -68,7 +68,7 @@ describe('identity providers over REST', () => {
     const saved = await create(wrong, '?test=false');
     expect(saved).toMatchObject({ status: 201, body: { state: 'untested' } });
     expect((await call('POST', `/v1/identity-providers/${saved.body.id}/test`)).body).toMatchObject({ state: 'failed', lastFailure: 'there is no discovery document at this issuer (HTTP 404)' });
-    expect((await create({ settings: oidc({ issuer: 'http://127.0.0.1:1' }) })).status).toBe(502);
+    expect((await create({ settings: oidc({ issuer: 'http://127.0.0.1:1' }) })).status).toBe(424);
     expect((await create({ settings: oidc({ issuer: 'http://login.example.com' }) })).body.errors).toMatchObject([{ path: '/settings/issuer', message: 'must be https' }]);
     expect((await create({ settings: oidc({ authorizationParameters: { redirect_uri: 'x' } }) })).status).toBe(422);
     expect((await create({ settings: { kind: 'ldap', host: 'ldap.example.com', tls: 'none', bindDn: 'cn=x', bindPassword: CANARY, userBase: 'dc=x' } })).body.errors).toMatchObject([{ path: '/settings/tls' }]);

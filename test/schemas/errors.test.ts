@@ -5,7 +5,7 @@ describe('the failure catalogue', () => {
   it.each(Object.entries(FAILURES))('%s says whose fault it is and what to do', (_name, failure) => {
     expect(failure.remedy.length).toBeGreaterThan(10);
     expect(failure.status).toBeGreaterThanOrEqual(400);
-    // A fault of the caller is a 4xx and one of ours or of others a 5xx, except where two of our own attempts race.
+    // A fault of the caller is a 4xx and one of ours a 5xx, except where two of our own attempts race; that of a system which the caller named is 424.
     if (failure.owner === 'user') expect(failure.status).toBeLessThan(500);
   });
 

@@ -1,0 +1,101 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, chmod } from 'node:fs/promises';
+import { randomInt } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { startStack, type Stack } from '../../deploy/local/stack.ts';
+import { findSchemathesis, SCHEMATHESIS_MISSING } from '../environment/schemathesis.ts';
+
+/**
+ * Schemathesis against the shipped processes, from the OpenAPI document they serve. For a longer look set HAL9_SCHEMATHESIS_EXAMPLES (random cases
+ * of each operation) and HAL9_SCHEMATHESIS_SECONDS (of each part); HAL9_SCHEMATHESIS_SEED repeats what a run printed.
+ */
+const EXAMPLES = Number(process.env['HAL9_SCHEMATHESIS_EXAMPLES'] ?? 3);
+const SECONDS = Number(process.env['HAL9_SCHEMATHESIS_SECONDS'] ?? 75);
+const SEED = Number(process.env['HAL9_SCHEMATHESIS_SEED'] ?? randomInt(1, 2 ** 31));
+
+/** What an answer must never be. Whether data is refused is HAL9's to say in finer ways than a schema can: those two checks are left out. */
+const CHECKS = [
+  'not_a_server_error', 'status_code_conformance', 'content_type_conformance', 'response_headers_conformance', 'response_schema_conformance', 'missing_required_header', 'unsupported_method', 'allow_header_conformance', 'ignored_auth',
+];
+
+/** Operations that follow-up requests with real ids leave out: they would end the key, the organisation or its rights, or never answer. */
+const NOT_FOLLOWED = ['streamRun', 'revokeApiKey', 'rotateApiKey', 'suspendOrganisation', 'deleteRole', 'replaceRole'];
+
+const tool = await findSchemathesis();
+if (tool === undefined) console.log(SCHEMATHESIS_MISSING);
+
+it.runIf(tool === undefined && process.env['CI'] !== undefined)('has Schemathesis under CI', () => {
+  expect.fail(SCHEMATHESIS_MISSING);
+});
+
+describe.skipIf(tool === undefined)('Schemathesis', () => {
+  let folder: string;
+  let stack: Stack;
+  let key: string;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'hal9-schemathesis-'));
+    await chmod(folder, 0o755);
+    stack = await startStack({ settings: { HAL9_DATA: join(folder, 'data'), HAL9_PORT: '0', HAL9_RATE_LIMIT: '0', HAL9_FAILED_LOGINS: '0' }, processes: ['api', 'core', 'dispatcher'] });
+    key = stack.first?.apiKey ?? '';
+  });
+  afterAll(async () => {
+    await stack.stop();
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+  });
+
+  it(`finds no 5xx and no break of the schema at the borders of every field and in random data (seed ${SEED})`, { timeout: (SECONDS * 6 + 60) * 1000 }, async () => {
+    const found = await schemathesis(['--phases', 'examples,coverage,fuzzing', '--max-examples', String(EXAMPLES), '--max-time', String(SECONDS * 2), '--workers', '2']);
+    expect(found.failures).toEqual([]);
+    expect(found.cases).toBeGreaterThan(1000);
+  });
+
+  it(`finds none when it goes on with what was answered (seed ${SEED})`, { timeout: (SECONDS * 6 + 60) * 1000 }, async () => {
+    const left = NOT_FOLLOWED.flatMap((id) => ['--exclude-operation-id', id]);
+    const found = await schemathesis(['--phases', 'stateful', '--max-examples', String(EXAMPLES * 10), '--max-time', String(SECONDS), ...left]);
+    expect(found.failures).toEqual([]);
+    expect(found.cases).toBeGreaterThan(50);
+  });
+
+  it('leaves a server that goes on', async () => {
+    const answer = await fetch(`${stack.url}/v1/runs`, { headers: { authorization: `Bearer ${key}` } });
+    expect(answer.status).toBe(200);
+    expect(stack.processes().filter(({ restarts }) => restarts > 0)).toEqual([]);
+  });
+
+  async function schemathesis(options: readonly string[]): Promise<Findings> {
+    const report = join(folder, `${options[1] ?? ''}.json`.replaceAll(',', '-'));
+    const args = ['run', `${stack.url}/openapi.json`, '--header', `Authorization: Bearer ${key}`, '--checks', CHECKS.join(','), '--seed', String(SEED), '--request-timeout', '40', '--continue-on-failure', '--no-shrink', '--no-color', '--generation-database', 'none', '--report', 'json', '--report-json-path', report, ...options];
+    // It ends with 1 when it found something: the report says what.
+    const output = await promisify(execFile)(tool ?? '', args, { cwd: folder, timeout: (SECONDS * 6 + 30) * 1000, maxBuffer: 256 * 1024 * 1024 }).then(({ stdout }) => stdout, stdoutOf);
+    return findingsOf(await readFile(report, 'utf8'), output);
+  }
+});
+
+interface Findings {
+  readonly cases: number;
+  readonly failures: readonly string[];
+}
+
+const reportSchema = z.object({
+  test_cases: z.object({ generated: z.number() }),
+  failures: z.array(z.object({ title: z.string(), operations: z.array(z.string()).default([]) })),
+  errors: z.array(z.object({ title: z.string(), count: z.number() })),
+});
+
+/** Prints what Schemathesis says about a finding, which ends with the request that repeats it. */
+function findingsOf(text: string, output: string): Findings {
+  const report = reportSchema.parse(JSON.parse(text));
+  const failures = [...report.failures.map(({ title, operations }) => `${title}: ${operations.join(', ')}`), ...report.errors.map(({ title, count }) => `${title}: ${count}`)];
+  if (failures.length > 0) console.error(output.split('\n').map((line) => line.slice(0, 600)).join('\n').slice(-40_000));
+  return { cases: report.test_cases.generated, failures };
+}
+
+function stdoutOf(error: unknown): string {
+  if (typeof error === 'object' && error !== null && 'stdout' in error && typeof error.stdout === 'string') return error.stdout;
+  throw error;
+}
