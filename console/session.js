@@ -1,19 +1,77 @@
-/** The API key of this tab, for who is not signed in. */
-const STORED = 'hal9-api-key';
+import { element } from './element.js';
+import { drawShell, keyOfTab } from './shell.js';
+
+export { element };
+
+/** What the API refused, as a sentence, with its status and the problem's type. */
+class Refused extends Error {
+  constructor(status, { title, detail, remedy, type, errors = [] }) {
+    super([title, detail, ...errors.map(({ path, message }) => `${path}: ${message}`), remedy].filter(Boolean).join('. '));
+    this.status = status;
+    this.type = type;
+    this.errors = errors;
+  }
+}
 
 /** Asks the API, by the session of this browser or the key of this tab; answers its JSON. @throws {Error} with the problem's detail and remedy. */
-export async function ask(path, { method = 'GET', body } = {}) {
-  const key = sessionStorage.getItem(STORED);
+export async function ask(path, { method = 'GET', body, headers = {} } = {}) {
+  const response = await send(path, { method, body, headers, signal: AbortSignal.timeout(90_000) });
+  if (response.status === 204) return undefined;
+  return response.json();
+}
+
+/**
+ * Hears the server-sent events of a path until the server says there are no more, coming back where it was after a break.
+ * @param hear is called with the JSON of each event, in order.
+ * @param signal ends it.
+ */
+export async function listen(path, hear, signal) {
+  let last;
+  for (let pause = 500; !signal.aborted; pause = Math.min(pause * 2, 10_000)) {
+    try {
+      const response = await send(path, { method: 'GET', headers: { Accept: 'text/event-stream', ...(last === undefined ? {} : { 'Last-Event-ID': last }) }, signal });
+      if (response.status === 204) return;
+      let text = '';
+      for await (const chunk of pieces(response.body)) {
+        text += chunk;
+        const blocks = text.split(/\r?\n\r?\n/);
+        text = blocks.pop();
+        for (const block of blocks) {
+          const field = (name) => block.split(/\r?\n/).filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1).trimStart()).join('\n');
+          last = field('id') || last;
+          const data = field('data');
+          if (data === '') continue;
+          pause = 500;
+          const event = JSON.parse(data);
+          hear(event);
+          if (event.type === 'closed') return;
+        }
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      // Refused is final; anything else is the network, which comes back.
+      if (error instanceof Refused && error.status < 500) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+}
+
+async function* pieces(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) yield piece.value;
+}
+
+async function send(path, { method, body, headers, signal }) {
+  const key = keyOfTab();
   const response = await fetch(path, {
     method,
-    headers: { ...(key === null ? await proof(method) : { Authorization: `Bearer ${key}` }), ...(body === undefined ? {} : { 'Content-Type': 'application/json' }), Accept: 'application/json' },
+    headers: { ...(key === null ? await proof(method) : { Authorization: `Bearer ${key}` }), ...(body === undefined ? {} : { 'Content-Type': 'application/json' }), Accept: 'application/json', ...headers },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    signal: AbortSignal.timeout(15_000),
+    signal,
   });
-  if (key === null && response.status === 401) throw new Error('Sign in, or enter an API key above; it stays in this tab.');
-  const answer = await response.json();
-  if (!response.ok) throw new Error([answer.title, answer.detail, answer.remedy].filter(Boolean).join('. '));
-  return answer;
+  if (key === null && response.status === 401) throw new Refused(401, { title: 'Sign in, or enter an API key above; it stays in this tab.' });
+  if (!response.ok) throw new Refused(response.status, await response.json());
+  return response;
 }
 
 /** What a change by cookie needs: that only a page of ours could have asked for it. */
@@ -23,19 +81,7 @@ async function proof(method) {
   return response.ok ? { 'X-CSRF-Token': (await response.json()).csrfToken } : {};
 }
 
-/** An element with attributes and children; strings become text nodes. */
-export function element(name, attributes = {}, ...children) {
-  const svg = ['svg', 'g', 'rect', 'text', 'path', 'title'].includes(name);
-  const made = svg ? document.createElementNS('http://www.w3.org/2000/svg', name) : document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (typeof value === 'function') made.addEventListener(key, value);
-    else made.setAttribute(key, String(value));
-  }
-  made.append(...children);
-  return made;
-}
-
-/** Draws the head of every page and runs `draw` into main; again whenever a key is entered. */
+/** Draws the head of every page and runs `draw` into main; again whenever somebody signs in or out. */
 export function page(draw) {
   const main = document.querySelector('main');
   const run = async () => {
@@ -46,16 +92,7 @@ export function page(draw) {
     }
     document.body.dataset.drawn = 'yes';
   };
-  const field = element('input', { type: 'password', placeholder: 'API key', autocomplete: 'off', 'aria-label': 'API key' });
-  const form = element('form', {
-    submit: (event) => {
-      event.preventDefault();
-      sessionStorage.setItem(STORED, field.value.trim());
-      field.value = '';
-      void run();
-    },
-  }, field, element('button', {}, 'Use'));
-  document.querySelector('header').append(element('b', {}, 'HAL9'), element('a', { href: '/console/incidents.html' }, 'Incidents'), element('a', { href: '/console/trace.html' }, 'Trace'), element('a', { href: '/console/automations.html' }, 'Automations'), element('a', { href: '/console/deliveries.html' }, 'Deliveries'), element('a', { href: '/console/usage.html' }, 'Usage'), element('a', { href: '/console/compliance.html' }, 'Compliance'), element('a', { href: '/console/audit.html' }, 'Audit'), element('a', { href: '/docs' }, 'API'), element('a', { href: '/account' }, 'Account'), form);
+  drawShell(() => void run());
   void run();
 }
 
