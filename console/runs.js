@@ -23,6 +23,9 @@ let live = true;
 function filter() {
   const wanted = new URLSearchParams();
   for (const name of FILTERS) if (query.get(name)) wanted.set(name, query.get(name));
+  if (wanted.get('origin') === 'all') wanted.delete('origin');
+  // Each batch of signals is a run of HAL9's own: a list of all would show little else.
+  else if (!['origin', 'type', 'failure', 'tag'].some((name) => query.get(name))) wanted.set('origin', Object.keys(ORIGINS).filter((origin) => origin !== 'dispatcher').join(','));
   const hours = Number(query.get('hours'));
   if (hours > 0) wanted.set('from', new Date(Date.now() - hours * 3_600_000).toISOString());
   return wanted;
@@ -38,8 +41,8 @@ function go(changes) {
 }
 
 function filters(operations) {
-  const select = (name, label, options) =>
-    element('label', { class: 'filter' }, element('span', {}, label), element('select', { name, change: ({ target }) => go({ [name]: target.value }) }, element('option', { value: '' }, 'any'), ...options.map(([value, text]) => element('option', { value, ...(query.get(name) === value ? { selected: '' } : {}) }, text))));
+  const select = (name, label, options, unset = 'any') =>
+    element('label', { class: 'filter' }, element('span', {}, label), element('select', { name, change: ({ target }) => go({ [name]: target.value }) }, element('option', { value: '' }, unset), ...options.map(([value, text]) => element('option', { value, ...(query.get(name) === value ? { selected: '' } : {}) }, text))));
   const text = (name, label, list) => element('label', { class: 'filter' }, element('span', {}, label), element('input', { name, value: query.get(name) ?? '', autocomplete: 'off', placeholder: 'any', ...(list === undefined ? {} : { list }) }));
   const active = [...FILTERS, 'hours'].some((name) => query.get(name));
   return element('form', {
@@ -53,7 +56,7 @@ function filters(operations) {
   },
     select('type', 'Operation', operations.map(({ type }) => [type, type])),
     ...(view === 'all' ? [select('status', 'Status', STATUSES.map((status) => [status, status]))] : []),
-    ...(view === 'all' ? [select('origin', 'Started by', Object.entries(ORIGINS)), text('tag', 'Tag'), text('failure', 'Failure')] : []),
+    ...(view === 'all' ? [select('origin', 'Started by', [...Object.entries(ORIGINS), ['all', 'anybody']], 'anybody but HAL9'), text('tag', 'Tag'), text('failure', 'Failure')] : []),
     select('hours', view === 'all' ? 'Started' : 'Ended', Object.entries(TIMES)),
     element('button', { class: 'unseen' }, 'Filter'),
     active ? element('button', { type: 'button', id: 'clear', click: () => go({ ...Object.fromEntries(FILTERS.map((name) => [name, ''])), hours: '' }) }, 'Clear') : undefined,
@@ -78,7 +81,7 @@ function row(run, redraw) {
     element('td', { class: 'state' }, statusTag(shownStatus(run)), failure === null ? undefined : element('a', { class: 'failure', href: `?${new URLSearchParams({ failure, type: operation })}` }, failure)),
     element('td', { 'class': 'when', 'data-label': 'Started' }, ago(startedAt)),
     element('td', { 'class': 'number', 'data-label': 'Took' }, took(run)),
-    element('td', { 'class': 'by', 'data-label': 'By' }, actor(startedBy), element('small', {}, origin === 'api' ? '' : origin)),
+    element('td', { 'class': 'by', 'data-label': 'By' }, actor(startedBy), ['api', 'dispatcher'].includes(origin) ? undefined : element('small', {}, origin)),
   );
 }
 

@@ -36,6 +36,7 @@ export interface RunQuery {
   failure?: string;
   /** `<kind>:<id>`. */
   actor?: string;
+  /** One or several, with commas between. */
   origin?: string;
   startedFrom?: Date;
   startedTo?: Date;
@@ -142,7 +143,7 @@ export class RunStore {
       if (tag !== undefined) select = select.where(sql<boolean>`tags @> array[${tag}]::text[]`);
       if (failure !== undefined) select = select.where('failure', 'ilike', `%${failure.replace(/[\\%_]/g, '\\$&')}%`);
       if (actor !== undefined) select = select.where('actor', '=', actor);
-      if (origin !== undefined) select = select.where('origin', '=', origin);
+      if (origin !== undefined) select = select.where('origin', 'in', origin.split(','));
       if (startedFrom !== undefined) select = select.where('started_at', '>=', startedFrom);
       if (startedTo !== undefined) select = select.where('started_at', '<', startedTo);
       if (after !== undefined) select = select.where(sql<boolean>`(started_at, run_id) < (${after.startedAt}, ${after.runId})`);

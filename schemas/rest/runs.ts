@@ -89,7 +89,7 @@ export const runQuery = pageQuery.extend({
   tag: z.string().max(100).optional(),
   failure: z.string().max(100).optional().describe('Part of the type of the failure.'),
   startedBy: z.string().max(300).optional().describe('`<kind>:<id>`, as runs say it.'),
-  origin: z.string().max(50).optional(),
+  origin: z.string().max(100).optional().describe('What started it, one or several with commas between: `api`, `decision`, `automation`, `schedule`, `dispatcher`.'),
   from: z.iso.datetime({ offset: true }).transform((text) => new Date(text)).optional().describe('Started at or after.'),
   to: z.iso.datetime({ offset: true }).transform((text) => new Date(text)).optional().describe('Started before.'),
 });
