@@ -154,7 +154,10 @@ export function createSessionRoutes(identity: Identity): AnyRoute[] {
       permission: 'sessions:read',
       params: ofUser,
       responses: { 200: { description: 'At most 100.', schema: sessionList } },
-      handler: async ({ caller, params }) => ({ status: 200, body: { items: (await sessions.list(caller.orgId, params.id)).map((one) => view(one, caller.sessionId)) } }),
+      async handler({ caller, params }) {
+        await account.assertIsThere(caller, params.id);
+        return { status: 200, body: { items: (await sessions.list(caller.orgId, params.id)).map((one) => view(one, caller.sessionId)) } };
+      },
     }),
     defineRoute({
       method: 'delete',
@@ -166,7 +169,10 @@ export function createSessionRoutes(identity: Identity): AnyRoute[] {
       audit: 'session.end',
       params: ofUser,
       responses: { 200: { description: 'How many there were.', schema: endedSessions } },
-      handler: async ({ caller, params }) => ({ status: 200, body: { ended: await sessions.endAll(caller, params.id) } }),
+      async handler({ caller, params }) {
+        await account.assertIsThere(caller, params.id);
+        return { status: 200, body: { ended: await sessions.endAll(caller, params.id) } };
+      },
     }),
     defineRoute({
       method: 'post',

@@ -115,6 +115,11 @@ export class Account {
     return user.userName;
   }
 
+  /** @throws {HalError} `NotFound` for nobody of the caller's organisation. */
+  async assertIsThere(caller: Caller, userId: string): Promise<void> {
+    if ((await this.#store.find(caller.orgId, userId)) === undefined) throw new HalError('NotFound', 'no such user');
+  }
+
   /** Takes every factor of somebody away who lost them. @throws {HalError} `NotFound`; `Forbidden` when the person may do more than the caller. */
   async removeFactors(caller: Caller, userId: string): Promise<void> {
     if ((await this.#store.find(caller.orgId, userId)) === undefined) throw new HalError('NotFound', 'no such user');

@@ -1,0 +1,145 @@
+import { randomUUID } from 'node:crypto';
+import { sql } from 'kysely';
+import { expect } from 'vitest';
+import { Visitor, createPerson } from '../identity/person.ts';
+import type { TestApi, TestKey } from './running-api.ts';
+
+/** An organisation that has one of everything, each named after `marker`. */
+export interface House {
+  readonly orgId: string;
+  readonly key: TestKey;
+  readonly owner: { readonly userId: string; readonly userName: string };
+  readonly slug: string;
+  readonly marker: string;
+  /** Values of the parameters of paths, by the beginning of the path up to the parameter. The longest beginning counts. */
+  readonly resources: ReadonlyMap<string, string>;
+}
+
+/**
+ * Beginnings of paths whose parameter names nothing of an organisation: a catalogue, a month, a number in one's own log. Whoever may ask is
+ * answered, so that only what is answered can be looked at.
+ */
+export const NOBODYS: Readonly<Record<string, string>> = {
+  '/v1/workflows/:type': 'greet',
+  '/v1/compliance/:id': 'tenant-isolation',
+  '/v1/statements/:month': '2026-01',
+  '/scim/v2/ResourceTypes/:id': 'User',
+  '/scim/v2/Schemas/:id': 'urn:ietf:params:scim:schemas:core:2.0:User',
+  '/v1/audit/entries/:seq': '0',
+  '/codec/:namespace': 'default',
+};
+
+const DOMAIN = 'access.example';
+
+export async function createHouse(test: TestApi, parentId?: string): Promise<House> {
+  const marker = `marker-${randomUUID()}`;
+  const slug = `house-${randomUUID().slice(0, 8)}`;
+  const orgId = await test.database.organisation(marker);
+  if (parentId !== undefined) await test.database.database.system.updateTable('organisations').set({ parent_id: parentId }).where('org_id', '=', orgId).execute();
+  const key = await test.key(orgId);
+  const send = async (method: string, path: string, body: unknown): Promise<Record<string, unknown>> => {
+    const answer = await fetch(test.url + path, { method, headers: { authorization: `Bearer ${key.text}`, 'content-type': path.startsWith('/scim') ? 'application/scim+json' : 'application/json' }, body: JSON.stringify(body) });
+    const json = (await answer.json()) as Record<string, unknown>;
+    expect(answer.ok, `${path} ${JSON.stringify(json)}`).toBe(true);
+    return json;
+  };
+  const made = async (path: string, body: unknown): Promise<string> => String((await send('POST', path, body))['id']);
+  const low = marker.toLowerCase();
+
+  const owner = await createPerson(test.database, orgId, { role: 'owner', slug });
+  const signedIn = new Visitor(test.url);
+  await signedIn.signIn(slug, owner.userName);
+  const session = String((await signedIn.ask('GET', '/v1/session')).body['id']);
+  const user = await made('/v1/users', { userName: marker });
+  const team = await made('/v1/teams', { name: marker });
+  const role = `role-${randomUUID().slice(0, 8)}`;
+  await send('POST', '/v1/roles', { name: role, description: marker });
+  const run = String((await send('POST', '/v1/workflows/greet/runs', { input: { name: 'Ada', waitFor: true }, tags: [marker] }))['runId']);
+  const signal = String(((await send('POST', '/v1/signals', { id: marker, source: marker, type: 'test.access' }))['ids'] as string[])[0]);
+  const webhook = await made('/v1/webhooks', { name: marker, settings: { preset: 'standard' } });
+  const endpoint = await made('/v1/webhook-endpoints', { name: marker, url: 'https://hooks.example.com/hook', events: ['run.failed'], enabled: false });
+  const provider = await made('/v1/identity-providers?test=false', { name: low, settings: { kind: 'oidc', issuer: 'https://idp.example', clientId: marker, clientSecret: marker } });
+  await send('POST', `/v1/identity-providers/${provider}/domains`, { domain: DOMAIN });
+  const automation = await made('/v1/automations', AUTOMATION(low));
+  const connection = await made('/v1/connections?test=false', { name: low, settings: CONNECTION });
+  const rows = await otherRows(test, { orgId, userId: user, webhook, endpoint, automation, connection, marker });
+
+  const resources = new Map<string, string>([
+    ['/v1/api-keys/:id', await made('/v1/api-keys', { name: marker, scopes: ['runs:read'] })],
+    ['/v1/runs/:id', run],
+    ['/v1/signals/:id', signal],
+    ['/v1/neurons/:id', await made('/v1/neurons', NEURON(marker))],
+    ['/v1/automations/:id', automation],
+    ['/v1/connections/:id', connection],
+    ['/v1/webhooks/:id', webhook],
+    ['/v1/webhook-endpoints/:id', endpoint],
+    ['/v1/users/:id', user],
+    ['/v1/teams/:id', team],
+    ['/v1/teams/:id/shares/:kind', 'runs'],
+    ['/v1/teams/:id/shares/:kind/:resourceId', 'shared'],
+    ['/v1/roles/:name', role],
+    ['/v1/role-bindings/:id', await made('/v1/role-bindings', { userId: user, role: 'viewer' })],
+    ['/v1/organisations/:id', orgId],
+    ['/v1/organisations/:id/domains/:domain', DOMAIN],
+    ['/v1/platform/organisations/:organisation', orgId],
+    ['/v1/invitations/:id', await made('/v1/invitations', { email: `${low}@example.org`, roles: ['viewer'] })],
+    ['/v1/identity-providers/:id', provider],
+    ['/v1/identity-providers/:id/domains/:domain', DOMAIN],
+    ['/v1/sessions/:id', session],
+    ['/v1/users/:id/sessions', user],
+    ['/scim/v2/Users/:id', await made('/scim/v2/Users', { schemas: ['urn:ietf:params:scim:schemas:core:2.0:User'], userName: `scim-${marker}` })],
+    ['/scim/v2/Groups/:id', await made('/scim/v2/Groups', { schemas: ['urn:ietf:params:scim:schemas:core:2.0:Group'], displayName: `scim-${marker}` })],
+    ...rows,
+  ]);
+  if (test.api.routes.some((route) => route.path === '/v1/schedules')) resources.set('/v1/schedules/:id', await made('/v1/schedules', SCHEDULE(low)));
+  await send('PUT', `/v1/teams/${team}/shares/runs/shared`, { access: 'read' });
+  return { orgId, key, owner, slug, marker, resources };
+}
+
+/** What only background work writes. */
+async function otherRows(test: TestApi, of: { orgId: string; userId: string; webhook: string; endpoint: string; automation: string; connection: string; marker: string }): Promise<[string, string][]> {
+  const [factor, receipt, message, approval, decision, letter] = [randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+  const { orgId, marker } = of;
+  await test.database.database.withOrg(orgId, async (tx) => {
+    await sql`insert into user_factors (org_id, id, user_id, kind, name, sealed) values (${orgId}, ${factor}, ${of.userId}, 'totp', ${marker}, ${Buffer.from(marker)})`.execute(tx);
+    await sql`insert into webhook_receipts (org_id, id, webhook_id, received_at, status, delivery_id, body_bytes, headers) values (${orgId}, ${receipt}, ${of.webhook}, now(), 'refused', ${marker}, 1, '{}')`.execute(tx);
+    await sql`insert into webhook_messages (org_id, id, endpoint_id, type, data, state) values (${orgId}, ${message}, ${of.endpoint}, 'run.completed', ${JSON.stringify({ marker })}, 'failed')`.execute(tx);
+    await sql`insert into approvals (org_id, id, run_id, summary, reason, permission, required, deadline_at) values (${orgId}, ${approval}, ${`greet~${randomUUID()}`}, ${marker}, ${marker}, 'approvals:write', 1, now() + interval '1 day')`.execute(tx);
+    await sql`insert into decisions (org_id, id, batch_id, layer, ordinal, neuron_id, neuron_version, neuron_name, summary, reason, severity, event_time, causes, state)
+      values (${orgId}, ${decision}, ${randomUUID()}, 'L2', 0, ${randomUUID()}, 1, ${marker}, ${marker}, ${marker}, 'info', now(), '{}', 'none')`.execute(tx);
+    await sql`insert into automation_firings (org_id, id, automation_id, automation_version, signal_key, signal_type, state, reason) values (${orgId}, ${randomUUID()}, ${of.automation}, 1, ${randomUUID()}, 'test.access', 'skipped', ${marker})`.execute(tx);
+    await sql`insert into notifications (org_id, id, connection_id, connection_name, kind, dedup_key, action, severity, title, state) values (${orgId}, ${randomUUID()}, ${of.connection}, ${marker}, 'slack', ${marker}, 'trigger', 'info', ${marker}, 'delivered')`.execute(tx);
+    await sql`insert into dead_letters (org_id, id, batch_id, layer, ref, failure, cause) values (${orgId}, ${letter}, ${randomUUID()}, 'L2', ${randomUUID()}, 'NeuronFailed', ${marker})`.execute(tx);
+  });
+  return [
+    ['/v1/factors/:id', factor],
+    ['/v1/webhook-deliveries/:id', receipt],
+    ['/v1/endpoint-deliveries/:id', message],
+    ['/v1/approvals/:id', approval],
+    ['/v1/decisions/:id', decision],
+    ['/v1/dead-letters/:id', letter],
+  ];
+}
+
+export const NEURON = (name: string) => ({ name, layer: 'L2', subscription: { types: ['test.access'] }, behaviour: { kind: 'rules', rules: [{ when: 'true', emit: { type: 'test.seen' } }] } });
+export const AUTOMATION = (name: string) => ({ name, trigger: { kind: 'signal', types: ['test.access'] }, effect: { kind: 'signal', type: 'test.seen' } });
+export const SCHEDULE = (name: string) => ({ name, intervals: [{ everySeconds: 31_000_000 }], action: { kind: 'operation', operation: 'greet', input: { name: 'Ada' } } });
+export const CONNECTION = { kind: 'slack', url: 'https://hooks.example.com/services/x' };
+
+/** Every row that is the organisation's, by table: what must be the same after others asked for it. */
+export async function rowsOf(test: TestApi, orgId: string): Promise<Record<string, string>> {
+  const { rows: tables } = await sql<{ name: string }>`
+    select c.relname as name from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'org_id' and not a.attisdropped
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition order by 1`.execute(test.database.database.system);
+  const digests: Record<string, string> = {};
+  await test.database.database.withOrg(orgId, async (tx) => {
+    for (const { name } of tables) {
+      const table = sql.table(name);
+      const allowed = await sql<{ may: boolean }>`select has_table_privilege(${name}, 'select') as may`.execute(tx);
+      if (allowed.rows[0]?.may !== true) continue;
+      const { rows } = await sql<{ digest: string }>`select count(*) || ' ' || md5(coalesce(string_agg(t::text, '|' order by t::text), '')) as digest from ${table} t where org_id = ${orgId}`.execute(tx);
+      digests[name] = rows[0]?.digest ?? '';
+    }
+  });
+  return digests;
+}
