@@ -1,13 +1,13 @@
 import type { Logger } from 'pino';
 import type { Database } from '../database/database.ts';
-import type { OperationsPort } from '../platform/operations/contract.ts';
+import type { Operations } from '../platform/operations/contract.ts';
 import type { Config } from '../platform/config/config.ts';
 
 /** What a worker process hands to every activity factory. */
 export interface ActivityDependencies {
   readonly config: Config;
   readonly database: Database;
-  readonly operations: OperationsPort;
+  readonly operations: Operations;
   readonly logger: Logger;
 }
 

@@ -6,6 +6,7 @@ import { EncryptionCodec } from '../platform/codec/payload-codec.ts';
 import type { Config } from '../platform/config/config.ts';
 import { connectDatabase } from '../platform/database/connect.ts';
 import { pingDatabase } from '../platform/database/ping.ts';
+import { observePools } from '../platform/database/pool-metrics.ts';
 import { openStores } from '../platform/database/stores.ts';
 import { platformOrganisation } from '../platform/identity/platform-organisation.ts';
 import { loadKeyRing } from '../platform/keys/load.ts';
@@ -73,13 +74,14 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
 
     const registry = new Registry();
     collectDefaultMetrics({ register: registry, prefix: 'hal9_' });
+    observePools(database, registry);
     const acts = new ActWriter(database, logger, registry);
     closing.push(() => acts.close());
     const dependencies: Dependency[] = [
       { name: 'postgres', check: () => pingDatabase(database) },
       { name: 'temporal', check: async (signal) => void (await temporal.client.withAbortSignal(signal, () => temporal.client.workflowService.getSystemInfo({}))) },
     ];
-    const resources = openResources({ config, version: options.version, database, stores: openStores(database), keys, identity, operations, registry, dependencies, admission });
+    const resources = openResources({ config, version: options.version, database, stores: openStores(database), keys, identity, operations, client: temporal.client, logger, registry, dependencies, admission });
     closing.push(() => resources.close());
 
     let draining = false;

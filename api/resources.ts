@@ -1,3 +1,5 @@
+import type { Client } from '@temporalio/client';
+import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { Database } from '../database/database.ts';
 import { CompiledAutomation, loopsOf, validateAutomation } from '../neurons/automation.ts';
@@ -22,6 +24,8 @@ import { Scim } from '../platform/identity/scim.ts';
 import { HealthReader } from '../platform/health/reader.ts';
 import type { KeyRing } from '../platform/keys/key-ring.ts';
 import type { Operations } from '../platform/operations/contract.ts';
+import { Schedules } from '../platform/schedules/schedules.ts';
+import { Bulk } from '../platform/operations/bulk.ts';
 import { createDecide } from '../platform/signals/decide.ts';
 import { SignalIngest } from '../platform/signals/ingest.ts';
 import { IngestMetrics } from '../platform/signals/metrics.ts';
@@ -35,6 +39,7 @@ import { createAuditRoutes } from './routes/audit.ts';
 import { createApprovalRoutes } from './routes/approvals.ts';
 import { createAutomationRoutes } from './routes/automations.ts';
 import { createBillingRoutes } from './routes/billing.ts';
+import { createBulkRoutes } from './routes/bulk.ts';
 import { createBudgetRoutes } from './routes/budgets.ts';
 import { createConnectionRoutes } from './routes/connections.ts';
 import { createComplianceRoutes } from './routes/compliance.ts';
@@ -50,6 +55,7 @@ import { createNeuronRoutes } from './routes/neurons.ts';
 import { createNotificationRoutes } from './routes/notifications.ts';
 import { createScimRoutes } from './routes/scim.ts';
 import { createRemediationActionRoutes } from './routes/remediation-actions.ts';
+import { createScheduleRoutes } from './routes/schedules.ts';
 import { createSignalRoutes } from './routes/signals.ts';
 import { createTraceRoutes } from './routes/trace.ts';
 import { Endpoints } from '../platform/webhooks/endpoints.ts';
@@ -65,6 +71,9 @@ export interface ResourceParts {
   readonly keys: KeyRing;
   readonly identity: Identity;
   readonly operations: Operations;
+  /** Of Temporal; for schedules. */
+  readonly client: Client;
+  readonly logger: Logger;
   readonly registry: Registry;
   readonly dependencies: readonly Dependency[];
   readonly admission: Admission;
@@ -77,7 +86,7 @@ export interface Resources {
 }
 
 /** Everything above the ground floor: signals, what became of them, health. */
-export function openResources({ config, version, database, stores, keys, identity, operations, registry, dependencies, admission }: ResourceParts): Resources {
+export function openResources({ config, version, database, stores, keys, identity, operations, client, logger, registry, dependencies, admission }: ResourceParts): Resources {
   const metrics = new IngestMetrics(registry);
   const ingest = new SignalIngest(stores.signals, metrics);
   const decide = createDecide({ operations, decisions: stores.decisions });
@@ -95,8 +104,10 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createUsageRoutes({ plans: new Plans(database, config.HAL9_DEFAULT_PLAN) }),
       ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),
       ...createAutomationRoutes({ automations: new Automations({ database, engine: automationEngine, contracts: operations.contracts }) }),
+      ...createScheduleRoutes({ schedules: new Schedules({ database, client, contracts: operations.contracts, logger }) }),
       ...inbound.routes,
       ...createWebhookEndpointRoutes({ endpoints: new Endpoints({ database, keys, egress }) }),
+      ...createBulkRoutes({ bulk: new Bulk(database, operations) }),
       ...createDecisionRoutes(stores.decisions),
       ...createRemediationActionRoutes({ actions: stores.remediationActions }),
       ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),

@@ -5,6 +5,7 @@ import type { RemediationTables } from './remediation-actions.ts';
 import type { HealthTables } from './health.ts';
 import type { DelayedStartTables } from './delayed-starts.ts';
 import type { RunTables } from './run-tables.ts';
+import type { BulkTables } from './bulk-actions.ts';
 import type { ConnectionTables } from './connections.ts';
 import type { NotificationTables } from './notifications.ts';
 import type { BudgetTables } from './budgets.ts';
@@ -27,6 +28,7 @@ import type { NeuronCallTables } from './neuron-calls.ts';
 import type { NeuronBreakerTables } from './neuron-breakers.ts';
 import type { AutomationTables } from './automations.ts';
 import type { WebhookTables } from './webhooks.ts';
+import type { ScheduleTables } from './schedules.ts';
 import type { WebhookEndpointTables } from './webhook-endpoints.ts';
 
 /** Every table of HAL9's own schema, as kysely sees it; each aggregate declares its own. */
@@ -36,6 +38,7 @@ export interface Tables
     CascadeTables,
     RemediationTables,
     RunTables,
+    BulkTables,
     DelayedStartTables,
     HealthTables,
     ConnectionTables,
@@ -59,5 +62,6 @@ export interface Tables
     EvidenceTables,
     UsageTables,
     AutomationTables,
+    ScheduleTables,
     WebhookTables,
     WebhookEndpointTables {}

@@ -1,4 +1,4 @@
-import { AUTOMATION_SOURCE, HOOK_SOURCE, type AutomationDefinition, type MappedEffect, type Trigger } from '../schemas/automations/definition.ts';
+import { AUTOMATION_SOURCE, BROKER_SOURCE, HOOK_SOURCE, SCHEDULE_SOURCE, type AutomationDefinition, type MappedEffect, type Trigger } from '../schemas/automations/definition.ts';
 import type { FieldError } from '../schemas/errors.ts';
 import { Expression, ExpressionError } from './expression.ts';
 import type { NeuronSignal } from './layer.ts';
@@ -17,6 +17,8 @@ export function subscriptionOf(trigger: Trigger): TriggerSubscription {
   switch (trigger.kind) {
     case 'signal': return { types: trigger.types, sources: trigger.sources, filter: trigger.filter };
     case 'webhook': return { types: trigger.types, sources: [`${HOOK_SOURCE}${trigger.hookId}`], filter: trigger.filter };
+    case 'schedule': return { types: ['*'], sources: [`${SCHEDULE_SOURCE}${trigger.scheduleId}`], filter: trigger.filter };
+    case 'source': return { types: trigger.types, sources: [`${BROKER_SOURCE}${trigger.sourceId}`, `${BROKER_SOURCE}${trigger.sourceId}/*`], filter: trigger.filter };
   }
 }
 

@@ -13,22 +13,22 @@ export interface EffectPermission {
 }
 
 /** @throws {HalError} `InvalidInput` when the operation does not exist or is not for people. */
-export function permissionOf(effect: Pick<MappedEffect, 'kind'> & { readonly operation?: string }, contracts: ReadonlyMap<string, OperationContract>): EffectPermission {
+export function permissionOf(effect: Pick<MappedEffect, 'kind'> & { readonly operation?: string | undefined }, contracts: ReadonlyMap<string, OperationContract>): EffectPermission {
   if (effect.kind === 'signal') return { permission: 'signals:write', attributes: {} };
   const contract = contracts.get(effect.operation ?? '');
   if (contract === undefined || contract.exposure === 'internal') {
-    throw new HalError('InvalidInput', 'the automation starts an operation that does not exist', { errors: [{ path: '/effect/operation', message: `no operation "${effect.operation ?? ''}"` }] });
+    throw new HalError('InvalidInput', 'it would start an operation that does not exist', { errors: [{ path: '/effect/operation', message: `no operation "${effect.operation ?? ''}"` }] });
   }
   return { permission: contract.permission, attributes: { type: contract.name } };
 }
 
 /** Why the owner may not have this effect any more, in words; undefined when the owner may. */
-export function refusalOf(owner: AutomationOwner, standing: OwnerStanding, needed: EffectPermission): string | undefined {
+export function refusalOf(owner: AutomationOwner, standing: OwnerStanding, needed: EffectPermission, thing: 'automation' | 'schedule' = 'automation'): string | undefined {
   const who = owner.kind === 'api-key' ? 'the API key' : owner.kind === 'user' ? 'the person' : 'the service';
-  if (!standing.active) return `${who} that owns the automation was revoked, has expired or is gone`;
+  if (!standing.active) return `${who} that owns the ${thing} was revoked, has expired or is gone`;
   const frozen = can({ scopes: owner.scopes }, needed.permission, needed.attributes);
   const current = standing.scopes === undefined || can({ scopes: standing.scopes }, needed.permission, needed.attributes);
-  return frozen && current ? undefined : `${who} that owns the automation lacks the permission ${needed.permission}`;
+  return frozen && current ? undefined : `${who} that owns the ${thing} lacks the permission ${needed.permission}`;
 }
 
 export function ownerOf(caller: Caller): AutomationOwner {

@@ -15,7 +15,7 @@ export const PREDEFINED_ROLES: readonly Role[] = [
     name: 'viewer',
     description: 'Sees what runs, what came in and what was decided. No people, no credentials, no connections.',
     inherits: [],
-    scopes: ['workflows:read', 'runs:read', 'signals:read', 'decisions:read', 'neurons:read', 'automations:read', 'approvals:read', 'health:read', 'notifications:read', 'budgets:read', 'teams:read', 'features:read'],
+    scopes: ['workflows:read', 'runs:read', 'signals:read', 'decisions:read', 'neurons:read', 'automations:read', 'schedules:read', 'sources:read', 'approvals:read', 'health:read', 'notifications:read', 'budgets:read', 'teams:read', 'features:read'],
     reachesDescendants: false,
   },
   {
@@ -29,7 +29,7 @@ export const PREDEFINED_ROLES: readonly Role[] = [
     name: 'developer',
     description: 'Makes what operators run: neurons, automations, webhooks, connections; reads payloads in the clear and usage.',
     inherits: ['operator'],
-    scopes: ['neurons:write', 'automations:write', 'webhooks:*', 'webhook-endpoints:*', 'connections:write', 'codec:*', 'usage:read'],
+    scopes: ['neurons:write', 'automations:write', 'schedules:write', 'sources:*', 'webhooks:*', 'webhook-endpoints:*', 'connections:write', 'codec:*', 'usage:read'],
     reachesDescendants: false,
   },
   {

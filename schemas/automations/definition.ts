@@ -24,7 +24,22 @@ export const webhookTriggerSchema = z.strictObject({
   filter: cel.optional(),
 });
 
-export const triggerSchema = z.discriminatedUnion('kind', [signalTriggerSchema, webhookTriggerSchema]);
+/** Every signal a schedule sends. */
+export const scheduleTriggerSchema = z.strictObject({
+  kind: z.literal('schedule'),
+  scheduleId: z.uuid().describe('Id of a schedule that sends a signal (`POST /v1/schedules`).'),
+  filter: cel.optional(),
+});
+
+/** Every message a broker source takes in. */
+export const sourceTriggerSchema = z.strictObject({
+  kind: z.literal('source'),
+  sourceId: z.uuid().describe('Id of the AMQP or Kafka source (`POST /v1/sources`).'),
+  types: types.default(['*']),
+  filter: cel.optional(),
+});
+
+export const triggerSchema = z.discriminatedUnion('kind', [signalTriggerSchema, webhookTriggerSchema, scheduleTriggerSchema, sourceTriggerSchema]);
 
 /** A CEL expression for each field; an answer of null leaves the field null. */
 const mapping = z.record(z.string().min(1).max(256), cel).refine((fields) => Object.keys(fields).length <= 100, 'at most 100 fields');
@@ -73,3 +88,6 @@ export type MappedEffect = z.infer<typeof mappedEffectSchema>;
 /** Sources of the signals that HAL9 itself makes. */
 export const AUTOMATION_SOURCE = '/automations/';
 export const HOOK_SOURCE = '/hooks/';
+export const SCHEDULE_SOURCE = '/schedules/';
+/** Followed by the id of the source, and for CloudEvents by `/` and the source they name. */
+export const BROKER_SOURCE = '/sources/';

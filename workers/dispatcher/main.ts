@@ -16,12 +16,13 @@ import { createOutboxDrain } from './outbox.ts';
 import { createRecovery } from './recovery.ts';
 import { createRetention } from './retention.ts';
 import { createRunsProjector, createRunsUpkeep } from './runs-projector.ts';
+import { createScheduleDrain, createScheduleUpkeep } from './schedules.ts';
 import { createWebhookDrain, createWebhookUpkeep } from './webhooks.ts';
 import { createBacklogGauges, createUpkeep } from './upkeep.ts';
 import { createQuotaAlerts, createStatementDrain, createStorageSampler, createUsageFold } from './usage.ts';
 
 /** Drains of other parts of the house; each is built once and runs in a loop of its own. */
-const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createDelayedStartGuard, createRetention, createOutboxDrain, createAutomationDrain, createAutomationUpkeep, createWebhookDrain, createWebhookUpkeep, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createBillingReporter, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
+const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createDelayedStartGuard, createRetention, createOutboxDrain, createAutomationDrain, createAutomationUpkeep, createScheduleDrain, createScheduleUpkeep, createWebhookDrain, createWebhookUpkeep, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createBillingReporter, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
 
 await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const { config, database, logger, operations, registry, shutdown } = context;
