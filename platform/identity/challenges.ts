@@ -33,16 +33,16 @@ export class Challenges {
 
   /**
    * Takes a challenge exactly once, whichever process asks first.
-   * @returns its payload, to be validated by the caller; undefined when it was taken, has expired, is of another kind or organisation, or never was.
+   * @returns its payload, to be validated by the caller; undefined when it was taken, has expired, is of another kind or organisation, or never was; also for ids that are none.
    */
   async consume(orgId: string, id: string, kind: ChallengeKind): Promise<unknown> {
-    if (!UUID.test(id)) return undefined;
+    if (!UUID.test(id) || !UUID.test(orgId)) return undefined;
     return this.#open(orgId, id, kind, await this.#store.consume(orgId, id, kind));
   }
 
   /** Looks without taking. @returns as {@link consume}. */
   async read(orgId: string, id: string, kind: ChallengeKind): Promise<unknown> {
-    if (!UUID.test(id)) return undefined;
+    if (!UUID.test(id) || !UUID.test(orgId)) return undefined;
     return this.#open(orgId, id, kind, await this.#store.read(orgId, id, kind));
   }
 
