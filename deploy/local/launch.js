@@ -15,6 +15,7 @@ const COMMANDS = {
   api: { script: 'api/main.ts', usage: 'api' },
   worker: { folder: 'workers', usage: 'worker <NAME>' },
   bench: { script: 'test/bench/main.ts', usage: 'bench <NAME> [--json]' },
+  load: { script: 'test/load/main.ts', usage: 'load [--users N] [--json]' },
   chaos: { script: 'test/chaos/main.ts', usage: 'chaos <NAME> [--json]' },
   test: { script: 'test/main.ts', usage: 'test' },
   audit: { script: 'cli/audit.ts', usage: 'audit verify EXPORT --key KEY [--witness FILE --witness-key KEY] [--json]' },

@@ -20,18 +20,21 @@ export async function runBenchCommand(kind: string, folder: string): Promise<nev
     if (name === undefined || !names.includes(name)) {
       throw new SetupError(name === undefined ? `say which ${kind}` : `there is no ${kind} ${name}`, `there are: ${names.join(', ')}`);
     }
-    const options = readOptions(rest);
-    const { json, ...own } = options;
-    const run = await load(join(folder, `${name}.ts`));
-    const temporary = await mkdtemp(join(tmpdir(), `hal9-${kind}-`));
-    await chmod(temporary, 0o755);
-    try {
-      const result = await run(argumentsOf(own, temporary, signal));
-      process.stdout.write(json === undefined ? `${table(result)}\n` : `${JSON.stringify(result)}\n`);
-    } finally {
-      await rm(temporary, { recursive: true, force: true, maxRetries: 5 });
-    }
+    await measureAndPrint(kind, await load(join(folder, `${name}.ts`)), rest, signal);
   });
+}
+
+/** Runs one bench with the options of a command line. */
+export async function measureAndPrint(kind: string, run: Bench, line: readonly string[], signal: AbortSignal): Promise<void> {
+  const { json, ...own } = readOptions(line);
+  const temporary = await mkdtemp(join(tmpdir(), `hal9-${kind}-`));
+  await chmod(temporary, 0o755);
+  try {
+    const result = await run(argumentsOf(own, temporary, signal));
+    process.stdout.write(json === undefined ? `${table(result)}\n` : `${JSON.stringify(result)}\n`);
+  } finally {
+    await rm(temporary, { recursive: true, force: true, maxRetries: 5 });
+  }
 }
 
 async function benches(folder: string): Promise<string[]> {
