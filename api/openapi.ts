@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { OperationContract } from '../schemas/operations/operation.ts';
 import { startedRun } from '../schemas/rest/runs.ts';
 import { jsonSchemaOf, type JsonSchema } from './json-schema.ts';
@@ -55,6 +55,14 @@ export function openApiOf(routes: readonly AnyRoute[], contracts: Iterable<Opera
   };
 }
 
+const EVENT_STREAM = 'text/event-stream';
+
+/** One event of a stream, as OpenAPI 3.2 describes them, which newer readers of 3.1 take too: the schema is of what `data` holds. */
+function serverSentEvent(data: JsonSchema): JsonSchema {
+  const text = { type: 'string' };
+  return { type: 'object', required: ['id', 'event', 'data'], properties: { id: text, event: text, data: { ...text, contentMediaType: 'application/json', contentSchema: data } } };
+}
+
 /** `/v1/runs/:id` -> `/v1/runs/{id}`; Express writes wildcards as `/*name`. */
 function templated(path: string): string {
   return path.replace(/[:*]([A-Za-z]+)/g, '{$1}');
@@ -76,22 +84,25 @@ function describe(route: AnyRoute, schemas: SchemaBook): JsonSchema {
           status,
           schema === undefined && contentType === undefined
             ? { description }
-            : { description, content: Object.fromEntries([[contentType ?? 'application/json', schema], ...Object.entries(alternatives ?? {})].map(([type, content]) => [type, mediaOf(content)])) },
+            : { description, content: Object.fromEntries([[contentType ?? 'application/json', schema] as const, ...Object.entries(alternatives ?? {})].map(([type, content]) => [type, mediaOf(type, content)])) },
         ]),
       ),
       default: failuresOf(route),
     },
   };
 
-  function mediaOf(content: unknown): JsonSchema {
-    return content instanceof z.ZodType ? { schema: schemas.inline(content, 'output') } : {};
+  function mediaOf(type: string, content: z.ZodType | undefined): JsonSchema {
+    if (content === undefined) return {};
+    const schema = schemas.inline(content, 'output');
+    return { schema: type === EVENT_STREAM ? serverSentEvent(schema) : schema };
   }
 
   function failuresOf(of: AnyRoute): JsonSchema {
-    if (of.path.startsWith(`${SCIM_PATH}/`)) return { description: 'What went wrong, as SCIM tells it (RFC 7644, 3.12).', content: { [SCIM_MEDIA_TYPE]: { schema: schemas.inline(scimProblem, 'output') } } };
-    const problem = { $ref: '#/components/responses/Problem' };
-    if (of.failurePage === undefined) return problem;
-    return { description: 'What went wrong: a page for people, or a problem.', content: { 'text/html': { schema: { type: 'string' } }, [PROBLEM_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } } } };
+    // What is refused before its route is known comes as a problem everywhere.
+    const problem = { [PROBLEM_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } } };
+    if (of.path.startsWith(`${SCIM_PATH}/`)) return { description: 'What went wrong, as SCIM tells it (RFC 7644, 3.12).', content: { [SCIM_MEDIA_TYPE]: { schema: schemas.inline(scimProblem, 'output') }, ...problem } };
+    if (of.failurePage === undefined) return { $ref: '#/components/responses/Problem' };
+    return { description: 'What went wrong: a page for people, or a problem.', content: { 'text/html': { schema: { type: 'string' } }, ...problem } };
   }
 
   function pathParameters(of: AnyRoute): JsonSchema[] {

@@ -22,8 +22,8 @@ const CHECKS = [
   'not_a_server_error', 'status_code_conformance', 'content_type_conformance', 'response_headers_conformance', 'response_schema_conformance', 'missing_required_header', 'unsupported_method', 'allow_header_conformance', 'ignored_auth',
 ];
 
-/** Operations that follow-up requests with real ids leave out: they would end the key, the organisation or its rights, or never answer. */
-const NOT_FOLLOWED = ['streamRun', 'revokeApiKey', 'rotateApiKey', 'suspendOrganisation', 'deleteRole', 'replaceRole'];
+/** Operations that would end the key or the organisation of the others, once Schemathesis has learned their ids from answers: they come last. */
+const ENDING = ['revokeApiKey', 'rotateApiKey', 'suspendOrganisation'];
 
 const tool = await findSchemathesis();
 if (tool === undefined) console.log(SCHEMATHESIS_MISSING);
@@ -49,23 +49,31 @@ describe.skipIf(tool === undefined)('Schemathesis', () => {
   });
 
   it(`finds no 5xx and no break of the schema at the borders of every field and in random data (seed ${SEED})`, { timeout: (SECONDS * 6 + 60) * 1000 }, async () => {
-    const found = await schemathesis(['--phases', 'examples,coverage,fuzzing', '--max-examples', String(EXAMPLES), '--max-time', String(SECONDS * 2), '--workers', '2']);
+    const found = await schemathesis(['--phases', 'examples,coverage,fuzzing', '--max-examples', String(EXAMPLES), '--max-time', String(SECONDS * 2), '--workers', '2', ...without(ENDING)]);
     expect(found.failures).toEqual([]);
     expect(found.cases).toBeGreaterThan(1000);
+    await expectLife();
   });
 
   it(`finds none when it goes on with what was answered (seed ${SEED})`, { timeout: (SECONDS * 6 + 60) * 1000 }, async () => {
-    const left = NOT_FOLLOWED.flatMap((id) => ['--exclude-operation-id', id]);
-    const found = await schemathesis(['--phases', 'stateful', '--max-examples', String(EXAMPLES * 10), '--max-time', String(SECONDS), ...left]);
+    // A stream of a run that goes on has no end.
+    const found = await schemathesis(['--phases', 'stateful', '--max-examples', String(EXAMPLES * 10), '--max-time', String(SECONDS), ...without([...ENDING, 'streamRun'])]);
     expect(found.failures).toEqual([]);
     expect(found.cases).toBeGreaterThan(50);
+    await expectLife();
   });
 
-  it('leaves a server that goes on', async () => {
-    const answer = await fetch(`${stack.url}/v1/runs`, { headers: { authorization: `Bearer ${key}` } });
-    expect(answer.status).toBe(200);
+  it(`finds none in what ends keys and organisations (seed ${SEED})`, { timeout: (SECONDS * 6 + 60) * 1000 }, async () => {
+    const found = await schemathesis(['--phases', 'examples,coverage,fuzzing', '--max-examples', String(EXAMPLES), '--max-time', String(SECONDS), ...ENDING.flatMap((id) => ['--include-operation-id', id])]);
+    expect(found.failures).toEqual([]);
     expect(stack.processes().filter(({ restarts }) => restarts > 0)).toEqual([]);
   });
+
+  /** Without a credential that still counts, all that was asked would have been refused at the door. */
+  async function expectLife(): Promise<void> {
+    const answer = await fetch(`${stack.url}/v1/runs`, { headers: { authorization: `Bearer ${key}` } });
+    expect([answer.status, stack.processes().filter(({ restarts }) => restarts > 0)]).toEqual([200, []]);
+  }
 
   async function schemathesis(options: readonly string[]): Promise<Findings> {
     const report = join(folder, `${options[1] ?? ''}.json`.replaceAll(',', '-'));
@@ -75,6 +83,10 @@ describe.skipIf(tool === undefined)('Schemathesis', () => {
     return findingsOf(await readFile(report, 'utf8'), output);
   }
 });
+
+function without(ids: readonly string[]): string[] {
+  return ids.flatMap((id) => ['--exclude-operation-id', id]);
+}
 
 interface Findings {
   readonly cases: number;
