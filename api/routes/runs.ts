@@ -110,7 +110,8 @@ export function createRunRoutes({ operations, temporalUi }: RunRouteDependencies
           if (after > 0 && (await operations.ended(caller, params.id, after))) return { status: 204 };
           stream.open();
           for await (const batch of events) for (const { seq, type, at, data } of batch) stream.send({ id: String(seq), event: type, data: JSON.stringify({ seq, type, at: at.toISOString(), data }) });
-          stream.end();
+          // One whose credential ended breaks off instead: its client comes back and is told why.
+          if (!signal.aborted) stream.end();
         } finally {
           end.abort();
           stream.close();

@@ -19,6 +19,7 @@ import { activityInterceptors } from '../../workers/interceptors/activity.ts';
 import { ProgressReporter } from '../../platform/operations/progress-reporter.ts';
 import { progressSink } from '../../workers/interceptors/progress-sink.ts';
 import { traceSink } from '../../workers/interceptors/trace-sink.ts';
+import createRunActivities from '../../activities/runs/index.ts';
 import createGreetingActivities from '../fixtures/operations-project/activities/greetings/index.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { createTestNamespace } from '../environment/temporal.ts';
@@ -35,8 +36,11 @@ export interface ServedProject {
   close(): Promise<void>;
 }
 
-/** The fixture project, served in this process: its own database, namespace, keys and a worker for `core` and `core-interactive`. */
-export async function serveProject(options: Partial<WorkerOptions> = {}, settings: Readonly<Record<string, string>> = {}): Promise<ServedProject> {
+/**
+ * The fixture project, served in this process: its own database, namespace, keys and a worker for `core` and `core-interactive`, which also acts on many runs.
+ * @param roots of projects; with `HAL9_ROOT` its operations are known too.
+ */
+export async function serveProject(options: Partial<WorkerOptions> = {}, settings: Readonly<Record<string, string>> = {}, roots: readonly string[] = [PROJECT]): Promise<ServedProject> {
   const folder = await mkdtemp(join(tmpdir(), 'hal9-operations-'));
   const [test, namespace] = await Promise.all([createTestDatabase(), createTestNamespace()]);
   const config = loadConfig({ DATABASE_URL: test.url, TEMPORAL_ADDRESS: inject('temporalAddress'), TEMPORAL_NAMESPACE: namespace, HAL9_DATA: folder, ...settings });
@@ -44,7 +48,7 @@ export async function serveProject(options: Partial<WorkerOptions> = {}, setting
   const dataConverter = createDataConverter(keys);
   const logger = pino({ level: 'silent' });
   quietRuntime();
-  const projects = await discoverProjects([PROJECT]);
+  const projects = await discoverProjects(roots);
   const tracing = startTracing(config, 'test');
   const temporal = await connectTemporalClient(config, dataConverter, tracing.clientInterceptors);
   const operations = createOperations({ client: temporal.client, database: test.database, contracts: contractsByName(projects), keys, logger });
@@ -52,10 +56,11 @@ export async function serveProject(options: Partial<WorkerOptions> = {}, setting
   const bundle = await loadBundle(projects, join(folder, 'bundles'));
   const progress = new ProgressReporter(test.database, logger);
   const { queues } = createGreetingActivities({ logger });
+  const onRuns = createRunActivities({ database: test.database, operations }).queues;
   const workers = await Promise.all(
-    Object.entries(queues).map(([taskQueue, activities]) =>
+    Object.entries(queues).map(([taskQueue, greetings]) =>
       Worker.create({
-        connection, namespace, taskQueue, activities, dataConverter,
+        connection, namespace, taskQueue, activities: { ...greetings, ...onRuns[taskQueue] }, dataConverter,
         workflowBundle: { code: bundle.code },
         interceptors: { activity: activityInterceptors },
         sinks: { ...traceSink(tracing), ...progressSink(progress) },
