@@ -13,7 +13,7 @@ export default defineConfig({
       reportOnFailure: true,
     },
     projects: [
-      { test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/**/*.integration.test.ts', 'test/**/*.e2e.test.ts', '**/node_modules/**', 'test/fixtures/**'], pool: 'forks', sequence: { groupOrder: 1 } } },
+      { test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/**/*.integration.test.ts', 'test/**/*.e2e.test.ts', '**/node_modules/**', 'test/fixtures/**'], pool: 'forks', testTimeout: 30_000, sequence: { groupOrder: 1 } } },
       {
         test: {
           name: 'integration',
