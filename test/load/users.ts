@@ -88,7 +88,10 @@ export class Users {
 
   async #ask(client: Client, method: 'GET' | 'POST', path: string, body: unknown, expected: number): Promise<unknown> {
     const answer = await client.request({ method, path, headers: this.#headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
-    if (answer.statusCode === expected && method === 'GET') return void (await answer.body.dump({ limit: 1024 * 1024 }));
+    if (answer.statusCode === expected && method === 'GET') {
+      await answer.body.dump({ limit: 1024 * 1024 });
+      return undefined;
+    }
     const text = await answer.body.text();
     if (answer.statusCode !== expected) throw new Error(`${method} ${path.split('?')[0]?.replace(/~[^/]+/, '')}: ${answer.statusCode} ${text.slice(0, 200)}`);
     return JSON.parse(text) as unknown;
