@@ -42,6 +42,7 @@ export function createIdentityProviderRoutes({ providers, domains }: { providers
         'Tests it before saving: reads the discovery document and keys of an OpenID provider, binds the service account of a directory. One that does not work is not saved; `?test=false` saves it untested. The kinds `okta`, `entra-id`, `google` and `active-directory` fill in and check what is special to them.',
       permission: 'identity-providers:write',
       audit: 'identity-provider.create',
+      stepUp: true,
       query: testQuery,
       body: providerDraft,
       timeoutMs: 60_000,
@@ -68,6 +69,7 @@ export function createIdentityProviderRoutes({ providers, domains }: { providers
       description: 'What is left out stays. Changed settings are tested before they are saved. `enabled: false` ends sign-ins by it; it is refused when no owner could sign in any more.',
       permission: 'identity-providers:write',
       audit: 'identity-provider.update',
+      stepUp: true,
       params,
       query: testQuery,
       body: providerChange,
@@ -97,6 +99,7 @@ export function createIdentityProviderRoutes({ providers, domains }: { providers
       description: 'The people stay; who only signed in by it cannot any more, and the roles that its groups gave are taken. Refused when no owner could sign in any more.',
       permission: 'identity-providers:write',
       audit: 'identity-provider.delete',
+      stepUp: true,
       params,
       responses: { 204: { description: 'It is gone.' } },
       async handler({ caller, params: { id } }) {

@@ -33,6 +33,7 @@ export function createInvitationRoutes({ invitations }: { invitations: Invitatio
       description: 'By mail when `connection` names one of kind smtp, else by the link in this answer. It gives no more than you have, and works once.',
       permission: 'invitations:write',
       audit: 'invitation.create',
+      stepUp: true,
       body: invitationDraft,
       responses: { 201: { description: 'The invitation.', schema: createdInvitation } },
       async handler({ caller, body, signal }) {

@@ -60,6 +60,7 @@ export function createUserRoutes({ users }: { users: Users }): AnyRoute[] {
       description: 'Only what is given. A new address is unverified. Nobody changes a person who may do more than they.',
       permission: 'users:write',
       audit: 'user.change',
+      stepUp: true,
       params: userParams,
       body: userChange,
       responses: { 200: { description: 'The user.', schema: userView } },

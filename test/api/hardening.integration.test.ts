@@ -12,6 +12,12 @@ const headerText = fc.string({ unit: fc.integer({ min: 0x20, max: 0xff }).filter
 const token = fc.string({ unit: fc.constantFrom(...Array.from('abcdef0123456789ABCXYZ_-.~=%;, "')), maxLength: 120 });
 const hexAndDashes = fc.string({ unit: fc.constantFrom(...Array.from('0123456789abcdef-')), minLength: 36, maxLength: 36 });
 const RUNS = 400;
+/** What outlives a stolen session: keys, links, providers, roles, factors, addresses. */
+const LETS_IN = [
+  'createApiKey', 'rotateApiKey', 'createInvitation', 'createPasswordReset', 'createIdentityProvider', 'changeIdentityProvider', 'deleteIdentityProvider', 'putSignInPolicy',
+  'createRole', 'replaceRole', 'createRoleBinding', 'replaceRoleBinding', 'changeUser', 'deleteUser', 'impersonateUser', 'beginTotp', 'finishTotp', 'beginPasskey', 'finishPasskey',
+  'renewRecoveryCodes', 'removeFactor', 'removeUserFactors', 'moveOrganisation', 'suspendOrganisation',
+];
 
 describe('the way in', () => {
   let test: TestApi;
@@ -134,6 +140,23 @@ describe('the way in', () => {
     expect(visitor.cookies.get('hal9_session')).not.toBe(first);
     expect((await send('/v1/runs', { cookie: `hal9_session=${planted}` })).status).toBe(401);
   });
+
+  it('asks for a recent proof before whatever would let somebody in later', async () => {
+    const { userName: owner, userId } = await createPerson(test.database, orgId, { role: 'owner' });
+    const visitor = new Visitor(test.url);
+    await visitor.signIn(slug, owner);
+    await test.database.database.withOrg(orgId, (tx) => tx.updateTable('sessions').set({ verified_at: new Date(Date.now() - 11 * 60_000) }).where('user_id', '=', userId).execute());
+    const stepUp = test.api.routes.filter((route) => route.stepUp === true);
+    for (const id of LETS_IN) expect([id, stepUp.some((route) => route.id === id)]).toEqual([id, true]);
+    await expect.poll(async () => (await visitor.ask('POST', '/v1/api-keys', {})).body['type'], { timeout: 15_000 }).toBe('/problems/StepUpRequired');
+    for (const route of stepUp) {
+      const answer = await visitor.ask(route.method.toUpperCase(), route.path.replaceAll(/:[a-zA-Z]+/g, randomUUID()), route.method === 'get' || route.method === 'delete' ? undefined : {});
+      expect([route.id, answer.status, answer.body['type']]).toEqual([route.id, 403, '/problems/StepUpRequired']);
+    }
+    expect((await visitor.ask('GET', '/v1/api-keys')).status).toBe(200);
+    expect((await visitor.ask('POST', '/v1/session/proof', { kind: 'password', password: PASSWORD })).status).toBeLessThan(300);
+    expect((await visitor.ask('POST', '/v1/api-keys', { name: 'proved', scopes: ['runs:read'] })).status).toBe(201);
+  }, 60_000);
 
   it('sends the headers that protect browsers with every answer of every route', async () => {
     const path = (route: AnyRoute): string => route.path.replace(':file', 'none.js').replace('*file', 'none.js').replaceAll(/:[a-zA-Z]+/g, randomUUID());
