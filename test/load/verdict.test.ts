@@ -28,7 +28,8 @@ describe('the verdict of a load run', () => {
 
   it('judges nothing that cannot be compared', () => {
     const worse = figures({ kneePerSecond: 1 });
-    for (const [baseline, run] of [[undefined, quiet], [{ ...steady, runs: [] }, quiet], [steady, { ...quiet, machine: { ...machine, model: 'B' } }], [steady, { ...quiet, users: 10 }], [steady, { ...quiet, foreign: 0.4 }]] as const) {
+    const cases: [Baseline | undefined, typeof quiet][] = [[undefined, quiet], [{ ...steady, runs: [] }, quiet], [steady, { ...quiet, machine: { ...machine, model: 'B' } }], [steady, { ...quiet, users: 10 }], [steady, { ...quiet, foreign: 0.4 }]];
+    for (const [baseline, run] of cases) {
       expect(judge(worse, baseline, run)).toMatchObject({ verdict: 'not judged', because: [expect.any(String)] });
     }
   });
