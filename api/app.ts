@@ -71,7 +71,9 @@ export function createApp(options: AppOptions): Express {
   app.use(requestLog(options.logger));
   app.use(hardened(options.https));
   app.use(crossOrigin(options));
-  for (const [path, routes] of byPath(options.routes)) {
+  // Paths without parameters first: `/v1/runs/:id` would take `/v1/runs/bulk` for the run "bulk".
+  const paths = [...byPath(options.routes)].sort(([a], [b]) => Number(a.includes(':')) - Number(b.includes(':')));
+  for (const [path, routes] of paths) {
     const endpoint = app.route(path);
     for (const route of routes) endpoint[route.method](audited(route, pipeline(route, pipelineOptions), options.acts, (request) => factsOf(request)?.caller));
     endpoint.all(refuseMethod(routes));

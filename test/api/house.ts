@@ -73,6 +73,7 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
     ['/v1/connections/:id', connection],
     ['/v1/webhooks/:id', webhook],
     ['/v1/webhook-endpoints/:id', endpoint],
+    ['/v1/schedules/:id', await made('/v1/schedules', SCHEDULE(low))],
     ['/v1/users/:id', user],
     ['/v1/teams/:id', team],
     ['/v1/teams/:id/shares/:kind', 'runs'],
@@ -91,15 +92,15 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
     ['/scim/v2/Groups/:id', await made('/scim/v2/Groups', { schemas: ['urn:ietf:params:scim:schemas:core:2.0:Group'], displayName: `scim-${marker}` })],
     ...rows,
   ]);
-  if (test.api.routes.some((route) => route.path === '/v1/schedules')) resources.set('/v1/schedules/:id', await made('/v1/schedules', SCHEDULE(low)));
   await send('PUT', `/v1/teams/${team}/shares/runs/shared`, { access: 'read' });
   return { orgId, key, owner, slug, marker, resources };
 }
 
 /** What only background work writes. */
 async function otherRows(test: TestApi, of: { orgId: string; userId: string; webhook: string; endpoint: string; automation: string; connection: string; marker: string }): Promise<[string, string][]> {
-  const [factor, receipt, message, approval, decision, letter] = [randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+  const [bulk, source, undelivered, factor, receipt, message, approval, decision, letter] = [randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID()];
   const { orgId, marker } = of;
+  const has = (path: string): boolean => test.api.routes.some((route) => route.path === path);
   await test.database.database.withOrg(orgId, async (tx) => {
     await sql`insert into user_factors (org_id, id, user_id, kind, name, sealed) values (${orgId}, ${factor}, ${of.userId}, 'totp', ${marker}, ${Buffer.from(marker)})`.execute(tx);
     await sql`insert into webhook_receipts (org_id, id, webhook_id, received_at, status, delivery_id, body_bytes, headers) values (${orgId}, ${receipt}, ${of.webhook}, now(), 'refused', ${marker}, 1, '{}')`.execute(tx);
@@ -109,9 +110,18 @@ async function otherRows(test: TestApi, of: { orgId: string; userId: string; web
       values (${orgId}, ${decision}, ${randomUUID()}, 'L2', 0, ${randomUUID()}, 1, ${marker}, ${marker}, ${marker}, 'info', now(), '{}', 'none')`.execute(tx);
     await sql`insert into automation_firings (org_id, id, automation_id, automation_version, signal_key, signal_type, state, reason) values (${orgId}, ${randomUUID()}, ${of.automation}, 1, ${randomUUID()}, 'test.access', 'skipped', ${marker})`.execute(tx);
     await sql`insert into notifications (org_id, id, connection_id, connection_name, kind, dedup_key, action, severity, title, state) values (${orgId}, ${randomUUID()}, ${of.connection}, ${marker}, 'slack', ${marker}, 'trigger', 'info', ${marker}, 'delivered')`.execute(tx);
+    await sql`insert into bulk_actions (org_id, id, action, actor_kind, actor_id, scopes) values (${orgId}, ${bulk}, 'cancel', 'user', ${of.userId}, '{}')`.execute(tx);
+    await sql`insert into bulk_items (org_id, bulk_id, n, run_id) values (${orgId}, ${bulk}, 1, ${marker})`.execute(tx);
+    if (has('/v1/sources')) {
+      await sql`insert into broker_sources (org_id, id, name, enabled, draft) values (${orgId}, ${source}, ${marker}, false, '{}')`.execute(tx);
+      await sql`insert into broker_dead_letters (org_id, id, source_id, cause, sealed, bytes) values (${orgId}, ${undelivered}, ${source}, ${marker}, ${Buffer.from(marker)}, 1)`.execute(tx);
+    }
     await sql`insert into dead_letters (org_id, id, batch_id, layer, ref, failure, cause) values (${orgId}, ${letter}, ${randomUUID()}, 'L2', ${randomUUID()}, 'NeuronFailed', ${marker})`.execute(tx);
   });
   return [
+    ['/v1/runs/bulk/:id', bulk],
+    ['/v1/sources/:id', source],
+    ['/v1/sources/:id/dead-letters/:letterId', undelivered],
     ['/v1/factors/:id', factor],
     ['/v1/webhook-deliveries/:id', receipt],
     ['/v1/endpoint-deliveries/:id', message],
