@@ -5,6 +5,7 @@ import type { RemediationTables } from './remediation-actions.ts';
 import type { HealthTables } from './health.ts';
 import type { DelayedStartTables } from './delayed-starts.ts';
 import type { RunTables } from './run-tables.ts';
+import type { ConcurrencyTables } from './concurrency-leases.ts';
 import type { BulkTables } from './bulk-actions.ts';
 import type { ConnectionTables } from './connections.ts';
 import type { NotificationTables } from './notifications.ts';
@@ -39,6 +40,7 @@ export interface Tables
     RemediationTables,
     RunTables,
     BulkTables,
+    ConcurrencyTables,
     DelayedStartTables,
     HealthTables,
     ConnectionTables,

@@ -328,5 +328,6 @@ function detail(run: RunDescription): Omit<z.input<typeof runDetail>, 'links'> {
     historyLength: run.historyLength,
     temporalRunId: run.temporalRunId,
     memo: run.memo,
+    lease: run.lease,
   };
 }

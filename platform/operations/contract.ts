@@ -2,7 +2,7 @@ import type { Caller } from '../identity/caller.ts';
 import type { Progress } from '../../schemas/names/messages.ts';
 import type { RunEvent } from '../../database/run-events.ts';
 import type { FailureGroup } from '../../database/runs.ts';
-import type { EffectClass, OperationContract } from '../../schemas/operations/operation.ts';
+import type { ConcurrencyConflict, EffectClass, OperationContract } from '../../schemas/operations/operation.ts';
 
 /** The one way in: every start, message and list goes through an implementation of this, which scopes it to the caller's organisation. */
 export interface OperationsPort {
@@ -50,6 +50,8 @@ export interface StartRequest {
   timeoutSeconds?: number;
   /** 1 (first) to 5 (last), default 3; between organisations of one priority turns are shared out fairly. */
   priority?: number;
+  /** Instead of the operation's own rule: so many runs of it at once for the key. */
+  concurrency?: { readonly key: string; readonly limit: number; readonly onConflict: ConcurrencyConflict };
   /** Remarks for people, kept encrypted in Temporal and shown in the description. */
   memo?: Readonly<Record<string, string>>;
   /** The run whose input this is. */
@@ -65,6 +67,8 @@ export interface StartedRun {
   workflowId: string;
   /** False when the run was already there (idempotency key, conflict policy, same uuid). */
   created: boolean;
+  /** True when it waits for the lease of its concurrency key. */
+  queued?: boolean;
 }
 
 /** How a run stands. */
@@ -211,6 +215,8 @@ export interface RunDescription extends RunSummary {
   pendingActivities: readonly PendingActivity[];
   /** Events in the history so far; null once it is gone. */
   historyLength: number | null;
+  /** Its concurrency key's lease: `queued` while it waits for its turn; the fencing token rises with every lease. */
+  lease: { readonly state: 'queued' | 'held'; readonly token: number | null } | null;
   /** Temporal's own id of the execution, for its UI; null once it is gone. */
   temporalRunId: string | null;
   /** Remarks of who started it; empty once its history is gone. */

@@ -83,7 +83,7 @@ async function readProject(root: string, problems: string[]): Promise<Project> {
     return { root, contracts: [], workflows: new Map(), activities: [] };
   }
   const contracts: OperationContract[] = [];
-  for (const file of await entries(join(root, 'schemas', 'operations'), /\.ts$/)) {
+  for (const file of await entries(join(root, 'schemas', 'operations'), /(?<!\.d)\.[jt]s$/)) {
     const contract = await loadContract(file, problems);
     if (contract !== undefined) contracts.push(contract);
   }
@@ -122,7 +122,7 @@ function isContract(value: unknown): value is OperationContract {
 
 async function indexFiles(folder: string): Promise<string[]> {
   const folders = await entries(folder, /^[^.]+$/);
-  const files = await Promise.all(folders.map(async (path) => ((await exists(join(path, 'index.ts'))) ? [join(path, 'index.ts')] : [])));
+  const files = await Promise.all(folders.map(async (path) => ((await exists(join(path, 'index.ts'))) ? [join(path, 'index.ts')] : (await exists(join(path, 'index.js'))) ? [join(path, 'index.js')] : [])));
   return files.flat();
 }
 

@@ -5,6 +5,7 @@ import { WorkflowExecutionAlreadyStartedError, defineSearchAttributeKey } from '
 import type { Logger } from 'pino';
 import { AuditActStore, noActHere, type Act, type ActDetails } from '../../database/audit-acts.ts';
 import type { Database } from '../../database/database.ts';
+import { ConcurrencyLeaseStore, type Lease } from '../../database/concurrency-leases.ts';
 import { IdempotencyStore } from '../../database/idempotency.ts';
 import { RunStore } from '../../database/runs.ts';
 import { HalError } from '../../schemas/errors.ts';
@@ -12,6 +13,7 @@ import { SEARCH_ATTRIBUTES } from '../../schemas/names/search-attributes.ts';
 import { formatRunId, formatWorkflowId, parseRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import { workflowName, type MessageContract, type OperationContract } from '../../schemas/operations/operation.ts';
 import { actOf } from '../audit/act.ts';
+import { QUEUED_MEMO } from '../../schemas/names/messages.ts';
 import type { Caller } from '../identity/caller.ts';
 import { assertCan } from '../identity/permissions.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
@@ -36,6 +38,8 @@ const RPC_MS = 10_000;
 const QUERY_MS = 5_000;
 /** Time for a run to answer an update, ms; the update goes on afterwards. */
 const UPDATE_MS = 30_000;
+/** How long a run waits for the lease of its concurrency key, seconds. */
+const QUEUE_SECONDS = 7 * 86_400;
 /** How long an Idempotency-Key is remembered, ms. */
 const IDEMPOTENCY_MS = 24 * 3600 * 1000;
 
@@ -68,6 +72,9 @@ interface PreparedStart {
   readonly options: WorkflowStartOptions;
 }
 
+/** What a start got for its concurrency key; `ended`: it is there, but not to begin. */
+type StartLease = Exclude<Lease, { state: 'full' }> & { readonly ended?: true };
+
 type MessageKind = 'signals' | 'queries' | 'updates';
 
 class TemporalOperations implements Operations {
@@ -82,6 +89,7 @@ class TemporalOperations implements Operations {
   readonly #admission: Admission | undefined;
   readonly #reader: RunReader;
   readonly #feed: RunFeed;
+  readonly #leases: ConcurrencyLeaseStore;
   readonly #history: RunHistory;
   readonly #actions: RunActions;
 
@@ -97,8 +105,9 @@ class TemporalOperations implements Operations {
     this.#acts = new AuditActStore(database);
     this.#logger = logger;
     this.#recorder = new RunRecorder(store, logger);
+    this.#leases = new ConcurrencyLeaseStore(database);
     this.#feed = new RunFeed(database, logger);
-    this.#reader = new RunReader(client, store, contracts, this.#feed, () => this.#recorder.flush());
+    this.#reader = new RunReader(client, store, contracts, this.#feed, () => this.#recorder.flush(), this.#leases);
     this.#history = new RunHistory(client);
     this.#actions = new RunActions({
       client,
@@ -304,12 +313,19 @@ class TemporalOperations implements Operations {
     // Signals were admitted when they came in; the cascade that decides them is not refused.
     const admitted = request.origin === 'dispatcher' ? undefined : this.#admission?.admit(caller.orgId, 'runs', 1);
     if (admitted !== undefined) await admitted;
+    const lease = await this.#leaseFor(caller, request, prepared);
+    if (lease?.state === 'queued') {
+      options.memo = { ...options.memo, [QUEUED_MEMO]: true };
+      options.workflowExecutionTimeout = holdMs(contract, request) + QUEUE_SECONDS * 1000;
+    }
     // Before the call: a quick run may have ended when it returns.
     const startedAt = new Date();
     let handle: WorkflowHandleWithFirstExecutionRunId;
     try {
       handle = await begin({});
     } catch (error) {
+      // Whether a call that failed has reached Temporal is not known: the dispatcher looks after a minute.
+      if (error instanceof WorkflowExecutionAlreadyStartedError && lease?.mine === true) await this.#leases.release(caller.orgId, runId);
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw fromTemporal(error, 'start', runId);
       const once = options.workflowIdReusePolicy === 'REJECT_DUPLICATE' && contract.reusePolicy !== 'reject-duplicate';
       noActHere('nothing-changed');
@@ -322,8 +338,35 @@ class TemporalOperations implements Operations {
       return { runId, workflowId, created: false };
     }
     if (request.delaySeconds !== undefined) await this.#delayed.note(caller, runId, handle, request.delaySeconds);
+    if (lease?.ended === true) await handle.terminate('as many runs as its concurrency key allows are open');
+    else if (lease?.state === 'queued') await this.#delayed.note(caller, runId, handle, QUEUE_SECONDS);
     this.#record(caller, request, prepared, startedAt);
-    return { runId, workflowId, created: true };
+    for (const other of lease?.instead ?? []) await this.#giveWay(caller, other);
+    return { runId, workflowId, created: true, ...(lease?.state === 'queued' && lease.ended !== true ? { queued: true } : {}) };
+  }
+
+  /**
+   * The lease that the operation's rule, or the start's own, asks for.
+   * @throws {HalError} RateLimited when it is full and nobody waits or gives way.
+   */
+  async #leaseFor(caller: Caller, request: StartRequest, { contract, runId, options }: PreparedStart): Promise<StartLease | undefined> {
+    const [input]: readonly unknown[] = options.args ?? [];
+    const key = request.concurrency?.key ?? contract.concurrency?.key(input);
+    const rule = request.concurrency ?? contract.concurrency;
+    if (key === undefined || rule === undefined) return undefined;
+    if (request.delaySeconds !== undefined) throw new HalError('InvalidInput', 'a start with a concurrency key cannot be delayed: it would hold its place while it waits');
+    const keyHash = this.#keys.hmac(caller.orgId, `concurrency/${contract.name}`, key);
+    const lease = await this.#leases.acquire({ orgId: caller.orgId, runId, operation: contract.name, keyHash, most: rule.limit, onConflict: rule.onConflict, holdMs: holdMs(contract, request) });
+    if (lease.state === 'full' && rule.onConflict === 'cancel-newest') return { state: 'queued', mine: false, instead: [], ended: true };
+    if (lease.state === 'full') throw new HalError('RateLimited', `${rule.limit} runs of "${contract.name}" are open for this concurrency key`, { retryAfterSeconds: 1 });
+    return lease;
+  }
+
+  /** Ends a run in favour of a later one; one that has just ended by itself is as good. */
+  async #giveWay(caller: Caller, runId: string): Promise<void> {
+    await this.cancel({ ...caller, scopes: ['*'] }, runId).catch((error: unknown) => {
+      if (!(error instanceof HalError) || (error.type !== 'RunClosed' && error.type !== 'NotFound')) throw error;
+    });
   }
 
   #record(caller: Caller, request: StartRequest, prepared: PreparedStart, startedAt: Date): void {
@@ -408,6 +451,11 @@ function messageOf(contract: OperationContract, kind: MessageKind, name: string)
 
 const SINGULAR = { signals: 'signal', queries: 'query', updates: 'update' } as const;
 
+/** Time a run may take once it has begun, ms. */
+function holdMs(contract: OperationContract, { timeoutSeconds }: StartRequest): number {
+  return timeoutSeconds === undefined ? msToNumber(contract.timeouts.execution) : timeoutSeconds * 1000;
+}
+
 /** @throws {HalError} InvalidInput when more is asked for than the operation allows. */
 function timeoutOf(contract: OperationContract, { timeoutSeconds, delaySeconds = 0 }: StartRequest): OperationContract['timeouts']['execution'] | number {
   if (timeoutSeconds === undefined) return contract.timeouts.execution;
@@ -429,8 +477,8 @@ function inTraceOf<T>(caller: Caller, work: () => Promise<T>): Promise<T> {
 
 /** What must be equal for two starts under one key to be the same request. */
 function bodyHash(request: StartRequest): Buffer {
-  const { operation, input, delaySeconds, timeoutSeconds, priority, memo, tags, taskQueue } = request;
-  return createHash('sha256').update(canonical({ operation, input, delaySeconds, timeoutSeconds, priority, memo, tags, taskQueue })).digest();
+  const { operation, input, delaySeconds, timeoutSeconds, priority, memo, concurrency, tags, taskQueue } = request;
+  return createHash('sha256').update(canonical({ operation, input, delaySeconds, timeoutSeconds, priority, memo, concurrency, tags, taskQueue })).digest();
 }
 
 /** JSON with members in a fixed order (as RFC 8785 orders them), so that the order of the sender does not matter. */

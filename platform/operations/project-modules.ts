@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs';
 import { registerHooks } from 'node:module';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 let registered = false;
@@ -15,7 +16,8 @@ export function resolveFromHal9(root: string): void {
   const parentURL = pathToFileURL(join(root, 'package.json')).href;
   registerHooks({
     resolve(specifier, context, next) {
-      if (specifier.startsWith('hal9/')) return next(pathToFileURL(join(root, specifier.slice('hal9/'.length))).href, context);
+      const own = ownFile(root, specifier);
+      if (own !== undefined) return next(pathToFileURL(own).href, context);
       try {
         return next(specifier, context);
       } catch (error) {
@@ -24,6 +26,18 @@ export function resolveFromHal9(root: string): void {
       }
     },
   });
+}
+
+/**
+ * `hal9/<path>`, in an installation that ships JavaScript too, and `@hal9/sdk`, which is always HAL9's: the errors of two copies do not
+ * know each other.
+ */
+function ownFile(root: string, specifier: string): string | undefined {
+  const extension = extname(import.meta.filename);
+  if (specifier === '@hal9/sdk') return join(root, 'clients', 'sdk', `index${extension}`);
+  if (!specifier.startsWith('hal9/')) return undefined;
+  const file = join(root, specifier.slice('hal9/'.length));
+  return existsSync(file) ? file : file.replace(/\.ts$/, extension);
 }
 
 function isBare(specifier: string): boolean {

@@ -6,6 +6,7 @@ import {
   type Client,
   type WorkflowExecutionDescription,
 } from '@temporalio/client';
+import type { ConcurrencyLeaseStore } from '../../database/concurrency-leases.ts';
 import type { RunEvent } from '../../database/run-events.ts';
 import type { FailureGroup, RunRow, RunStore } from '../../database/runs.ts';
 import { HalError } from '../../schemas/errors.ts';
@@ -33,10 +34,12 @@ export class RunReader {
   readonly #store: RunStore;
   readonly #contracts: ReadonlyMap<string, OperationContract>;
   readonly #feed: RunFeed;
+  readonly #leases: ConcurrencyLeaseStore;
   /** Writes started runs that still wait to be written. */
   readonly #flush: () => Promise<void>;
 
-  constructor(client: Client, store: RunStore, contracts: ReadonlyMap<string, OperationContract>, feed: RunFeed, flush: () => Promise<void>) {
+  constructor(client: Client, store: RunStore, contracts: ReadonlyMap<string, OperationContract>, feed: RunFeed, flush: () => Promise<void>, leases: ConcurrencyLeaseStore) {
+    this.#leases = leases;
     this.#feed = feed;
     this.#flush = flush;
     this.#client = client;
@@ -89,6 +92,7 @@ export class RunReader {
       retriedBy: row?.state?.retriedBy ?? null,
       epoch: row?.state?.epoch ?? 0,
       memo: memo.remarks,
+      lease: status === 'running' ? ((await this.#leases.of(caller.orgId, runId)) ?? null) : null,
       source: 'temporal',
       progress: status === 'running' ? await this.#progress(workflowId) : null,
       pendingActivities: await pendingActivities(described.raw.pendingActivities ?? [], workflowId, this.#client),
@@ -232,7 +236,7 @@ function summary(row: RunRow): RunSummary {
 }
 
 function fromRow(row: RunRow): RunDescription {
-  return { ...summary(row), source: 'read-model', progress: row.status === 'running' ? (row.state?.progress ?? null) : null, pendingActivities: [], historyLength: null, temporalRunId: null, memo: {} };
+  return { ...summary(row), source: 'read-model', progress: row.status === 'running' ? (row.state?.progress ?? null) : null, pendingActivities: [], historyLength: null, temporalRunId: null, memo: {}, lease: null };
 }
 
 function isProgress(value: unknown): value is Progress {

@@ -3,6 +3,10 @@ export const RESERVED_QUERIES = {
   /** Answers {@link Progress}. */
   progress: 'progress',
 } as const;
+/** The signal that lets a run begin that waited for the lease of its concurrency key. */
+export const BEGIN_SIGNAL = 'hal9-begin';
+/** Field of the memo that says that the run waits for {@link BEGIN_SIGNAL}. */
+export const QUEUED_MEMO = 'hal9-queued';
 /** Updates that the workflow interceptor answers for every operation. */
 export const RESERVED_UPDATES = {
   /** Stops the run before its next step; answers whether it was running. */

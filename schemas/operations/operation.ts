@@ -30,6 +30,25 @@ export interface OperationTimeouts {
   readonly task?: DurationText;
 }
 
+/** What a start does when as many runs as the key allows are open. */
+export type ConcurrencyConflict =
+  /** It waits for its turn, in the order of the starts. */
+  | 'queue'
+  /** It is refused. */
+  | 'reject'
+  /** The oldest that runs is asked to stop, those that wait are ended, and this one takes the place. */
+  | 'cancel-running'
+  /** It is there, and ended before it begins. */
+  | 'cancel-newest';
+
+export interface ConcurrencyRule<Input> {
+  /** Of the input, e.g. the machine it is about; undefined for no limit. Only its HMAC is kept. */
+  readonly key: (input: Input) => string | undefined;
+  /** Runs at once. */
+  readonly limit: number;
+  readonly onConflict: ConcurrencyConflict;
+}
+
 /**
  * One long-running operation. Routes, validation, permissions, OpenAPI, CLI verbs, clients and reference docs come out of
  * this value; the workflow exported under {@link workflowName} implements it. Evolution rule: add optional fields only.
@@ -62,6 +81,8 @@ export interface OperationContract<Input extends z.ZodType = z.ZodType, Result e
   readonly conflictPolicy: 'fail' | 'use-existing' | 'terminate-existing';
   readonly timeouts: OperationTimeouts;
   readonly effect: EffectClass;
+  /** So many runs at once for each key; default no limit. A start may bring a rule of its own instead. */
+  readonly concurrency?: ConcurrencyRule<z.output<Input>>;
   /** Runs shorter than a day stay on the build that started them; longer ones move on and use `patched`. */
   readonly versioning: 'pinned' | 'auto-upgrade';
   /** `internal` operations are started by HAL9 only: listed and readable, but without a start route. */

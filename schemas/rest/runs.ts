@@ -14,6 +14,10 @@ export const startOptions = z.strictObject({
   timeoutSeconds: z.number().min(1).optional().describe('Time the run may take; default and most: what its operation allows.'),
   priority: z.int().min(1).max(5).optional().describe('1 is served first, 5 last; default 3. Organisations of one priority take turns.'),
   memo: z.record(z.string().min(1).max(100), z.string().max(1000)).refine((memo) => Object.keys(memo).length <= 20, 'at most 20 remarks').optional().describe('Remarks for people, kept encrypted and shown with the run.'),
+  concurrency: z
+    .strictObject({ key: z.string().min(1).max(500).describe('Only its HMAC is kept.'), limit: z.int().min(1).max(1000).describe('Runs at once.'), onConflict: z.enum(['queue', 'reject', 'cancel-running', 'cancel-newest']).default('queue') })
+    .optional()
+    .describe("So many runs of the operation at once for the key, instead of the operation's own rule."),
   delaySeconds: z.number().min(0).max(365 * 86_400).optional().describe('Time before the run begins.'),
 });
 
@@ -37,6 +41,7 @@ export const startedRun = z
     operation: z.string(),
     status: runStatus,
     created: z.boolean().describe('False when the run was there already: same Idempotency-Key, or same id by the operation\'s rule.'),
+    queued: z.boolean().optional().describe('True when it waits for its turn: as many runs as its concurrency key allows are open.'),
     traceId: z.string(),
     links,
     outcome: runOutcome.optional().describe('With `Prefer: wait=<seconds>` and an end within that time.'),
@@ -77,6 +82,7 @@ export const runDetail = runSummary
     ),
     historyLength: z.int().nullable(),
     temporalRunId: z.string().nullable(),
+    lease: z.object({ state: z.enum(['queued', 'held']), token: z.int().nullable() }).nullable().describe('Of its concurrency key, with the fencing token; with `include=pending`.'),
     memo: z.record(z.string(), z.string()).describe('Remarks of who started it; with `include=pending`.'),
     links,
   })

@@ -2,6 +2,7 @@ import {
   CancellationScope,
   condition,
   defaultPayloadConverter,
+  defineSignal,
   defineUpdate,
   proxySinks,
   setHandler,
@@ -24,7 +25,7 @@ import {
 import type { Headers } from '@temporalio/common';
 import type {} from '@temporalio/workflow/lib/global-attributes.js';
 import { PAUSE_HEADER, PROGRESS_SINK, TRACE_HEADER, TRACE_SINK, type WorkflowSpan } from '../../schemas/names/headers.ts';
-import { RESERVED_QUERIES, RESERVED_UPDATES } from '../../schemas/names/messages.ts';
+import { BEGIN_SIGNAL, QUEUED_MEMO, RESERVED_QUERIES, RESERVED_UPDATES } from '../../schemas/names/messages.ts';
 import { SEARCH_ATTRIBUTES } from '../../schemas/names/search-attributes.ts';
 import { workflowOrganisation } from '../../schemas/names/workflow-id.ts';
 
@@ -102,6 +103,20 @@ class Tracing implements WorkflowInboundCallsInterceptor, WorkflowOutboundCallsI
 
   #carry<Input extends { readonly headers: Headers }>(input: Input): Input {
     return { ...input, headers: { ...input.headers, ...this.#header } };
+  }
+}
+
+/** Holds a run that waits for the lease of its concurrency key until the dispatcher says that it has it. Other runs know nothing of it. */
+class Queueing implements WorkflowInboundCallsInterceptor {
+  async execute(input: WorkflowExecuteInput, next: Next<WorkflowInboundCallsInterceptor, 'execute'>): Promise<unknown> {
+    const { memo, continuedFromExecutionRunId } = workflowInfo();
+    if (memo?.[QUEUED_MEMO] !== true) return next(input);
+    let begun = continuedFromExecutionRunId !== undefined;
+    setHandler(defineSignal(BEGIN_SIGNAL), () => {
+      begun = true;
+    }, { description: 'Lets the run begin: it has the lease of its concurrency key.' });
+    await condition(() => begun);
+    return next(input);
   }
 }
 
@@ -195,6 +210,6 @@ function ownProgress(): unknown {
 
 /** Loaded into the bundle by name; called for each run. */
 export const interceptors = (): WorkflowInterceptors => {
-  const [tracing, pausing, reporting] = [new Tracing(), new Pausing(), new Reporting()];
-  return { inbound: [tracing, pausing, reporting], outbound: [pausing, new OrganisationOfChildren(), tracing], internals: [reporting] };
+  const [tracing, queueing, pausing, reporting] = [new Tracing(), new Queueing(), new Pausing(), new Reporting()];
+  return { inbound: [tracing, pausing, reporting, queueing], outbound: [pausing, new OrganisationOfChildren(), tracing], internals: [reporting] };
 };
