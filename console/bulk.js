@@ -1,9 +1,12 @@
-import { confirmDialog, say, shortId } from './run-words.js';
+import { confirmDialog, runLink, say } from './run-words.js';
 import { ask, element } from './session.js';
 
 /** Most runs that are gathered for one action here. */
 const MOST = 1000;
-const AT_ONCE = 4;
+/** Runs acted on in a second. */
+const PER_SECOND = 50;
+/** Between two looks at how far it is, ms. */
+const POLL_MS = 500;
 const ACTIONS = {
   cancel: { label: 'Cancel', title: (count) => `Cancel ${count}?`, about: 'Each is asked to stop and cleans up first.', may: ({ status }) => status === 'running', look: 'chief', past: 'asked to stop' },
   terminate: { label: 'Terminate', title: (count) => `Terminate ${count}?`, about: 'Each ends at once, without cleaning up. What it began outside stays as it is.', may: ({ status }) => status === 'running', look: 'danger', past: 'terminated' },
@@ -30,10 +33,10 @@ export async function collect(filter) {
 /**
  * What there is to do with the runs that are chosen.
  * @param everything is given when more match than the page shows.
+ * @param report is where what came of it is shown.
  */
-export function bulkBar({ chosen, everything, done, clear }) {
+export function bulkBar({ chosen, everything, report, done, clear }) {
   if (chosen.length === 0) return [];
-  const report = element('div', { class: 'report' });
   const buttons = Object.entries(ACTIONS).map(([verb, { label, may }]) => {
     const able = chosen.filter(may);
     return element('button', {
@@ -41,9 +44,13 @@ export function bulkBar({ chosen, everything, done, clear }) {
       'data-verb': verb,
       ...(able.length === 0 ? { disabled: '' } : {}),
       'click': async () => {
-        if (await perform(verb, able, report)) await done();
+        try {
+          if (await perform(verb, able, report)) await done();
+        } catch (error) {
+          say(error.message, 'critical');
+        }
       },
-    }, able.length === chosen.length ? label : `${label} ${able.length}`);
+    }, [0, chosen.length].includes(able.length) ? label : `${label} ${able.length}`);
   });
   return [
     element('div', { class: 'bulk' },
@@ -58,41 +65,38 @@ export function bulkBar({ chosen, everything, done, clear }) {
       } }, `Choose all that match, at most ${MOST.toLocaleString()}`),
       ...buttons,
       element('button', { type: 'button', class: 'quiet', click: clear }, 'Choose none')),
-    report,
   ];
 }
 
 /**
- * Asks, does it run by run and says what came of it.
+ * Asks, has HAL9 do it as a run of its own that survives this page, and says what came of it.
  * @returns whether it was begun.
  */
 export async function perform(verb, items, place, which = '') {
   const { title, about, label, look, past } = ACTIONS[verb];
-  const reason = verb === 'terminate' ? [element('label', { class: 'field' }, element('span', {}, 'Reason'), element('input', { name: 'reason', required: '', maxlength: 500, autocomplete: 'off' }))] : [];
-  const answer = await confirmDialog(title(runs(items.length)), [which, about].filter(Boolean), `${label} ${runs(items.length)}`, reason, look);
+  const fields = verb === 'terminate' ? [element('label', { class: 'field' }, element('span', {}, 'Reason'), element('input', { name: 'reason', required: '', maxlength: 500, autocomplete: 'off' }))] : [];
+  const answer = await confirmDialog(title(runs(items.length)), [which, about].filter(Boolean), `${label} ${runs(items.length)}`, fields, look);
   if (answer === undefined) return false;
-  const bar = element('progress', { max: items.length, value: 0 });
+  const begun = await ask('/v1/runs/bulk', { method: 'POST', body: { action: verb, runIds: items.map(({ runId }) => runId), perSecond: PER_SECOND, ...(answer.reason === undefined ? {} : { reason: answer.reason }) } });
+  const bar = element('progress', { max: items.length, value: 0, 'aria-label': label });
   const line = element('p', { role: 'status' }, '');
-  place.replaceChildren(bar, line);
-  const refused = [];
-  let done = 0;
-  const queue = [...items];
-  const work = async () => {
-    for (let run = queue.shift(); run !== undefined; run = queue.shift()) {
-      try {
-        await ask(`/v1/runs/${encodeURIComponent(run.runId)}/${verb}`, { method: 'POST', ...(verb === 'terminate' ? { body: { reason: answer.reason } } : {}) });
-      } catch (error) {
-        refused.push(`${run.operation} ${shortId(run.runId)}: ${error.message}`);
-      }
-      done += 1;
-      bar.value = done;
-      line.textContent = `${done} of ${items.length}`;
+  const abort = element('button', { type: 'button', click: async () => {
+    abort.disabled = true;
+    await ask(`/v1/runs/${encodeURIComponent(begun.runId)}/cancel`, { method: 'POST' }).catch((error) => say(error.message, 'critical'));
+  } }, 'Leave out the rest');
+  place.replaceChildren(element('section', { class: 'card' }, bar, line, element('div', { class: 'bar' }, abort, runLink(begun.runId, 'The run that does it'))));
+  for (;;) {
+    const { counts } = await ask(`/v1/runs/bulk/${begun.id}`);
+    const left = counts.waiting + counts.doing;
+    bar.value = items.length - left;
+    line.textContent = left > 0 ? `${items.length - left} of ${items.length}` : `${runs(counts.done)} ${past}${counts.failed === 0 ? '' : `, ${counts.failed} refused`}${counts.aborted === 0 ? '' : `, ${counts.aborted} left out`}.`;
+    if (left === 0) {
+      abort.remove();
+      const refused = counts.failed === 0 ? [] : (await ask(`/v1/runs/bulk/${begun.id}/items?state=failed&limit=20`)).items;
+      line.after(...refused.map(({ runId, failure }) => element('p', { class: 'problem' }, runLink(runId), ` ${failure ?? ''}`)));
+      say(line.textContent, counts.failed === 0 ? 'good' : 'critical');
+      return true;
     }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
-  bar.remove();
-  line.textContent = `${runs(items.length - refused.length)} ${past}${refused.length === 0 ? '' : `, ${refused.length} refused`}.`;
-  for (const text of refused.slice(0, 20)) line.after(element('p', { class: 'problem' }, text));
-  say(line.textContent, refused.length === 0 ? 'good' : 'critical');
-  return true;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
 }

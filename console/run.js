@@ -5,8 +5,12 @@ import { ask, element, listen, page, when } from './session.js';
 const id = new URLSearchParams(location.search).get('id') ?? '';
 const path = `/v1/runs/${encodeURIComponent(id)}`;
 const KINDS = { 'run': 'run', 'activity': 'step', 'local-activity': 'quick step', 'child': 'run started', 'timer': 'wait', 'signal': 'signal', 'update': 'change', 'cancellation': 'cancellation' };
+/** Messages that HAL9 itself sends, in words. */
+const OWN = { 'hal9-pause': 'paused', 'hal9-resume': 'resumed' };
 /** Changes are gathered for so long before the page is read again, ms. */
 const GATHER_MS = 250;
+/** Causes of a decision that are looked at for a signal. */
+const MOST_CAUSES = 5;
 
 let payloads = false;
 let stop = new AbortController();
@@ -150,7 +154,7 @@ function timeline(run, { steps }) {
     const open = step.endedAt === null;
     const state = open && ended ? 'cancelled' : step.state;
     const summary = element('summary', {},
-      element('span', { class: 'step-name' }, element('strong', {}, step.name), element('span', { class: 'kind' }, KINDS[step.kind] ?? step.kind), step.attempts > 1 ? element('span', { class: 'kind' }, `${step.attempts} attempts`) : undefined),
+      element('span', { class: 'step-name' }, element('strong', {}, OWN[step.name] ?? step.name), element('span', { class: 'kind' }, KINDS[step.kind] ?? step.kind), step.attempts > 1 ? element('span', { class: 'kind' }, `${step.attempts} attempts`) : undefined),
       element('svg', { 'class': `bar-line ${state}`, 'viewBox': '0 0 1000 10', 'preserveAspectRatio': 'none', 'aria-hidden': 'true' },
         element('rect', { class: 'lane', x: 0, y: 4.5, width: 1000, height: 1 }), element('rect', { class: 'span', x: Math.min(from, 994), y: 0, width: Math.max(6, to - from), height: 10 })),
       element('span', { class: 'took' }, step.endedAt === null ? (ended ? '' : `${took(step)} so far`) : step.endedAt === step.startedAt ? '' : took(step)),
@@ -194,16 +198,19 @@ function facts(run, trace) {
     ...(run.retryOf === null ? [] : [['Retry of', runLink(run.retryOf)]]), ...(run.retriedBy === null ? [] : [['Retried by', runLink(run.retriedBy)]]),
     ...(run.epoch > 0 ? [['Replayed', run.epoch === 1 ? 'once' : `${run.epoch} times`]] : []),
     ...Object.entries(run.memo ?? {}),
-    ...(trace === undefined ? [] : [['Because', element('a', { href: trace, id: 'trace' }, 'the signal it follows from')]]),
+    ...(trace === undefined ? [] : [['Because', element('a', { href: trace.href, id: 'because' }, trace.summary)]]),
   ];
   return element('dl', { class: 'facts' }, ...list.map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value))));
 }
 
-/** A run that a decision started has the decision's number: where its signal's tree is. */
+/** A run that a decision started has the decision's number. It links to the tree of its signal, or to the incident where it rests on emissions. */
 async function traceOf({ origin, runId }) {
   if (origin !== 'decision') return undefined;
   const decision = await ask(`/v1/decisions/${runId.split('~')[1]}`);
-  return decision.causes.length === 0 ? undefined : `/console/trace.html?signal=${decision.causes[0]}`;
+  for (const cause of decision.causes.slice(0, MOST_CAUSES)) {
+    if (await ifAllowed(() => ask(`/v1/signals/${cause}`), undefined)) return { href: `/console/trace.html?signal=${cause}`, summary: decision.summary };
+  }
+  return { href: '/console/incidents.html', summary: decision.summary };
 }
 
 /** Parts of the page that some people may not see are left out for them. */

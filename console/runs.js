@@ -88,6 +88,7 @@ function row(run, redraw) {
 /** The list: drawn again by itself while one looks at the newest page. */
 async function list() {
   const bar = element('div', { id: 'bulk' });
+  const report = element('div', { class: 'report' });
   const body = element('tbody', {});
   const all = element('input', { 'type': 'checkbox', 'aria-label': 'Choose all on this page' });
   const pager = element('nav', { 'class': 'pager', 'aria-label': 'Pages of the list' });
@@ -104,6 +105,7 @@ async function list() {
     all.indeterminate = !all.checked && items.some(({ runId }) => chosen.has(runId));
     bar.replaceChildren(...bulkBar({
       chosen: [...chosen.values()],
+      report,
       everything: next !== null && all.checked ? { filter: filter(), take: (runs) => {
         for (const run of runs) chosen.set(run.runId, run);
         drawBar();
@@ -166,7 +168,7 @@ async function list() {
     setTimeout(() => void again(), REFRESH_MS);
   };
   setTimeout(() => void again(), REFRESH_MS);
-  return [bar, table, empty, pager];
+  return [bar, report, table, empty, pager];
 }
 
 function nothing() {

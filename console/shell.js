@@ -5,7 +5,6 @@ const STORED = 'hal9-api-key';
 const PAGES = [
   ['Runs', '/console/runs.html', '/console/run.html'],
   ['Automations', '/console/automations.html'],
-  ['Schedules', '/console/schedules.html'],
   ['Deliveries', '/console/deliveries.html'],
   ['Incidents', '/console/incidents.html'],
   ['Trace', '/console/trace.html'],

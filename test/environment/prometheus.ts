@@ -62,7 +62,7 @@ export async function startPrometheus(tools: PrometheusTools, folder: string, co
   return {
     api,
     async query(expression) {
-      const { result } = (await api(`query?${new URLSearchParams({ query: expression })}`)) as { result: { metric: Record<string, string>; value: [number, string] }[] };
+      const { result } = (await api(`query?query=${encodeURIComponent(expression)}`)) as { result: { metric: Record<string, string>; value: [number, string] }[] };
       return result.map(({ metric, value }) => ({ metric, value: Number(value[1]) }));
     },
     stop: () => endProcess(child, 'SIGTERM', 5000),
