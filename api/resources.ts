@@ -6,6 +6,8 @@ import { CompiledAutomation, loopsOf, validateAutomation } from '../neurons/auto
 import { Automations } from '../platform/automations/automations.ts';
 import type { AutomationEngine } from '../platform/automations/engine.ts';
 import { AuditTrail } from '../platform/audit/audit-trail.ts';
+import { BrokerIntake } from '../platform/brokers/intake.ts';
+import { Sources } from '../platform/brokers/sources.ts';
 import { Approvals } from '../platform/approvals/approvals.ts';
 import { Billing } from '../platform/billing/billing.ts';
 import { billingProvider } from '../platform/billing/provider.ts';
@@ -55,8 +57,10 @@ import { createNeuronRoutes } from './routes/neurons.ts';
 import { createNotificationRoutes } from './routes/notifications.ts';
 import { createScimRoutes } from './routes/scim.ts';
 import { createRemediationActionRoutes } from './routes/remediation-actions.ts';
+import { LaneChooser } from '../platform/signals/lane.ts';
 import { createScheduleRoutes } from './routes/schedules.ts';
 import { createSignalRoutes } from './routes/signals.ts';
+import { createSourceRoutes } from './routes/sources.ts';
 import { createTraceRoutes } from './routes/trace.ts';
 import { Endpoints } from '../platform/webhooks/endpoints.ts';
 import { createWebhookEndpointRoutes } from './routes/webhook-endpoints.ts';
@@ -105,6 +109,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),
       ...createAutomationRoutes({ automations: new Automations({ database, engine: automationEngine, contracts: operations.contracts }) }),
       ...createScheduleRoutes({ schedules: new Schedules({ database, client, contracts: operations.contracts, logger }) }),
+      ...createSourceRoutes({ sources: new Sources({ database, connections, intake: new BrokerIntake({ database, ingest, keys, lanes: new LaneChooser(config.HAL9_LANES) }) }) }),
       ...inbound.routes,
       ...createWebhookEndpointRoutes({ endpoints: new Endpoints({ database, keys, egress }) }),
       ...createBulkRoutes({ bulk: new Bulk(database, operations) }),

@@ -29,6 +29,7 @@ import type { NeuronCallTables } from './neuron-calls.ts';
 import type { NeuronBreakerTables } from './neuron-breakers.ts';
 import type { AutomationTables } from './automations.ts';
 import type { WebhookTables } from './webhooks.ts';
+import type { BrokerTables } from './broker-sources.ts';
 import type { ScheduleTables } from './schedules.ts';
 import type { WebhookEndpointTables } from './webhook-endpoints.ts';
 
@@ -65,5 +66,6 @@ export interface Tables
     UsageTables,
     AutomationTables,
     ScheduleTables,
+    BrokerTables,
     WebhookTables,
     WebhookEndpointTables {}

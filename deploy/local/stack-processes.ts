@@ -1,20 +1,21 @@
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { hasEnded, spawnOwned } from './child-process.ts';
 import type { ProcessSpecification } from './supervised-process.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
 /** The HAL9 processes a stack can run; `core` may run several times. */
-export type ProcessKind = 'api' | 'core' | 'dispatcher' | 'host';
+export type ProcessKind = 'api' | 'core' | 'dispatcher' | 'consumers' | 'host';
 
 const MAIN: Readonly<Record<ProcessKind, string>> = {
   api: 'api/main.ts',
   core: 'workers/core/main.ts',
   dispatcher: 'workers/dispatcher/main.ts',
+  consumers: 'workers/consumers/main.ts',
   host: 'workers/host/main.ts',
 };
 
-export const ALL_PROCESSES: readonly ProcessKind[] = ['api', 'core', 'dispatcher', 'host'];
+export const ALL_PROCESSES: readonly ProcessKind[] = ['api', 'core', 'dispatcher', 'consumers', 'host'];
 
 const READY_MS = 120_000;
 
@@ -23,7 +24,7 @@ export function halProcess(kind: ProcessKind, name: string, env: NodeJS.ProcessE
   return {
     name,
     // The last two say in `ps`, and to a host agent, which process of whose stack this is.
-    launch: () => spawnOwned(process.execPath, [...nodeFlags(), join(ROOT, MAIN[kind]), `--process=${name}`, `--data=${env['HAL9_DATA'] ?? ''}`], { deathSignal: 'KILL', cwd: ROOT, env }),
+    launch: () => spawnOwned(process.execPath, [...nodeFlags(), join(ROOT, MAIN[kind].replace(/\.ts$/, extname(import.meta.filename))), `--process=${name}`, `--data=${env['HAL9_DATA'] ?? ''}`], { deathSignal: 'KILL', cwd: ROOT, env }),
     ready: (child, onLine) =>
       new Promise<void>((resolve, reject) => {
         const timer = setTimeout(() => reject(new Error(`${name} is not ready after ${READY_MS / 1000} s`)), READY_MS);

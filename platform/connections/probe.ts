@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { ConnectionSettings, LlmSettings, SmtpSettings } from '../../schemas/rest/connections.ts';
+import type { AmqpSettings, ConnectionSettings, LlmSettings, SmtpSettings } from '../../schemas/rest/connections.ts';
+import { connectAmqp, explainAmqpFailure } from './amqp.ts';
 import type { Egress, EgressAnswer } from './egress.ts';
 import { explainFailure, explainStatus, type OutsideFailure } from './failure.ts';
 import { explainSmtpFailure, smtpTransport } from './smtp-transport.ts';
@@ -11,7 +12,8 @@ const PROBE_MS = 10_000;
 /**
  * Uses a connection for real, without consequences where the other side has such a call:
  * smtp connects, encrypts and signs in; slack sends a message without text, which a valid hook refuses with 400;
- * pagerduty resolves an incident that does not exist; webhook posts `{"type":"hal9.test"}`; llm lists the models; http gets the base URL.
+ * pagerduty resolves an incident that does not exist; webhook posts `{"type":"hal9.test"}`; llm lists the models; http gets the base URL;
+ * amqp connects and signs in.
  * @returns what is wrong; undefined when it works.
  */
 export async function probe(egress: Egress, settings: ConnectionSettings, signal: AbortSignal): Promise<OutsideFailure | undefined> {
@@ -20,6 +22,8 @@ export async function probe(egress: Egress, settings: ConnectionSettings, signal
     switch (settings.kind) {
       case 'smtp':
         return await probeSmtp(egress, settings);
+      case 'amqp':
+        return await probeAmqp(egress, settings);
       case 'slack':
         return probeSlack(await egress.request(settings.url, { method: 'POST', headers: JSON_BODY, body: '{}', signal: limited }));
       case 'pagerduty':
@@ -61,6 +65,16 @@ async function probeSmtp(egress: Egress, settings: SmtpSettings): Promise<Outsid
     return explainSmtpFailure(error);
   } finally {
     transport.close();
+  }
+}
+
+async function probeAmqp(egress: Egress, settings: AmqpSettings): Promise<OutsideFailure | undefined> {
+  try {
+    const connection = await connectAmqp(egress, settings, PROBE_MS);
+    await connection.close();
+    return undefined;
+  } catch (error) {
+    return explainAmqpFailure(error);
   }
 }
 

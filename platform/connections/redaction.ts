@@ -22,6 +22,10 @@ export function redact(settings: ConnectionSettings): RedactedSettings {
       const { provider, baseUrl } = settings;
       return { settings: { kind: settings.kind, provider, ...(baseUrl === undefined ? {} : { baseUrl: bareUrl(baseUrl) }) }, secrets: ['apiKey'] };
     }
+    case 'amqp': {
+      const { host, port, tls, username, vhost } = settings;
+      return { settings: { kind: settings.kind, host, port, tls, username, vhost }, secrets: ['password'] };
+    }
     case 'http':
       return { settings: { kind: settings.kind, baseUrl: bareUrl(settings.baseUrl) }, secrets: headerNames(settings.headers) };
   }

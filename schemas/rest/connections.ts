@@ -52,8 +52,18 @@ export const httpSettings = z.strictObject({
   headers: headers.default({}),
 });
 
+export const amqpSettings = z.strictObject({
+  kind: z.literal('amqp'),
+  host: z.string().min(1).max(253),
+  port: z.int().min(1).max(65_535).optional().describe('Default 5671 with TLS, 5672 without.'),
+  tls: z.boolean().default(true),
+  username: z.string().min(1).max(320),
+  password: secret('Password of the user.'),
+  vhost: z.string().min(1).max(255).default('/').describe('Virtual host.'),
+});
+
 export const connectionSettings = z
-  .discriminatedUnion('kind', [smtpSettings, slackSettings, pagerdutySettings, webhookSettings, llmSettings, httpSettings])
+  .discriminatedUnion('kind', [smtpSettings, slackSettings, pagerdutySettings, webhookSettings, llmSettings, httpSettings, amqpSettings])
   .refine((settings) => settings.kind !== 'llm' || settings.provider !== 'openai-compatible' || settings.baseUrl !== undefined, { path: ['baseUrl'], message: 'is required for openai-compatible' })
   .refine((settings) => settings.kind !== 'smtp' || (settings.username === undefined) === (settings.password === undefined), { path: ['password'], message: 'username and password come together' });
 
@@ -63,6 +73,7 @@ export type PagerdutySettings = z.infer<typeof pagerdutySettings>;
 export type WebhookSettings = z.infer<typeof webhookSettings>;
 export type LlmSettings = z.infer<typeof llmSettings>;
 export type HttpSettings = z.infer<typeof httpSettings>;
+export type AmqpSettings = z.infer<typeof amqpSettings>;
 export type ConnectionSettings = z.infer<typeof connectionSettings>;
 
 const connectionName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,127}$/, 'use lower-case letters, digits, dots, dashes');
@@ -89,7 +100,7 @@ export const connectionView = z
   .object({
     id: z.uuid(),
     name: z.string(),
-    kind: z.enum(['smtp', 'slack', 'pagerduty', 'webhook', 'llm', 'http']),
+    kind: z.enum(['smtp', 'slack', 'pagerduty', 'webhook', 'llm', 'http', 'amqp']),
     version: z.int(),
     settings: z.record(z.string(), z.unknown()).nullable().describe('What is no secret; null when no master key in the ring opens it.'),
     secrets: z.array(z.string()).describe('Names of the secret settings that are set.'),

@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Counter } from 'prom-client';
+import { SourceStore } from '../../database/broker-sources.ts';
+import { SignalStore } from '../../database/signals.ts';
+import { BrokerIntake } from '../../platform/brokers/intake.ts';
+import { connectAmqp } from '../../platform/connections/amqp.ts';
+import { Connections } from '../../platform/connections/connections.ts';
+import { Egress } from '../../platform/connections/egress.ts';
+import { SignalIngest } from '../../platform/signals/ingest.ts';
+import { LaneChooser } from '../../platform/signals/lane.ts';
+import { IngestMetrics } from '../../platform/signals/metrics.ts';
+import { runProcess } from '../process.ts';
+import { consumeQueue } from './amqp-consumer.ts';
+import { keepLeases } from './lease-keeper.ts';
+
+const CONNECT_MS = 10_000;
+/** Time for Temporal to say that it is there, ms. */
+const TEMPORAL_MS = 1_500;
+const GATE_RETRY_MS = 500;
+
+/** Consumes the sources that this process holds. */
+await runProcess('consumers', { temporalWorker: false }, async (context) => {
+  const { config, database, keys, client, logger, registry, shutdown } = context;
+  const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
+  const connections = new Connections({ database, keys, egress });
+  const ingest = new SignalIngest(new SignalStore(database), new IngestMetrics(registry));
+  const intake = new BrokerIntake({ database, ingest, lanes: new LaneChooser(config.HAL9_LANES), keys });
+  const store = new SourceStore(database);
+  const taken = new Counter({ name: 'hal9_source_messages_total', help: 'Messages of brokers that were acknowledged, by what became of them.', labelNames: ['outcome'], registers: [registry] });
+
+  /** Backlog belongs into the broker while nothing could be decided: without Temporal no message is taken in. */
+  const gate = async (signal: AbortSignal): Promise<void> => {
+    for (let failed = false; ; failed = true) {
+      signal.throwIfAborted();
+      try {
+        await client.withDeadline(Date.now() + TEMPORAL_MS, () => client.workflowService.getSystemInfo({}));
+        return;
+      } catch (error) {
+        if (!failed) logger.warn({ reason: error instanceof Error ? error.message : String(error) }, 'Temporal does not answer: messages stay in their brokers');
+        await sleep(GATE_RETRY_MS, undefined, { signal });
+      }
+    }
+  };
+
+  context.ready();
+  await keepLeases(
+    {
+      store,
+      logger,
+      consume: (source, signal) =>
+        consumeQueue(
+          {
+            source,
+            intake,
+            gate,
+            logger,
+            connect: async () => connectAmqp(egress, (await connections.open(source.orgId, source.draft.connection, ['amqp'])).settings, CONNECT_MS),
+            onState: (state, failure) => store.noteState(source.orgId, source.id, state, failure),
+            onTaken: (messages, dead) => {
+              taken.inc({ outcome: 'signal' }, messages - dead);
+              taken.inc({ outcome: 'dead-letter' }, dead);
+            },
+          },
+          signal,
+        ),
+    },
+    shutdown,
+  );
+  await ingest.close();
+  await egress.close();
+});
