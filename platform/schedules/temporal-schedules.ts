@@ -1,4 +1,4 @@
-import { isGrpcServiceError, ScheduleNotFoundError, type Backfill, type Client, type ScheduleOptionsStartWorkflowAction, type ScheduleSpec, type Workflow } from '@temporalio/client';
+import { isGrpcServiceError, ScheduleAlreadyRunning, ScheduleNotFoundError, type Backfill, type Client, type ScheduleOptionsStartWorkflowAction, type ScheduleSpec, type Workflow } from '@temporalio/client';
 import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
 import { z } from 'zod';
 import type { StoredSchedule } from '../../database/schedules.ts';
@@ -70,7 +70,13 @@ export class TemporalSchedules {
         if (!(error instanceof ScheduleNotFoundError)) throw error;
         // The server takes no limit of 0 on creation; one that is used up stays away.
         if (draft.limit !== undefined && spent >= draft.limit) return;
-        await this.#client.schedule.create({ scheduleId: scheduleIdOf(orgId, id), ...options });
+        try {
+          await this.#client.schedule.create({ scheduleId: scheduleIdOf(orgId, id), ...options });
+        } catch (failure) {
+          // The API and the dispatcher apply a new one at the same moment: whoever comes second updates.
+          if (!(failure instanceof ScheduleAlreadyRunning)) throw failure;
+          await handle.update(() => ({ ...options, state: { ...options.state, note: '' } }));
+        }
       }
     });
   }

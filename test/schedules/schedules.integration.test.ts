@@ -288,6 +288,14 @@ describe('reconciliation', () => {
     expect(await store.find(caller.orgId, schedule.id)).toMatchObject({ version: 1, appliedVersion: 1 });
   });
 
+  it('is applied by several at once', async () => {
+    const caller = await owner();
+    const { schedule } = await schedules.create(caller, draft({}));
+    await temporal.remove(caller.orgId, schedule.id);
+    await Promise.all(Array.from({ length: 4 }, () => temporal.apply(schedule, 0)));
+    expect(await temporal.describe(caller.orgId, schedule.id)).toBeDefined();
+  });
+
   it('brings back the row from what Temporal keeps, paused if it was', async () => {
     const caller = await owner();
     const { schedule } = await schedules.create(caller, draft({ description: 'with its words' }));
