@@ -24,7 +24,7 @@ import type { ExternalIdentity, SignInOutcome, SignInPort } from './sign-in-cont
 import type { SignInThrottle } from './sign-in-throttle.ts';
 
 /** Where somebody goes who wanted nothing in particular. */
-const HOME = '/console/incidents.html';
+const HOME = '/console/runs.html';
 const SECOND_FACTOR_PAGE = '/second-factor';
 /** Time to show the second factor, seconds. */
 const PENDING_SECONDS = 600;

@@ -28,7 +28,7 @@ describe('signing in', () => {
     const { userName, userId } = await createPerson(test.database, orgId, { role: 'viewer' });
     const ada = visitor();
     const answer = await ada.signIn(slug, userName.toUpperCase());
-    expect(answer).toMatchObject({ status: 200, body: { kind: 'session', location: '/console/incidents.html' } });
+    expect(answer).toMatchObject({ status: 200, body: { kind: 'session', location: '/console/runs.html' } });
     const cookie = answer.headers.get('set-cookie') ?? '';
     expect(cookie).toMatch(/^hal9_session=[\w-]{43}; Path=\/; Max-Age=43200; HttpOnly; SameSite=Lax$/);
     expect(answer.headers.get('cache-control')).toBe('no-store');
@@ -347,7 +347,7 @@ describe('signing in', () => {
     expect((await one.ask('GET', '/v1/runs')).status).toBe(401);
     for (const returnTo of ['https://evil.example', '//evil.example', '/\\evil.example', 'javascript:alert(1)']) {
       const another = await test.key(orgId);
-      expect((await visitor().ask('POST', '/v1/sign-in/key', { key: another.text, returnTo })).body['location']).toBe('/console/incidents.html');
+      expect((await visitor().ask('POST', '/v1/sign-in/key', { key: another.text, returnTo })).body['location']).toBe('/console/runs.html');
     }
   });
 });
