@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { access, constants, mkdir, readFile, readdir, rename, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
-import { join, relative } from 'node:path';
+import { extname, join, relative } from 'node:path';
 import { bundleWorkflowCode, type Logger } from '@temporalio/worker';
 import { FAILURE_CONVERTER_PATH } from '../platform/codec/data-converter.ts';
 import { DiscoveryError, HAL9_ROOT, assertWorkflows, type Project } from '../platform/operations/discovery.ts';
@@ -15,7 +15,7 @@ export const BUNDLE_FOLDER = join(HAL9_ROOT, '.cache', 'workflows');
 const USER_FOLDER = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'hal9', 'workflows');
 
 /** Modules whose `interceptors` wrap every workflow. */
-const INTERCEPTORS = [join(import.meta.dirname, 'interceptors', 'workflow.ts')];
+const INTERCEPTORS = [join(import.meta.dirname, 'interceptors', `workflow${extname(import.meta.filename)}`)];
 
 /** Libraries that have no place in deterministic code. */
 const FORBIDDEN = /\/node_modules\/(zod|lodash|kysely|pg|pino|express)\//;
@@ -44,7 +44,7 @@ export async function loadBundle(projects: readonly Project[], folder: string = 
   }
   const own = await writableFolder(folder, USER_FOLDER);
   const file = join(own, `${hash}.js`);
-  const code = await build(workflows, join(own, `${hash}.entry.ts`));
+  const code = await build(workflows, join(own, `${hash}.entry.js`));
   const draft = `${file}.${process.pid}`;
   await writeFile(draft, code);
   await rename(draft, file);
@@ -78,8 +78,8 @@ async function build(workflows: readonly (readonly [string, string])[], entry: s
       resolve: {
         ...config.resolve,
         // Projects elsewhere use the Temporal packages of this installation: two copies in one bundle do not know each other.
-        modules: [...(config.resolve?.modules ?? []), join(HAL9_ROOT, 'node_modules')],
-        alias: { ...aliasesOf(config.resolve?.alias), hal9: HAL9_ROOT, '@temporalio/workflow$': require.resolve('@temporalio/workflow'), '@temporalio/common$': require.resolve('@temporalio/common') },
+        modules: [...(config.resolve?.modules ?? []), join(HAL9_ROOT, 'node_modules'), join(HAL9_ROOT, '..')],
+        alias: { ...aliasesOf(config.resolve?.alias), hal9: HAL9_ROOT, '@hal9/sdk/workflow$': join(HAL9_ROOT, 'clients/sdk', `workflow${extname(import.meta.filename)}`), '@temporalio/workflow$': require.resolve('@temporalio/workflow'), '@temporalio/common$': require.resolve('@temporalio/common') },
       },
     }),
   }).catch((error: unknown) => {
@@ -102,9 +102,9 @@ async function sourceHash(projects: readonly Project[], workflows: readonly (rea
   const hash = createHash('sha256');
   hash.update(JSON.stringify(workflows));
   for (const name of ['worker', 'workflow', 'common']) {
-    hash.update(await readFile(join(HAL9_ROOT, 'node_modules', '@temporalio', name, 'package.json')));
+    hash.update(await readFile(require.resolve(`@temporalio/${name}/package.json`)));
   }
-  const folders = projects.flatMap(({ root }) => [join(root, 'workflows'), join(root, 'schemas', 'names')]);
+  const folders = [...projects.flatMap(({ root }) => [join(root, 'workflows'), join(root, 'schemas', 'names')]), join(HAL9_ROOT, 'clients', 'sdk')];
   const files = await Promise.all([...folders, join(import.meta.dirname, 'interceptors')].map(sources));
   for (const file of [...files.flat(), FAILURE_CONVERTER_PATH, import.meta.filename]) {
     hash.update(`${relative(HAL9_ROOT, file)}\n`).update(await readFile(file));

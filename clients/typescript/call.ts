@@ -54,5 +54,5 @@ export function pathOf(row: OperationRow, params: Readonly<Record<string, unknow
 }
 
 function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : value instanceof Date ? value.toISOString() : typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return typeof value === 'string' ? value : value instanceof Date ? value.toISOString() : JSON.stringify(value);
 }

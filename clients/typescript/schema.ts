@@ -85,7 +85,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The console: incidents and traces as pages */
+        /** The console: runs, automations, incidents and more as pages */
         get: operations["console"];
         put?: never;
         post?: never;
@@ -2609,6 +2609,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/runs/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Acts on many runs, by their ids or by what they have in common
+         * @description The runs are chosen now and worked off by a run of `bulk`, so many a second. The report says what became of each.
+         */
+        post: operations["actOnRuns"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/bulk/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads how far a bulk action is */
+        get: operations["getBulkAction"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/bulk/{id}/items": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists what became of each run of a bulk action */
+        get: operations["listBulkItems"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs/failures": {
         parameters: {
             query?: never;
@@ -2620,6 +2674,149 @@ export interface paths {
         get: operations["listRunFailures"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/schedules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists schedules by name */
+        get: operations["listSchedules"];
+        put?: never;
+        /**
+         * Creates a schedule
+         * @description Whoever creates it needs the permission for what it starts and becomes its owner.
+         */
+        post: operations["createSchedule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/schedules/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads a schedule with its next fire times */
+        get: operations["getSchedule"];
+        /**
+         * Replaces a schedule
+         * @description The caller becomes its owner; a pause by HAL9 ends, one by a person stays. With `If-Match: "<version>"` only if nobody changed it meanwhile.
+         */
+        put: operations["replaceSchedule"];
+        post?: never;
+        /**
+         * Removes a schedule
+         * @description Runs it started go on.
+         */
+        delete: operations["deleteSchedule"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/schedules/{id}/backfill": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes up for a span that has passed
+         * @description Fires once for every time of the span, oldest first.
+         */
+        post: operations["backfillSchedule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/schedules/{id}/firings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists what a schedule did, newest first */
+        get: operations["listScheduleFirings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/schedules/{id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pauses a schedule
+         * @description Open runs go on. The note stays in HAL9.
+         */
+        post: operations["pauseSchedule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/schedules/{id}/trigger": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Fires a schedule now
+         * @description With the rights of its owner, paused or not, whatever its limit.
+         */
+        post: operations["triggerSchedule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/schedules/{id}/unpause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lets a paused schedule go on
+         * @description The caller needs the permission for what it starts and becomes its owner. What was due meanwhile is not made up for; see backfill.
+         */
+        post: operations["unpauseSchedule"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3071,6 +3268,86 @@ export interface paths {
         get: operations["traceSignal"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists sources by name */
+        get: operations["listSources"];
+        put?: never;
+        /**
+         * Creates a source
+         * @description Its messages become signals of the source `/sources/{id}` within seconds.
+         */
+        post: operations["createSource"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sources/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads a source and how it stands */
+        get: operations["getSource"];
+        /**
+         * Replaces a source
+         * @description Its consumer begins anew. With `If-Match: "<version>"` only if nobody changed it meanwhile.
+         */
+        put: operations["replaceSource"];
+        post?: never;
+        /**
+         * Removes a source and its dead letters
+         * @description Messages that were not acknowledged stay in the queue.
+         */
+        delete: operations["deleteSource"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sources/{id}/dead-letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists messages that were no signals, newest first */
+        get: operations["listSourceDeadLetters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sources/{id}/dead-letters/{letterId}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes a dead letter in with the mapping of today */
+        post: operations["replaySourceDeadLetter"];
         delete?: never;
         options?: never;
         head?: never;
@@ -4017,6 +4294,30 @@ export interface components {
                  *     ]
                  */
                 types: string[];
+            } | {
+                filter?: string;
+                /** @constant */
+                kind: "schedule";
+                /**
+                 * Format: uuid
+                 * @description Id of a schedule that sends a signal (`POST /v1/schedules`).
+                 */
+                scheduleId: string;
+            } | {
+                filter?: string;
+                /** @constant */
+                kind: "source";
+                /**
+                 * Format: uuid
+                 * @description Id of the AMQP or Kafka source (`POST /v1/sources`).
+                 */
+                sourceId: string;
+                /**
+                 * @default [
+                 *       "*"
+                 *     ]
+                 */
+                types: string[];
             };
             /** Format: date-time */
             updatedAt: string;
@@ -4151,6 +4452,39 @@ export interface components {
                 };
             } | null;
         };
+        BulkItem: {
+            at: string | null;
+            failure: string | null;
+            n: number;
+            /** @description The run that a retry started. */
+            newRunId: string | null;
+            runId: string;
+            /** @enum {string} */
+            state: "waiting" | "doing" | "done" | "failed" | "aborted";
+        };
+        BulkReport: {
+            /** @enum {string} */
+            action: "signal" | "cancel" | "terminate" | "pause" | "resume" | "retry" | "replay";
+            counts: {
+                aborted: number;
+                doing: number;
+                done: number;
+                failed: number;
+                waiting: number;
+            };
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: uuid */
+            id: string;
+            /** @description The run that works it off: stream it for progress, pause it to wait, cancel it to leave out the rest. */
+            runId: string;
+        };
+        BulkStarted: {
+            /** Format: uuid */
+            id: string;
+            items: number;
+            runId: string;
+        };
         CodecPayloads: {
             payloads: {
                 /**
@@ -4201,7 +4535,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             /** @enum {string} */
-            kind: "smtp" | "slack" | "pagerduty" | "webhook" | "llm" | "http";
+            kind: "smtp" | "slack" | "pagerduty" | "webhook" | "llm" | "http" | "amqp";
             lastFailure: string | null;
             lastTestedAt: string | null;
             name: string;
@@ -5833,6 +6167,12 @@ export interface components {
             /** @description Type of the failure that ended it. */
             failure: string | null;
             historyLength: number | null;
+            /** @description Of its concurrency key, with the fencing token; with `include=pending`. */
+            lease: {
+                /** @enum {string} */
+                state: "queued" | "held";
+                token: number | null;
+            } | null;
             links: {
                 result: string;
                 self: string;
@@ -5999,6 +6339,30 @@ export interface components {
                  *     ]
                  */
                 types: string[];
+            } | {
+                filter?: string;
+                /** @constant */
+                kind: "schedule";
+                /**
+                 * Format: uuid
+                 * @description Id of a schedule that sends a signal (`POST /v1/schedules`).
+                 */
+                scheduleId: string;
+            } | {
+                filter?: string;
+                /** @constant */
+                kind: "source";
+                /**
+                 * Format: uuid
+                 * @description Id of the AMQP or Kafka source (`POST /v1/sources`).
+                 */
+                sourceId: string;
+                /**
+                 * @default [
+                 *       "*"
+                 *     ]
+                 */
+                types: string[];
             };
             /** Format: date-time */
             updatedAt: string;
@@ -6006,6 +6370,418 @@ export interface components {
             version: number;
             /** @description What deserves a second look, e.g. types that feed each other. */
             warnings: string[];
+        };
+        Schedule: {
+            action: {
+                /**
+                 * @description Its input, the same every time. For inputs that depend on the time, send a signal and let an automation with a `schedule` trigger map it.
+                 * @default {}
+                 */
+                input: unknown;
+                /** @constant */
+                kind: "operation";
+                /** @description Name of the operation, as in GET /v1/workflows. */
+                operation: string;
+            } | {
+                /**
+                 * @description Sent as it is, with `dueAt` added.
+                 * @default {}
+                 */
+                data: {
+                    [key: string]: unknown;
+                };
+                /** @constant */
+                kind: "signal";
+                subject?: string;
+                type: string;
+            };
+            /** @description Whether Temporal has this version; it follows within seconds of being back. */
+            applied: boolean;
+            /** @default [] */
+            calendars: {
+                /** @description Default all. */
+                dayOfMonth?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description 0 is Sunday. Default all. */
+                dayOfWeek?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default 0. */
+                hour?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default 0. */
+                minute?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default all. */
+                month?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default 0. */
+                second?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default all. */
+                year?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+            }[];
+            /**
+             * @description How late a firing may come after an outage; older ones are counted as missed.
+             * @default 3600
+             */
+            catchUpSeconds: number;
+            /** Format: date-time */
+            createdAt: string;
+            /** @default [] */
+            cron: string[];
+            /** @default  */
+            description: string;
+            /** Format: date-time */
+            endAt?: string;
+            /** Format: uuid */
+            id: string;
+            /**
+             * @description Every so often, counted from 1970-01-01T00:00:00Z plus the offset.
+             * @default []
+             */
+            intervals: {
+                everySeconds: number;
+                /** @default 0 */
+                offsetSeconds: number;
+            }[];
+            /**
+             * @description Each firing comes up to so much later, the same for the same time.
+             * @default 0
+             */
+            jitterSeconds: number;
+            /** @description Fires so many times, then no more; by hand it still can. */
+            limit?: number;
+            name: string;
+            /**
+             * @description What happens when one is due while an earlier run is open.
+             * @default skip
+             * @enum {string}
+             */
+            overlap: "skip" | "buffer-one" | "buffer-all" | "cancel-other" | "terminate-other" | "allow-all";
+            /** @description Who saved it last. Firings run with the scopes the owner had then, while the owner still has them. */
+            owner: {
+                id: string;
+                kind: string;
+            };
+            paused: {
+                /** Format: date-time */
+                at: string;
+                /** @enum {string} */
+                by: "person" | "hal9";
+                note: string;
+            } | null;
+            /**
+             * @description Whether a run that fails or times out pauses the schedule.
+             * @default false
+             */
+            pauseOnFailure: boolean;
+            /** @description Why Temporal refuses this version. */
+            problem: string | null;
+            /**
+             * @description Times that match one of these are left out.
+             * @default []
+             */
+            skip: {
+                /** @description Default all. */
+                dayOfMonth?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description 0 is Sunday. Default all. */
+                dayOfWeek?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default 0. */
+                hour?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default 0. */
+                minute?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default all. */
+                month?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default 0. */
+                second?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default all. */
+                year?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+            }[];
+            /** Format: date-time */
+            startAt?: string;
+            /**
+             * @description IANA name; cron and calendars mean its wall clock. A time that a change of clocks leaves out does not fire; one that comes twice fires twice, as Temporal does.
+             * @default UTC
+             */
+            timeZone: string;
+            /** Format: date-time */
+            updatedAt: string;
+            /** @description Grows with every change; send it back in If-Match. */
+            version: number;
+        };
+        ScheduleDetail: {
+            action: {
+                /**
+                 * @description Its input, the same every time. For inputs that depend on the time, send a signal and let an automation with a `schedule` trigger map it.
+                 * @default {}
+                 */
+                input: unknown;
+                /** @constant */
+                kind: "operation";
+                /** @description Name of the operation, as in GET /v1/workflows. */
+                operation: string;
+            } | {
+                /**
+                 * @description Sent as it is, with `dueAt` added.
+                 * @default {}
+                 */
+                data: {
+                    [key: string]: unknown;
+                };
+                /** @constant */
+                kind: "signal";
+                subject?: string;
+                type: string;
+            };
+            /** @description Whether Temporal has this version; it follows within seconds of being back. */
+            applied: boolean;
+            /** @default [] */
+            calendars: {
+                /** @description Default all. */
+                dayOfMonth?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description 0 is Sunday. Default all. */
+                dayOfWeek?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default 0. */
+                hour?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default 0. */
+                minute?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default all. */
+                month?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default 0. */
+                second?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default all. */
+                year?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+            }[];
+            /**
+             * @description How late a firing may come after an outage; older ones are counted as missed.
+             * @default 3600
+             */
+            catchUpSeconds: number;
+            /** Format: date-time */
+            createdAt: string;
+            /** @default [] */
+            cron: string[];
+            /** @default  */
+            description: string;
+            /** Format: date-time */
+            endAt?: string;
+            /** Format: uuid */
+            id: string;
+            /**
+             * @description Every so often, counted from 1970-01-01T00:00:00Z plus the offset.
+             * @default []
+             */
+            intervals: {
+                everySeconds: number;
+                /** @default 0 */
+                offsetSeconds: number;
+            }[];
+            /**
+             * @description Each firing comes up to so much later, the same for the same time.
+             * @default 0
+             */
+            jitterSeconds: number;
+            /** @description Fires so many times, then no more; by hand it still can. */
+            limit?: number;
+            name: string;
+            /**
+             * @description What happens when one is due while an earlier run is open.
+             * @default skip
+             * @enum {string}
+             */
+            overlap: "skip" | "buffer-one" | "buffer-all" | "cancel-other" | "terminate-other" | "allow-all";
+            /** @description Who saved it last. Firings run with the scopes the owner had then, while the owner still has them. */
+            owner: {
+                id: string;
+                kind: string;
+            };
+            paused: {
+                /** Format: date-time */
+                at: string;
+                /** @enum {string} */
+                by: "person" | "hal9";
+                note: string;
+            } | null;
+            /**
+             * @description Whether a run that fails or times out pauses the schedule.
+             * @default false
+             */
+            pauseOnFailure: boolean;
+            /** @description Why Temporal refuses this version. */
+            problem: string | null;
+            /**
+             * @description Times that match one of these are left out.
+             * @default []
+             */
+            skip: {
+                /** @description Default all. */
+                dayOfMonth?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description 0 is Sunday. Default all. */
+                dayOfWeek?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default 0. */
+                hour?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default 0. */
+                minute?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default all. */
+                month?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default 0. */
+                second?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+                /** @description Default all. */
+                year?: (number | {
+                    end: number;
+                    start: number;
+                    step?: number;
+                })[];
+            }[];
+            /** Format: date-time */
+            startAt?: string;
+            /** @description What Temporal says; null while it does not answer. */
+            times: {
+                /** @description Firings that were too late after an outage. */
+                missedCatchUp: number;
+                /** @description The next fire times, at most ten, jitter included. */
+                next: string[];
+                /** @description Firings left under the limit. */
+                remaining: number | null;
+                /** @description Firings whose run is open. */
+                running: number;
+                /** @description Firings that fell on an open run and were left out. */
+                skippedOverlap: number;
+                taken: number;
+            } | null;
+            /**
+             * @description IANA name; cron and calendars mean its wall clock. A time that a change of clocks leaves out does not fire; one that comes twice fires twice, as Temporal does.
+             * @default UTC
+             */
+            timeZone: string;
+            /** Format: date-time */
+            updatedAt: string;
+            /** @description Grows with every change; send it back in If-Match. */
+            version: number;
+        };
+        ScheduleFiring: {
+            /** Format: date-time */
+            createdAt: string;
+            doneAt: string | null;
+            /** Format: date-time */
+            dueAt: string;
+            /** @description The signal it sent. */
+            emitted: string | null;
+            /** Format: uuid */
+            id: string;
+            reason: string | null;
+            /** @description The run it started. */
+            runId: string | null;
+            /** @enum {string} */
+            state: "running" | "done" | "failed" | "cancelled" | "skipped";
+        };
+        ScimError: {
+            detail: string;
+            schemas: "urn:ietf:params:scim:api:messages:2.0:Error"[];
+            scimType?: string;
+            status: string;
         };
         ScimList: {
             itemsPerPage: number;
@@ -6126,6 +6902,76 @@ export interface components {
             /** @description Everybody needs a second factor, here or at their provider. */
             requireSecondFactor: boolean;
         };
+        Source: {
+            /** @description Name of a connection of kind `amqp`. */
+            connection: string;
+            /** Format: date-time */
+            createdAt: string;
+            /** @description Where messages that are no signals are published as well, with the header `x-hal9-cause`, before they are acknowledged. */
+            deadLetter?: {
+                /**
+                 * @description Empty is the default exchange.
+                 * @default
+                 */
+                exchange: string;
+                routingKey: string;
+            };
+            /** @default  */
+            description: string;
+            /** @default true */
+            enabled: boolean;
+            /** Format: uuid */
+            id: string;
+            lastFailure: string | null;
+            lastMessageAt: string | null;
+            /** @description For messages that are no CloudEvents; those say it themselves. */
+            mapping: {
+                /**
+                 * @description Where the id is found by which a message is taken in once; the hash of the message when it is not.
+                 * @default message-id
+                 */
+                idFrom: string;
+                /** @description Where the key is found within which order holds; the source when it is not. */
+                partitionKeyFrom?: string;
+                subjectFrom?: string;
+                /**
+                 * @description Type of the signals.
+                 * @default message.received
+                 */
+                type: string;
+                /** @description Where the type is found; `type` when it is not. */
+                typeFrom?: string;
+            };
+            name: string;
+            /**
+             * @description Most messages that are taken in and not acknowledged.
+             * @default 500
+             */
+            prefetch: number;
+            /** @description A queue that exists. HAL9 consumes it alone, so that order holds. */
+            queue: string;
+            /** @description Messages taken in, redelivered ones included. */
+            received: number;
+            /**
+             * @description `waiting`: no consumer has it yet, or it is switched off.
+             * @enum {string}
+             */
+            state: "waiting" | "connected" | "failed";
+            /** Format: date-time */
+            updatedAt: string;
+            /** @description Grows with every change; send it back in If-Match. */
+            version: number;
+        };
+        SourceDeadLetter: {
+            /** @description Size of the body. */
+            bytes: number;
+            cause: string;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: uuid */
+            id: string;
+            replayedAt: string | null;
+        };
         StartedRun: {
             /** @description False when the run was there already: same Idempotency-Key, or same id by the operation's rule. */
             created: boolean;
@@ -6138,6 +6984,8 @@ export interface components {
             operation: string;
             /** @description With `Prefer: wait=<seconds>` and an end within that time. */
             outcome?: components["schemas"]["RunOutcome"];
+            /** @description True when it waits for its turn: as many runs as its concurrency key allows are open. */
+            queued?: boolean;
             runId: string;
             /** @enum {string} */
             status: "running" | "completed" | "failed" | "cancelled" | "terminated" | "timed-out";
@@ -6752,7 +7600,9 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    "text/css": string;
                     "text/html": string;
+                    "text/javascript": string;
                 };
             };
             default: components["responses"]["Problem"];
@@ -6977,7 +7827,16 @@ export interface operations {
                     "application/scim+json": components["schemas"]["ScimList"];
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     createScimGroup: {
@@ -7014,7 +7873,16 @@ export interface operations {
                     "application/scim+json": components["schemas"]["ScimResource"];
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     searchScimGroups: {
@@ -7054,7 +7922,16 @@ export interface operations {
                     "application/scim+json": components["schemas"]["ScimList"];
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     getScimGroup: {
@@ -7089,7 +7966,16 @@ export interface operations {
                 };
                 content?: never;
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     replaceScimGroup: {
@@ -7128,7 +8014,16 @@ export interface operations {
                     "application/scim+json": components["schemas"]["ScimResource"];
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     deleteScimGroup: {
@@ -7149,7 +8044,16 @@ export interface operations {
                 };
                 content?: never;
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     patchScimGroup: {
@@ -7187,7 +8091,16 @@ export interface operations {
                     "application/scim+json": components["schemas"]["ScimResource"];
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     listScimResourceTypes: {
@@ -7212,7 +8125,16 @@ export interface operations {
                     };
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     getScimResourceType: {
@@ -7239,7 +8161,16 @@ export interface operations {
                     };
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     listScimSchemas: {
@@ -7264,7 +8195,16 @@ export interface operations {
                     };
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     getScimSchema: {
@@ -7291,7 +8231,16 @@ export interface operations {
                     };
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     getScimConfig: {
@@ -7316,7 +8265,16 @@ export interface operations {
                     };
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     listScimUsers: {
@@ -7350,7 +8308,16 @@ export interface operations {
                     "application/scim+json": components["schemas"]["ScimList"];
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     createScimUser: {
@@ -7402,7 +8369,7 @@ export interface operations {
                         } | string) | null;
                         organization?: string | null;
                     } | null;
-                    userName: string;
+                    userName: string & (unknown & unknown);
                     userType?: string | null;
                 };
             };
@@ -7417,7 +8384,16 @@ export interface operations {
                     "application/scim+json": components["schemas"]["ScimResource"];
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     searchScimUsers: {
@@ -7457,7 +8433,16 @@ export interface operations {
                     "application/scim+json": components["schemas"]["ScimList"];
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     getScimUser: {
@@ -7492,7 +8477,16 @@ export interface operations {
                 };
                 content?: never;
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     replaceScimUser: {
@@ -7546,7 +8540,7 @@ export interface operations {
                         } | string) | null;
                         organization?: string | null;
                     } | null;
-                    userName: string;
+                    userName: string & (unknown & unknown);
                     userType?: string | null;
                 };
             };
@@ -7561,7 +8555,16 @@ export interface operations {
                     "application/scim+json": components["schemas"]["ScimResource"];
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     deleteScimUser: {
@@ -7582,7 +8585,16 @@ export interface operations {
                 };
                 content?: never;
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     patchScimUser: {
@@ -7620,7 +8632,16 @@ export interface operations {
                     "application/scim+json": components["schemas"]["ScimResource"];
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong, as SCIM tells it (RFC 7644, 3.12). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/scim+json": components["schemas"]["ScimError"];
+                };
+            };
         };
     };
     secondFactorPage: {
@@ -7712,7 +8733,16 @@ export interface operations {
                     "text/html; charset=utf-8": string;
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong: a page for people, or a problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/html": string;
+                };
+            };
         };
     };
     signInByLdap: {
@@ -7751,7 +8781,16 @@ export interface operations {
                     "text/html; charset=utf-8": string;
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong: a page for people, or a problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/html": string;
+                };
+            };
         };
     };
     startOidcSignIn: {
@@ -7787,7 +8826,16 @@ export interface operations {
                     "text/html; charset=utf-8": string;
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong: a page for people, or a problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/html": string;
+                };
+            };
         };
     };
     finishOidcSignIn: {
@@ -7818,7 +8866,16 @@ export interface operations {
                     "text/html; charset=utf-8": string;
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong: a page for people, or a problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/html": string;
+                };
+            };
         };
     };
     endOidcSessions: {
@@ -7880,7 +8937,16 @@ export interface operations {
                 };
                 content?: never;
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong: a page for people, or a problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/html": string;
+                };
+            };
         };
     };
     finishSamlSignIn: {
@@ -7927,7 +8993,16 @@ export interface operations {
                     "text/html; charset=utf-8": string;
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong: a page for people, or a problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/html": string;
+                };
+            };
         };
     };
     takeSamlLogout: {
@@ -7958,7 +9033,16 @@ export interface operations {
                     "text/html; charset=utf-8": string;
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong: a page for people, or a problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/html": string;
+                };
+            };
         };
     };
     takePostedSamlLogout: {
@@ -7997,7 +9081,16 @@ export interface operations {
                     "text/html; charset=utf-8": string;
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description What went wrong: a page for people, or a problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/html": string;
+                };
+            };
         };
     };
     getSamlMetadata: {
@@ -8451,13 +9544,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The entries, oldest first. */
+            /** @description The entries, oldest first; CEF is plain text. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/x-ndjson": string;
+                    "text/plain; charset=utf-8": string;
                 };
             };
             default: components["responses"]["Problem"];
@@ -8658,6 +9752,30 @@ export interface operations {
                          *     ]
                          */
                         types?: string[];
+                    } | {
+                        filter?: string;
+                        /** @constant */
+                        kind: "schedule";
+                        /**
+                         * Format: uuid
+                         * @description Id of a schedule that sends a signal (`POST /v1/schedules`).
+                         */
+                        scheduleId: string;
+                    } | {
+                        filter?: string;
+                        /** @constant */
+                        kind: "source";
+                        /**
+                         * Format: uuid
+                         * @description Id of the AMQP or Kafka source (`POST /v1/sources`).
+                         */
+                        sourceId: string;
+                        /**
+                         * @default [
+                         *       "*"
+                         *     ]
+                         */
+                        types?: string[];
                     };
                 };
             };
@@ -8761,6 +9879,30 @@ export interface operations {
                         hookId: string;
                         /** @constant */
                         kind: "webhook";
+                        /**
+                         * @default [
+                         *       "*"
+                         *     ]
+                         */
+                        types?: string[];
+                    } | {
+                        filter?: string;
+                        /** @constant */
+                        kind: "schedule";
+                        /**
+                         * Format: uuid
+                         * @description Id of a schedule that sends a signal (`POST /v1/schedules`).
+                         */
+                        scheduleId: string;
+                    } | {
+                        filter?: string;
+                        /** @constant */
+                        kind: "source";
+                        /**
+                         * Format: uuid
+                         * @description Id of the AMQP or Kafka source (`POST /v1/sources`).
+                         */
+                        sourceId: string;
                         /**
                          * @default [
                          *       "*"
@@ -8993,6 +10135,30 @@ export interface operations {
                                      *     ]
                                      */
                                     types: string[];
+                                } | {
+                                    filter?: string;
+                                    /** @constant */
+                                    kind: "schedule";
+                                    /**
+                                     * Format: uuid
+                                     * @description Id of a schedule that sends a signal (`POST /v1/schedules`).
+                                     */
+                                    scheduleId: string;
+                                } | {
+                                    filter?: string;
+                                    /** @constant */
+                                    kind: "source";
+                                    /**
+                                     * Format: uuid
+                                     * @description Id of the AMQP or Kafka source (`POST /v1/sources`).
+                                     */
+                                    sourceId: string;
+                                    /**
+                                     * @default [
+                                     *       "*"
+                                     *     ]
+                                     */
+                                    types: string[];
                                 };
                             };
                             /** Format: date-time */
@@ -9069,6 +10235,30 @@ export interface operations {
                             hookId: string;
                             /** @constant */
                             kind: "webhook";
+                            /**
+                             * @default [
+                             *       "*"
+                             *     ]
+                             */
+                            types?: string[];
+                        } | {
+                            filter?: string;
+                            /** @constant */
+                            kind: "schedule";
+                            /**
+                             * Format: uuid
+                             * @description Id of a schedule that sends a signal (`POST /v1/schedules`).
+                             */
+                            scheduleId: string;
+                        } | {
+                            filter?: string;
+                            /** @constant */
+                            kind: "source";
+                            /**
+                             * Format: uuid
+                             * @description Id of the AMQP or Kafka source (`POST /v1/sources`).
+                             */
+                            sourceId: string;
                             /**
                              * @default [
                              *       "*"
@@ -9160,6 +10350,30 @@ export interface operations {
                             hookId: string;
                             /** @constant */
                             kind: "webhook";
+                            /**
+                             * @default [
+                             *       "*"
+                             *     ]
+                             */
+                            types?: string[];
+                        } | {
+                            filter?: string;
+                            /** @constant */
+                            kind: "schedule";
+                            /**
+                             * Format: uuid
+                             * @description Id of a schedule that sends a signal (`POST /v1/schedules`).
+                             */
+                            scheduleId: string;
+                        } | {
+                            filter?: string;
+                            /** @constant */
+                            kind: "source";
+                            /**
+                             * Format: uuid
+                             * @description Id of the AMQP or Kafka source (`POST /v1/sources`).
+                             */
+                            sourceId: string;
                             /**
                              * @default [
                              *       "*"
@@ -9575,6 +10789,22 @@ export interface operations {
                         };
                         /** @constant */
                         kind: "http";
+                    } | {
+                        host: string;
+                        /** @constant */
+                        kind: "amqp";
+                        /** @description Password of the user. */
+                        password: string;
+                        /** @description Default 5671 with TLS, 5672 without. */
+                        port?: number;
+                        /** @default true */
+                        tls?: boolean;
+                        username: string;
+                        /**
+                         * @description Virtual host.
+                         * @default /
+                         */
+                        vhost?: string;
                     };
                 };
             };
@@ -9712,6 +10942,22 @@ export interface operations {
                         };
                         /** @constant */
                         kind: "http";
+                    } | {
+                        host: string;
+                        /** @constant */
+                        kind: "amqp";
+                        /** @description Password of the user. */
+                        password: string;
+                        /** @description Default 5671 with TLS, 5672 without. */
+                        port?: number;
+                        /** @default true */
+                        tls?: boolean;
+                        username: string;
+                        /**
+                         * @description Virtual host.
+                         * @default /
+                         */
+                        vhost?: string;
                     };
                     /** @description Refuse unless this is the version being replaced. */
                     version?: number;
@@ -10463,7 +11709,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "text/plain; charset=utf-8": unknown;
+                };
             };
             default: components["responses"]["Problem"];
         };
@@ -10488,7 +11736,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "text/plain; charset=utf-8": unknown;
+                };
             };
             /** @description Its signals are committed. */
             202: {
@@ -14099,6 +15349,7 @@ export interface operations {
                 from?: string;
                 /** @description Most runs of the page. */
                 limit?: number;
+                /** @description What started it, one or several with commas between: `api`, `decision`, `automation`, `schedule`, `dispatcher`. */
                 origin?: string;
                 /** @description `<kind>:<id>`, as runs say it. */
                 startedBy?: string;
@@ -14470,7 +15721,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": components["schemas"]["RunEvent"];
+                    "text/event-stream": {
+                        data: string;
+                        event: string;
+                        id: string;
+                    };
                 };
             };
             /** @description The run has ended and the client has seen it end. */
@@ -14552,6 +15807,122 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    actOnRuns: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @enum {string} */
+                    action: "signal" | "cancel" | "terminate" | "pause" | "resume" | "retry" | "replay";
+                    /**
+                     * @description Runs acted on in a second, at the most.
+                     * @default 10
+                     */
+                    perSecond?: number;
+                    /** @description The runs, at most 10,000, that match now. */
+                    query?: {
+                        /** @description Type of the failure, in full. */
+                        failure?: string;
+                        /**
+                         * Format: date-time
+                         * @description Started at or after.
+                         */
+                        from?: string;
+                        /** @enum {string} */
+                        status?: "running" | "completed" | "failed" | "cancelled" | "terminated" | "timed-out";
+                        tag?: string;
+                        /**
+                         * Format: date-time
+                         * @description Started before.
+                         */
+                        to?: string;
+                        type?: string;
+                    };
+                    /** @default bulk action */
+                    reason?: string;
+                    /** @description These runs. */
+                    runIds?: string[];
+                    /** @description Of `signal`. */
+                    signal?: {
+                        name: string;
+                        payload?: unknown;
+                    };
+                };
+            };
+        };
+        responses: {
+            /** @description The runs are chosen. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkStarted"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getBulkAction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The action. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkReport"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listBulkItems: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+                state?: "waiting" | "doing" | "done" | "failed" | "aborted";
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of runs, in the order they are acted on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["BulkItem"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listRunFailures: {
         parameters: {
             query?: {
@@ -14578,6 +15949,608 @@ export interface operations {
                     "application/json": {
                         items: components["schemas"]["FailureGroup"][];
                     };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listSchedules: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of schedules. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["Schedule"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    action: {
+                        /**
+                         * @description Its input, the same every time. For inputs that depend on the time, send a signal and let an automation with a `schedule` trigger map it.
+                         * @default {}
+                         */
+                        input?: unknown;
+                        /** @constant */
+                        kind: "operation";
+                        /** @description Name of the operation, as in GET /v1/workflows. */
+                        operation: string;
+                    } | {
+                        /**
+                         * @description Sent as it is, with `dueAt` added.
+                         * @default {}
+                         */
+                        data?: {
+                            [key: string]: unknown;
+                        };
+                        /** @constant */
+                        kind: "signal";
+                        subject?: string;
+                        type: string;
+                    };
+                    /** @default [] */
+                    calendars?: {
+                        /** @description Default all. */
+                        dayOfMonth?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description 0 is Sunday. Default all. */
+                        dayOfWeek?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default 0. */
+                        hour?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default 0. */
+                        minute?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default all. */
+                        month?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default 0. */
+                        second?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default all. */
+                        year?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                    }[];
+                    /**
+                     * @description How late a firing may come after an outage; older ones are counted as missed.
+                     * @default 3600
+                     */
+                    catchUpSeconds?: number;
+                    /** @default [] */
+                    cron?: string[];
+                    /** @default  */
+                    description?: string;
+                    /** Format: date-time */
+                    endAt?: string;
+                    /**
+                     * @description Every so often, counted from 1970-01-01T00:00:00Z plus the offset.
+                     * @default []
+                     */
+                    intervals?: {
+                        everySeconds: number;
+                        /** @default 0 */
+                        offsetSeconds?: number;
+                    }[];
+                    /**
+                     * @description Each firing comes up to so much later, the same for the same time.
+                     * @default 0
+                     */
+                    jitterSeconds?: number;
+                    /** @description Fires so many times, then no more; by hand it still can. */
+                    limit?: number;
+                    name: string;
+                    /**
+                     * @description What happens when one is due while an earlier run is open.
+                     * @default skip
+                     * @enum {string}
+                     */
+                    overlap?: "skip" | "buffer-one" | "buffer-all" | "cancel-other" | "terminate-other" | "allow-all";
+                    /**
+                     * @description Whether a run that fails or times out pauses the schedule.
+                     * @default false
+                     */
+                    pauseOnFailure?: boolean;
+                    /**
+                     * @description Times that match one of these are left out.
+                     * @default []
+                     */
+                    skip?: {
+                        /** @description Default all. */
+                        dayOfMonth?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description 0 is Sunday. Default all. */
+                        dayOfWeek?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default 0. */
+                        hour?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default 0. */
+                        minute?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default all. */
+                        month?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default 0. */
+                        second?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default all. */
+                        year?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                    }[];
+                    /** Format: date-time */
+                    startAt?: string;
+                    /**
+                     * @description IANA name; cron and calendars mean its wall clock. A time that a change of clocks leaves out does not fire; one that comes twice fires twice, as Temporal does.
+                     * @default UTC
+                     */
+                    timeZone?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The schedule. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleDetail"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The schedule. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleDetail"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    replaceSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    action: {
+                        /**
+                         * @description Its input, the same every time. For inputs that depend on the time, send a signal and let an automation with a `schedule` trigger map it.
+                         * @default {}
+                         */
+                        input?: unknown;
+                        /** @constant */
+                        kind: "operation";
+                        /** @description Name of the operation, as in GET /v1/workflows. */
+                        operation: string;
+                    } | {
+                        /**
+                         * @description Sent as it is, with `dueAt` added.
+                         * @default {}
+                         */
+                        data?: {
+                            [key: string]: unknown;
+                        };
+                        /** @constant */
+                        kind: "signal";
+                        subject?: string;
+                        type: string;
+                    };
+                    /** @default [] */
+                    calendars?: {
+                        /** @description Default all. */
+                        dayOfMonth?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description 0 is Sunday. Default all. */
+                        dayOfWeek?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default 0. */
+                        hour?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default 0. */
+                        minute?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default all. */
+                        month?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default 0. */
+                        second?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default all. */
+                        year?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                    }[];
+                    /**
+                     * @description How late a firing may come after an outage; older ones are counted as missed.
+                     * @default 3600
+                     */
+                    catchUpSeconds?: number;
+                    /** @default [] */
+                    cron?: string[];
+                    /** @default  */
+                    description?: string;
+                    /** Format: date-time */
+                    endAt?: string;
+                    /**
+                     * @description Every so often, counted from 1970-01-01T00:00:00Z plus the offset.
+                     * @default []
+                     */
+                    intervals?: {
+                        everySeconds: number;
+                        /** @default 0 */
+                        offsetSeconds?: number;
+                    }[];
+                    /**
+                     * @description Each firing comes up to so much later, the same for the same time.
+                     * @default 0
+                     */
+                    jitterSeconds?: number;
+                    /** @description Fires so many times, then no more; by hand it still can. */
+                    limit?: number;
+                    name: string;
+                    /**
+                     * @description What happens when one is due while an earlier run is open.
+                     * @default skip
+                     * @enum {string}
+                     */
+                    overlap?: "skip" | "buffer-one" | "buffer-all" | "cancel-other" | "terminate-other" | "allow-all";
+                    /**
+                     * @description Whether a run that fails or times out pauses the schedule.
+                     * @default false
+                     */
+                    pauseOnFailure?: boolean;
+                    /**
+                     * @description Times that match one of these are left out.
+                     * @default []
+                     */
+                    skip?: {
+                        /** @description Default all. */
+                        dayOfMonth?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description 0 is Sunday. Default all. */
+                        dayOfWeek?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default 0. */
+                        hour?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default 0. */
+                        minute?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default all. */
+                        month?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default 0. */
+                        second?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                        /** @description Default all. */
+                        year?: (number | {
+                            end: number;
+                            start: number;
+                            step?: number;
+                        })[];
+                    }[];
+                    /** Format: date-time */
+                    startAt?: string;
+                    /**
+                     * @description IANA name; cron and calendars mean its wall clock. A time that a change of clocks leaves out does not fire; one that comes twice fires twice, as Temporal does.
+                     * @default UTC
+                     */
+                    timeZone?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The schedule. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleDetail"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    backfillSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** Format: date-time */
+                    from: string;
+                    /**
+                     * @description How its firings go together.
+                     * @default buffer-all
+                     * @enum {string}
+                     */
+                    overlap?: "skip" | "buffer-one" | "buffer-all" | "cancel-other" | "terminate-other" | "allow-all";
+                    /** Format: date-time */
+                    to: string;
+                };
+            };
+        };
+        responses: {
+            /** @description It fires; see its firings. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listScheduleFirings: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of firings. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["ScheduleFiring"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    pauseSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @default  */
+                    note?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The schedule. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleDetail"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    triggerSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description Instead of the schedule's own.
+                     * @enum {string}
+                     */
+                    overlap?: "skip" | "buffer-one" | "buffer-all" | "cancel-other" | "terminate-other" | "allow-all";
+                };
+            };
+        };
+        responses: {
+            /** @description It fires; see its firings. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    unpauseSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The schedule. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleDetail"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -15619,6 +17592,274 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listSources: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of sources. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["Source"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createSource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Name of a connection of kind `amqp`. */
+                    connection: string;
+                    /** @description Where messages that are no signals are published as well, with the header `x-hal9-cause`, before they are acknowledged. */
+                    deadLetter?: {
+                        /**
+                         * @description Empty is the default exchange.
+                         * @default
+                         */
+                        exchange?: string;
+                        routingKey: string;
+                    };
+                    /** @default  */
+                    description?: string;
+                    /** @default true */
+                    enabled?: boolean;
+                    /**
+                     * @description For messages that are no CloudEvents; those say it themselves.
+                     * @default {}
+                     */
+                    mapping?: {
+                        /**
+                         * @description Where the id is found by which a message is taken in once; the hash of the message when it is not.
+                         * @default message-id
+                         */
+                        idFrom?: string;
+                        /** @description Where the key is found within which order holds; the source when it is not. */
+                        partitionKeyFrom?: string;
+                        subjectFrom?: string;
+                        /**
+                         * @description Type of the signals.
+                         * @default message.received
+                         */
+                        type?: string;
+                        /** @description Where the type is found; `type` when it is not. */
+                        typeFrom?: string;
+                    };
+                    name: string;
+                    /**
+                     * @description Most messages that are taken in and not acknowledged.
+                     * @default 500
+                     */
+                    prefetch?: number;
+                    /** @description A queue that exists. HAL9 consumes it alone, so that order holds. */
+                    queue: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The source. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Source"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getSource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The source. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Source"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    replaceSource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Name of a connection of kind `amqp`. */
+                    connection: string;
+                    /** @description Where messages that are no signals are published as well, with the header `x-hal9-cause`, before they are acknowledged. */
+                    deadLetter?: {
+                        /**
+                         * @description Empty is the default exchange.
+                         * @default
+                         */
+                        exchange?: string;
+                        routingKey: string;
+                    };
+                    /** @default  */
+                    description?: string;
+                    /** @default true */
+                    enabled?: boolean;
+                    /**
+                     * @description For messages that are no CloudEvents; those say it themselves.
+                     * @default {}
+                     */
+                    mapping?: {
+                        /**
+                         * @description Where the id is found by which a message is taken in once; the hash of the message when it is not.
+                         * @default message-id
+                         */
+                        idFrom?: string;
+                        /** @description Where the key is found within which order holds; the source when it is not. */
+                        partitionKeyFrom?: string;
+                        subjectFrom?: string;
+                        /**
+                         * @description Type of the signals.
+                         * @default message.received
+                         */
+                        type?: string;
+                        /** @description Where the type is found; `type` when it is not. */
+                        typeFrom?: string;
+                    };
+                    name: string;
+                    /**
+                     * @description Most messages that are taken in and not acknowledged.
+                     * @default 500
+                     */
+                    prefetch?: number;
+                    /** @description A queue that exists. HAL9 consumes it alone, so that order holds. */
+                    queue: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The source. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Source"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteSource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listSourceDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of dead letters, without their bodies. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["SourceDeadLetter"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    replaySourceDeadLetter: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                letterId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is a signal now. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listStatements: {
         parameters: {
             query?: {
@@ -15643,6 +17884,7 @@ export interface operations {
                     "application/json": {
                         items: components["schemas"]["Statement"][];
                     };
+                    "text/csv": string;
                 };
             };
             default: components["responses"]["Problem"];
@@ -15670,6 +17912,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Statement"];
+                    "text/csv": string;
                 };
             };
             default: components["responses"]["Problem"];
@@ -16118,7 +18361,7 @@ export interface operations {
                     /** @description Id of the person in the system they come from. */
                     externalId?: string;
                     /** @description What they type to sign in; compared without case. */
-                    userName: string;
+                    userName: string & (unknown & unknown);
                 };
             };
         };
@@ -16195,7 +18438,7 @@ export interface operations {
                     email?: string | null;
                     externalId?: string | null;
                     /** @description What they type to sign in; compared without case. */
-                    userName?: string;
+                    userName?: string & (unknown & unknown);
                 };
             };
         };
@@ -17012,6 +19255,18 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
+                    /** @description So many runs of the operation at once for the key, instead of the operation's own rule. */
+                    concurrency?: {
+                        /** @description Only its HMAC is kept. */
+                        key: string;
+                        /** @description Runs at once. */
+                        limit: number;
+                        /**
+                         * @default queue
+                         * @enum {string}
+                         */
+                        onConflict?: "queue" | "reject" | "cancel-running" | "cancel-newest";
+                    };
                     /** @description Time before the run begins. */
                     delaySeconds?: number;
                     /** @description What the operation takes; its schema is in the catalogue. */

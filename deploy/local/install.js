@@ -32,11 +32,12 @@ export function installIfNeeded(root, options) {
 
 /** Why node_modules must be installed again, or undefined when it is what package-lock.json says. */
 export function whyStale(root, { development }) {
+  const wanted = readLock(join(root, 'package-lock.json'));
+  // An installed package has none: npm has installed what it needs beside it.
+  if (wanted === undefined) return undefined;
   // npm writes this file last: without it an install was never finished.
   const installed = readLock(join(root, 'node_modules/.package-lock.json'));
   if (installed === undefined) return 'there are none yet';
-  const wanted = readLock(join(root, 'package-lock.json'));
-  if (wanted === undefined) return undefined;
   for (const [path, entry] of Object.entries(wanted)) {
     if (path === '' || entry.link === true) continue;
     const present = installed[path];

@@ -9,6 +9,9 @@ import { installIfNeeded } from './install.js';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
+/** Where npm puts programs: beside the sources, or beside the installed package. */
+const BINARIES = [join(ROOT, 'node_modules/.bin'), join(ROOT, '../.bin')].filter((folder) => existsSync(folder));
+
 const COMMANDS = {
   start: { script: 'deploy/local/start.ts', usage: 'start [--operations DIR] [--data DIR] [--port N] [--verbose]' },
   demo: { script: 'deploy/local/demo/main.ts', usage: 'demo [--exit] [--json] [--data DIR --labels FILE]' },
@@ -18,24 +21,23 @@ const COMMANDS = {
   load: { script: 'test/load/main.ts', usage: 'load [--users N] [--json]' },
   chaos: { script: 'test/chaos/main.ts', usage: 'chaos <NAME> [--json]' },
   test: { script: 'test/main.ts', usage: 'test' },
-  audit: { script: 'cli/audit.ts', usage: 'audit verify EXPORT --key KEY [--witness FILE --witness-key KEY] [--json]' },
+  check: { script: 'deploy/local/check.ts', usage: 'check [DIR]' },
+  'audit verify': { script: 'cli/audit.ts', usage: 'audit verify EXPORT --key KEY [--witness FILE --witness-key KEY] [--json]' },
   'verify:vectors': { script: 'test/vectors/main.ts', usage: 'verify:vectors --dir DIR [--json]' },
-  generate: { script: 'deploy/local/generate-docs.ts', usage: 'generate' },
+  pack: { script: 'deploy/local/pack.ts', usage: 'pack [--out DIR]', development: true },
+  generate: { script: 'deploy/local/generate-docs.ts', usage: 'generate', development: true },
 };
 
 /** @param {readonly string[]} args */
 export async function launch(args) {
-  const [name, ...rest] = args;
-  const command = Object.hasOwn(COMMANDS, name ?? '') ? COMMANDS[name] : undefined;
-  if (command === undefined) {
-    const lines = Object.values(COMMANDS).map(({ usage }) => `  hal9 ${usage}`);
-    const asked = name === undefined || name === 'help' || name === '--help' || name === '-h';
-    (asked ? process.stdout : process.stderr).write(`${asked ? '' : `There is no command ${name}.\n`}Usage:\n${lines.join('\n')}\n`);
-    return asked ? 0 : 2;
-  }
+  // Everything that is not about this machine is the API's, in `cli/`; it knows the commands it has not.
+  const name = args[0] === 'audit' && args[1] === 'verify' ? 'audit verify' : args[0];
+  const local = Object.hasOwn(COMMANDS, name ?? '') && !(name === 'api' && args.length > 1);
+  const command = local ? COMMANDS[name] : { script: 'cli/main.ts' };
+  const rest = args.slice(local ? 1 : 0);
   let script = command.script;
   if (script === undefined) {
-    const workers = readdirSync(join(ROOT, command.folder)).filter((entry) => existsSync(join(ROOT, command.folder, entry, 'main.ts')));
+    const workers = readdirSync(join(ROOT, command.folder)).filter((entry) => scriptOf(`${command.folder}/${entry}/main.ts`) !== undefined);
     const worker = rest.shift();
     if (worker === undefined || !workers.includes(worker)) {
       process.stderr.write(`${worker === undefined ? 'Say which worker' : `There is no worker ${worker}`}; there are: ${workers.join(', ')}.\n`);
@@ -43,20 +45,31 @@ export async function launch(args) {
     }
     script = `${command.folder}/${worker}/main.ts`;
   }
-  if (!installIfNeeded(ROOT, { development: command.script?.startsWith('test/') === true })) return 1;
+  if (!installIfNeeded(ROOT, { development: command.script?.startsWith('test/') === true || command.development === true })) return 1;
   const node = pinnedNode();
   if (node === undefined) return 1;
-  return run(node, [join(ROOT, script), ...rest]);
+  const file = scriptOf(script);
+  if (file === undefined) {
+    process.stderr.write(`${name} is for the repository of HAL9, not for an installed package.\n`);
+    return 2;
+  }
+  return run(node, [file, ...rest]);
+}
+
+/** The repository holds TypeScript, a package what was made of it. */
+function scriptOf(path) {
+  return [path, path.replace(/\.ts$/, '.js')].map((candidate) => join(ROOT, candidate)).find((candidate) => existsSync(candidate));
 }
 
 /** The Node that package-lock.json pins, or this one when it is as new. */
 function pinnedNode() {
-  const pinned = join(ROOT, 'node_modules/.bin/node');
-  try {
-    accessSync(pinned, constants.X_OK);
-    return pinned;
-  } catch {
-    // not installed; see below
+  for (const pinned of BINARIES.map((folder) => join(folder, 'node'))) {
+    try {
+      accessSync(pinned, constants.X_OK);
+      return pinned;
+    } catch {
+      // not installed there; see below
+    }
   }
   const wanted = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).dependencies.node;
   if (Number(process.versions.node.split('.')[0]) >= Number(wanted.split('.')[0])) return process.execPath;
@@ -70,7 +83,7 @@ async function run(node, args) {
   const [command, prefix] = owned ? ['setpriv', ['--pdeathsig', 'TERM', '--', node]] : [node, []];
   const child = spawn(command, [...prefix, ...args], {
     stdio: 'inherit',
-    env: { ...process.env, PATH: `${join(ROOT, 'node_modules/.bin')}:${process.env.PATH ?? ''}` },
+    env: { ...process.env, PATH: [...BINARIES, process.env.PATH ?? ''].join(':') },
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, () => {

@@ -1,10 +1,10 @@
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import type { DataConverter } from '@temporalio/common';
 import type { KeyRing } from '../keys/key-ring.ts';
 import { EncryptionCodec } from './payload-codec.ts';
 
 /** Path of the module that clients, workers and the workflow bundle load the failure converter from. */
-export const FAILURE_CONVERTER_PATH = join(import.meta.dirname, 'failure-converter.ts');
+export const FAILURE_CONVERTER_PATH = join(import.meta.dirname, `failure-converter${extname(import.meta.filename)}`);
 
 /** How every client and worker of HAL9 writes payloads and failures: encrypted. */
 export function createDataConverter(keys: KeyRing): DataConverter {

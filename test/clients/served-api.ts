@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pino from 'pino';
 import { NativeConnection, Runtime, Worker } from '@temporalio/worker';
@@ -8,6 +7,7 @@ import { loadConfig } from '../../platform/config/config.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { discoverProjects } from '../../platform/operations/discovery.ts';
 import { loadBundle } from '../../workers/bundle.ts';
+import { activityInterceptors } from '../../workers/interceptors/activity.ts';
 import { sdkLogger } from '../../workers/sdk-logger.ts';
 import { startTestApi, type TestApi } from '../api/running-api.ts';
 import { createTestNamespace } from '../environment/temporal.ts';
@@ -36,7 +36,7 @@ export async function serveApi(settings: Readonly<Record<string, string>> = {}):
   const bundle = await loadBundle(await discoverProjects([PROJECT]));
   const connection = await NativeConnection.connect({ address: inject('temporalAddress') });
   const { queues } = createGreetingActivities({ logger });
-  const workers = await Promise.all(Object.entries(queues).map(([taskQueue, activities]) => Worker.create({ connection, namespace, taskQueue, activities, dataConverter, workflowBundle: { code: bundle.code } })));
+  const workers = await Promise.all(Object.entries(queues).map(([taskQueue, activities]) => Worker.create({ connection, namespace, taskQueue, activities, dataConverter, workflowBundle: { code: bundle.code }, interceptors: { activity: activityInterceptors } })));
   const running = workers.map((worker) => worker.run());
   return {
     url: api.url, credential, api,
@@ -47,11 +47,6 @@ export async function serveApi(settings: Readonly<Record<string, string>> = {}):
       await api.stop();
     },
   };
-}
-
-/** The version people's packages carry. */
-export async function version(): Promise<string> {
-  return String((JSON.parse(await readFile(join(import.meta.dirname, '../../package.json'), 'utf8')) as { version: unknown }).version);
 }
 
 let quiet: true | undefined;

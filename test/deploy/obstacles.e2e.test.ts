@@ -77,7 +77,7 @@ describe('an obstacle', () => {
 
   it('an option, a command or a worker that does not exist', async () => {
     expect((await refusal(['start', '--prot', '1'], {})).stderr).toContain("Unknown option '--prot': use --operations DIR");
-    expect((await refusal(['strat'], {})).stderr).toContain('There is no command strat.');
+    expect((await refusal(['strat'], {})).stderr).toContain("unknown command 'strat'");
     expect((await refusal(['worker', 'nobody'], {})).stderr).toMatch(/^There is no worker nobody; there are: .*core/);
     expect((await refusal(['bench', 'nothing'], {})).stderr).toMatch(/^There is no bench nothing: there are: /);
   });

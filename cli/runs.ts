@@ -1,0 +1,255 @@
+import { Command, InvalidArgumentError } from 'commander';
+import type { CallAnswer, RunOutcome } from '../clients/typescript/index.ts';
+import { camel, collect, kebab } from './api-commands.ts';
+import { EXIT, UsageError } from './exit-code.ts';
+import { readInput, valueOf, withFields } from './input.ts';
+import { openSession, type Session } from './session.ts';
+
+interface StartFlags {
+  readonly input?: string;
+  readonly field: readonly string[];
+  readonly tag: readonly string[];
+  readonly delay?: number;
+  readonly idempotencyKey?: string;
+  readonly wait?: boolean;
+  readonly watch?: boolean;
+  readonly limit?: number;
+}
+
+/** What people do with runs all day, at the top: `run`, `watch`, `list`, `describe`, `result`, `cancel`, ... */
+export function addRunCommands(program: Command): void {
+  const runs = program.command('runs').description('Runs');
+  runs.addCommand(startCommand('start'));
+  program.addCommand(startCommand('run'));
+  for (const parent of [program, runs]) {
+    parent.addCommand(watchCommand());
+    parent.addCommand(resultCommand());
+    parent.addCommand(describeCommand());
+    parent.addCommand(historyCommand());
+    for (const kind of ['signal', 'query', 'update'] as const) parent.addCommand(messageCommand(kind));
+    parent.addCommand(cancelCommand());
+    parent.addCommand(terminateCommand());
+  }
+  program.addCommand(listCommand());
+  runs.addCommand(listCommand());
+}
+
+function startCommand(name: string): Command {
+  const command = new Command(name)
+    .description('Start a run of an operation; every field of its input is an option: `hal9 run greet --name Ada`')
+    .argument('<operation>', 'its name; `hal9 operations list` shows them')
+    .argument('[fields...]', 'fields of the input as --name value')
+    .option('--input <file>', 'the input as JSON from a file, - for stdin')
+    .option('--field <name=value>', 'a field of the input, over --input; dots go deeper; may be repeated', collect, [])
+    .option('--tag <tag>', 'a label to find the run by; may be repeated', collect, [])
+    .option('--delay <seconds>', 'time before the run begins', seconds)
+    .option('--idempotency-key <key>', 'equal keys with equal input are one run')
+    .option('--wait', 'wait for the end and print the result; the exit code says how it ended')
+    .option('--watch', 'follow its progress to the end; Ctrl-C leaves the run going')
+    .option('--limit <seconds>', 'longest time to wait or watch', seconds)
+    .allowUnknownOption();
+  command.action(async (operation: string, fields: readonly string[]) => {
+    const session = await openSession(command);
+    const flags = command.opts<StartFlags>();
+    const given = objectOf(flags.input === undefined ? undefined : await readInput(flags.input));
+    const named = fields.length === 0 ? {} : parseFields(command, await session.client.call('getWorkflow', { params: { type: operation } }), fields);
+    const started = await session.client.runs.start(operation, withFields({ ...given, ...named }, flags.field), {
+      ...(flags.tag.length === 0 ? {} : { tags: flags.tag }),
+      ...(flags.delay === undefined ? {} : { delaySeconds: flags.delay }),
+      ...(flags.idempotencyKey === undefined ? {} : { idempotencyKey: flags.idempotencyKey }),
+    });
+    if (flags.watch === true) return follow(session, started.runId, flags.limit);
+    if (flags.wait === true) return finish(session, await session.client.runs.result(started.runId, limitOf(flags.limit)));
+    session.terminal.show(started);
+  });
+  return command;
+}
+
+/**
+ * Options an operation's input gives: `--place text`, `--guests '["ada@example.org"]'`, `--urgent`. A field that is called as an option of
+ * the command itself is given by `--field`.
+ * @throws {CommanderError} for an option that is no field.
+ */
+function parseFields(of: Command, described: CallAnswer<'getWorkflow'>, args: readonly string[]): Record<string, unknown> {
+  const inner = new Command(`hal9 run ${described.type}`).exitOverride();
+  const properties = isRecord(described.input['properties']) ? described.input['properties'] : {};
+  const names = new Map<string, string>();
+  for (const [name, schema] of Object.entries(properties)) {
+    const flag = kebab(name);
+    if (of.options.some((option) => option.long === `--${flag}`)) continue;
+    names.set(camel(flag), name);
+    const type = isRecord(schema) ? schema['type'] : undefined;
+    if (type === 'boolean') inner.option(`--${flag}`).option(`--no-${flag}`);
+    else if (type === 'string') inner.option(`--${flag} <text>`);
+    else inner.option(`--${flag} <${typeof type === 'string' ? type : 'json'}>`, '', valueOf);
+  }
+  inner.parse([...args], { from: 'user' });
+  if (inner.args.length > 0) throw new UsageError(`${inner.args.join(' ')} is no field; give fields as --name value`);
+  // What was not said is left to the operation's own defaults.
+  return Object.fromEntries(Object.entries(inner.opts()).flatMap(([key, value]) => (inner.getOptionValueSource(key) === 'cli' ? [[names.get(key) ?? key, value]] : [])));
+}
+
+function watchCommand(): Command {
+  const command = new Command('watch').description('Follow a run to its end; Ctrl-C leaves it going').argument('<runId>').option('--limit <seconds>', 'longest time', seconds);
+  return command.action(async (runId: string) => follow(await openSession(command), runId, command.opts<StartFlags>().limit));
+}
+
+function resultCommand(): Command {
+  const command = new Command('result').description('Wait for the end of a run and print its result').argument('<runId>').option('--limit <seconds>', 'longest time; 0 asks only', seconds);
+  return command.action(async (runId: string) => {
+    const session = await openSession(command);
+    finish(session, await session.client.runs.result(runId, limitOf(command.opts<StartFlags>().limit)));
+  });
+}
+
+function describeCommand(): Command {
+  const command = new Command('describe').description('State of a run: progress, what it waits for, what failed').argument('<runId>');
+  return command.action(async (runId: string) => {
+    const { client, terminal } = await openSession(command);
+    const run = await client.call('getRun', { params: { id: runId, include: 'pending' } });
+    if (terminal.json) return terminal.show(run);
+    const { pendingActivities, links, ...rest } = run;
+    terminal.show({ ...rest, ...(links.temporal === undefined ? {} : { temporal: links.temporal }) });
+    for (const { explanation } of pendingActivities) terminal.line(explanation);
+  });
+}
+
+function historyCommand(): Command {
+  const command = new Command('history').description('What happened in a run, step by step').argument('<runId>');
+  return command.action(async (runId: string) => {
+    const { client, terminal } = await openSession(command);
+    terminal.show(await client.call('getRunHistory', { params: { id: runId } }));
+  });
+}
+
+function messageCommand(kind: 'signal' | 'query' | 'update'): Command {
+  const about = { signal: 'Send a signal to a run', query: 'Ask a run; changes nothing', update: 'Change a run and wait for its answer' }[kind];
+  const command = new Command(kind).description(about).argument('<runId>').argument('<name>', 'name of the message; `hal9 operations get` shows them');
+  command.option('--input <file>', 'payload as JSON from a file, - for stdin').option('--field <name=value>', 'a field of the payload; may be repeated', collect, []);
+  return command.action(async (runId: string, name: string) => {
+    const { client, terminal } = await openSession(command);
+    const { input, field } = command.opts<StartFlags>();
+    const payload = withFields(input === undefined ? undefined : await readInput(input), field);
+    if (kind === 'signal') await client.runs.signal(runId, name, payload);
+    terminal.show(kind === 'signal' ? { accepted: true } : await client.runs[kind](runId, name, payload));
+  });
+}
+
+function cancelCommand(): Command {
+  const command = new Command('cancel').description('Ask runs to stop; they clean up first').argument('<runIds...>');
+  return command.action(async (runIds: readonly string[]) => {
+    const { client, terminal } = await openSession(command);
+    for (const runId of runIds) await client.runs.cancel(runId);
+    terminal.show({ accepted: true });
+  });
+}
+
+function terminateCommand(): Command {
+  const command = new Command('terminate').description('End runs at once, without cleaning up').argument('<runIds...>').requiredOption('--reason <text>', 'kept in the run\'s history');
+  return command.action(async (runIds: readonly string[]) => {
+    const { client, terminal } = await openSession(command);
+    for (const runId of runIds) await client.runs.terminate(runId, command.opts<{ reason: string }>().reason);
+    terminal.show({ accepted: true });
+  });
+}
+
+function listCommand(): Command {
+  const command = new Command('list').description('Runs, newest first')
+    .option('--type <operation>').option('--status <status>').option('--tag <tag>').option('--limit <number>', 'most runs', seconds, 50);
+  return command.action(async () => {
+    const { client, terminal } = await openSession(command);
+    const { type, tag, status, limit } = command.opts<{ type?: string; tag?: string; status?: string; limit: number }>();
+    const params = { limit: Math.min(limit, 200), ...(type === undefined ? {} : { type }), ...(tag === undefined ? {} : { tag }), ...(status === undefined ? {} : { status: statusOf(status) }) };
+    const runs: Record<string, unknown>[] = [];
+    for await (const { runId, status: state, startedAt, closedAt, failure, ...rest } of client.runs.list(params)) {
+      runs.push({ runId, status: state, startedAt, closedAt, failure, ...rest });
+      if (runs.length >= limit) break;
+    }
+    if (terminal.json) for (const run of runs) terminal.line(JSON.stringify(run));
+    else terminal.show(runs.map(({ runId, status: state, startedAt, closedAt, failure, tags }) => ({ runId, status: state, startedAt, closedAt, failure, tags })));
+  });
+}
+
+/** What the stream may still say after the end is known, milliseconds. */
+const LAST_WORDS_MS = 1000;
+
+/** Follows the stream of a run: a line for each event, then the outcome. The end is asked for beside it: the stream is a read model that may lag. */
+async function follow(session: Session, runId: string, limitSeconds: number | undefined): Promise<void> {
+  const { client, terminal } = session;
+  const stop = new AbortController();
+  const leave = (): void => stop.abort(new WatchEnded());
+  process.once('SIGINT', leave);
+  const told = (async () => {
+    for await (const event of client.stream(`/v1/runs/${encodeURIComponent(runId)}/stream`, { signal: stop.signal })) {
+      if (terminal.json) terminal.line(JSON.stringify(event.data));
+      else terminal.note(sentence(event.event, event.data));
+    }
+  })().catch((error: unknown) => {
+    if (!stop.signal.aborted) throw error;
+  });
+  try {
+    const [outcome] = await Promise.all([
+      client.runs.result(runId, { ...limitOf(limitSeconds), signal: stop.signal }).finally(() => setTimeout(() => stop.abort(), LAST_WORDS_MS)),
+      told,
+    ]);
+    finish(session, outcome);
+  } catch (error) {
+    if (!(stop.signal.reason instanceof WatchEnded)) throw error;
+    terminal.note(`The run goes on. Look again with \`hal9 watch ${runId}\`.`);
+    process.exitCode = EXIT.interrupted;
+  } finally {
+    stop.abort();
+    process.off('SIGINT', leave);
+  }
+}
+
+/** Ctrl-C while watching: people stop looking, the run does not stop. */
+class WatchEnded extends Error {
+  override readonly name = 'WatchEnded';
+}
+
+function sentence(type: string, event: unknown): string {
+  const data = isRecord(event) ? event['data'] : undefined;
+  const at = isRecord(event) && typeof event['at'] === 'string' ? event['at'].slice(11, 19) : '';
+  if (isRecord(data) && typeof data['step'] === 'string') {
+    const { step, done, total, message } = data;
+    return `${at} ${step} ${String(done)}${typeof total === 'number' ? `/${total}` : ''} ${typeof message === 'string' ? message : ''}`.trim();
+  }
+  return `${at} ${type}${data === null || data === undefined || (isRecord(data) && Object.keys(data).length === 0) ? '' : ` ${JSON.stringify(data)}`}`;
+}
+
+/** Prints how a run ended; anything but `completed` is an exit code of its own. */
+function finish({ terminal }: Session, outcome: RunOutcome): void {
+  if (terminal.json) terminal.show(outcome);
+  else if (outcome.status === 'completed') terminal.show(outcome.result ?? 'completed');
+  else terminal.note(`${outcome.status}${outcome.failure === undefined ? '' : `: ${outcome.failure.type}: ${outcome.failure.message}`}`);
+  if (outcome.status !== 'completed') process.exitCode = outcome.status === 'running' ? EXIT.timeout : EXIT.failed;
+}
+
+const STATUSES = ['running', 'completed', 'failed', 'cancelled', 'terminated', 'timed-out'] as const;
+
+function statusOf(text: string): (typeof STATUSES)[number] {
+  const found = STATUSES.find((status) => status === text);
+  if (found === undefined) throw new UsageError(`${text} is no status; there are: ${STATUSES.join(', ')}`);
+  return found;
+}
+
+function limitOf(limitSeconds: number | undefined): { limitMs?: number } {
+  return limitSeconds === undefined ? {} : { limitMs: limitSeconds * 1000 };
+}
+
+function seconds(text: string): number {
+  const number = Number(text);
+  if (text.trim() === '' || !Number.isFinite(number) || number < 0) throw new InvalidArgumentError('a number from 0 is needed');
+  return number;
+}
+
+function objectOf(value: unknown): Record<string, unknown> {
+  if (value === undefined) return {};
+  if (!isRecord(value)) throw new UsageError('the input of a run is a JSON object');
+  return value;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
