@@ -34,6 +34,7 @@ export class RunReader {
   readonly #store: RunStore;
   readonly #contracts: ReadonlyMap<string, OperationContract>;
   readonly #feed: RunFeed;
+  readonly #describing = new Map<string, Promise<RunDescription>>();
   readonly #leases: ConcurrencyLeaseStore;
   /** Writes started runs that still wait to be written. */
   readonly #flush: () => Promise<void>;
@@ -103,8 +104,23 @@ export class RunReader {
 
   /** From memory or PostgreSQL; a run so young that it is not there yet is asked for in Temporal. */
   async read(caller: Caller, runId: string, workflowId: string): Promise<RunDescription> {
-    const row = await this.#feed.row(caller.orgId, runId);
-    return row === undefined ? this.describe(caller, runId, workflowId) : fromRow(row);
+    const row = (await this.#feed.row(caller.orgId, runId)) ?? (await this.#rowOnceWritten(caller.orgId, runId));
+    return row === undefined ? this.#describeOnce(caller, runId, workflowId) : fromRow(row);
+  }
+
+  /** A run this process started a moment ago may wait to be written. */
+  async #rowOnceWritten(orgId: string, runId: string): Promise<RunRow | undefined> {
+    await this.#flush();
+    return this.#feed.row(orgId, runId);
+  }
+
+  /** Many who ask for one run at once are one question to Temporal. */
+  #describeOnce(caller: Caller, runId: string, workflowId: string): Promise<RunDescription> {
+    const asked = this.#describing.get(workflowId);
+    if (asked !== undefined) return asked;
+    const asking = this.describe(caller, runId, workflowId).finally(() => this.#describing.delete(workflowId));
+    this.#describing.set(workflowId, asking);
+    return asking;
   }
 
   async ended(caller: Caller, runId: string, after: number): Promise<boolean> {
