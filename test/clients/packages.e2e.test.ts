@@ -16,7 +16,7 @@ describe('the packed packages', () => {
     await execute(process.execPath, [join(ROOT, 'deploy/local/pack.ts'), '--out', join(folder, 'packages')], { cwd: ROOT, timeout: 300_000 });
     await writeFile(join(folder, 'package.json'), '{"private": true, "type": "module"}');
     const tarballs = (await readdir(join(folder, 'packages'))).map((name) => join(folder, 'packages', name));
-    expect(tarballs).toHaveLength(3);
+    if (tarballs.length !== 3) throw new Error(`packed ${tarballs.join(', ')}`);
     // This test runs them on the Node it runs on itself, so the pinned one is not fetched again.
     await execute('npm', ['install', '--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', ...tarballs, '@temporalio/testing@1.24.0', 'typescript@6.0.3', '@types/node@24.19.2'], { cwd: folder, timeout: 600_000 });
   }, 900_000);
