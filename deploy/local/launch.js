@@ -9,8 +9,8 @@ import { installIfNeeded } from './install.js';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
-/** Where npm puts programs: beside the sources, or beside the installed package. */
-const BINARIES = [join(ROOT, 'node_modules/.bin'), join(ROOT, '../.bin')].filter((folder) => existsSync(folder));
+/** Where npm puts programs: beside the sources, or beside the installed package. The folder may not be there before the install. */
+const BINARIES = [join(ROOT, 'node_modules/.bin'), join(ROOT, '../.bin')];
 
 const COMMANDS = {
   start: { script: 'deploy/local/start.ts', usage: 'start [--operations DIR] [--data DIR] [--port N] [--verbose]' },
