@@ -8369,7 +8369,8 @@ export interface operations {
                         } | string) | null;
                         organization?: string | null;
                     } | null;
-                    userName: string & (unknown & unknown);
+                    /** @description What they type to sign in; compared without case. */
+                    userName: string;
                     userType?: string | null;
                 };
             };
@@ -8540,7 +8541,8 @@ export interface operations {
                         } | string) | null;
                         organization?: string | null;
                     } | null;
-                    userName: string & (unknown & unknown);
+                    /** @description What they type to sign in; compared without case. */
+                    userName: string;
                     userType?: string | null;
                 };
             };
@@ -18361,7 +18363,7 @@ export interface operations {
                     /** @description Id of the person in the system they come from. */
                     externalId?: string;
                     /** @description What they type to sign in; compared without case. */
-                    userName: string & (unknown & unknown);
+                    userName: string;
                 };
             };
         };
@@ -18438,7 +18440,7 @@ export interface operations {
                     email?: string | null;
                     externalId?: string | null;
                     /** @description What they type to sign in; compared without case. */
-                    userName?: string & (unknown & unknown);
+                    userName?: string;
                 };
             };
         };

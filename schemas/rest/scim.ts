@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { userName } from './users.ts';
 import { HalError, type FailureName } from '../errors.ts';
 
 /** SCIM 2.0: RFC 7643 (schemas) and RFC 7644 (protocol). */
@@ -74,7 +75,7 @@ export const scimExtras = z.object({
 
 /** A user as a client writes it. What HAL9 does not keep (addresses, telephone numbers, a password) is ignored, as RFC 7644 3.3 allows. */
 export const scimUserBody = scimExtras.extend({
-  userName: short.trim().min(1).regex(/^[!-~\u00a1-\uffff]+$/, 'has spaces or control characters').regex(/^\S+$/u, 'has spaces or control characters'),
+  userName: storable(userName),
   externalId: storable(z.string().max(200)).nullish().transform((value) => (value === '' ? null : (value ?? null))),
   displayName: storable(z.string().max(200)).nullish().transform((value) => (value === '' ? null : (value ?? null))),
   active: lenientBoolean.nullish().transform((value) => value ?? true),

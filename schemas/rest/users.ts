@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import { pageQuery } from './page.ts';
 
-const userName = z.string().trim().min(1).max(320).regex(/^[!-~\u00a1-\uffff]+$/, 'has spaces or control characters').regex(/^\S+$/u, 'has spaces or control characters').describe('What they type to sign in; compared without case.');
+/** Printable characters of Unicode's first plane and surrogates; none that is a space there (ECMA-262, WhiteSpace). */
+const NAME_CHARACTERS = /^[!-~\u00a1-\u167f\u1681-\u1fff\u200b-\u2027\u202a-\u202e\u2030-\u205e\u2060-\u2fff\u3001-\ufefe\uff00-\uffff]+$/;
+
+export const userName = z.string().trim().min(1).max(320).regex(NAME_CHARACTERS, 'has spaces or control characters').describe('What they type to sign in; compared without case.');
 const email = z.email().max(320);
 const displayName = z.string().trim().min(1).max(200);
 const externalId = z.string().min(1).max(200);
