@@ -256,7 +256,8 @@ class StackStart {
     });
     this.#options.signal?.throwIfAborted();
     this.#databases.add('temporal');
-    await this.#start({ name: 'temporal', launch: server.launch, ready: server.ready, stopSignal: 'SIGTERM', stopGraceMs: 8000 });
+    // The dev server panics now and then while it starts; the next start is good.
+    await this.#start({ name: 'temporal', launch: server.launch, ready: server.ready, stopSignal: 'SIGTERM', stopGraceMs: 8000, startAttempts: 3 });
     return { address: server.address, uiUrl: server.uiUrl };
   }
 
