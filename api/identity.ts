@@ -26,10 +26,6 @@ import { SignInThrottle } from '../platform/identity/sign-in-throttle.ts';
 import { Tokens } from '../platform/identity/tokens.ts';
 import type { KeyRing } from '../platform/keys/key-ring.ts';
 
-/** How often ended sessions, spent challenges and stale counters are deleted, milliseconds. */
-const UPKEEP_MS = 3_600_000;
-/** How long an ended session is kept, days. */
-const KEEP_DAYS = 30;
 
 /** Who asks and how they got in: one of each for an API process. */
 export interface Identity {
@@ -72,10 +68,6 @@ export function openIdentity({ config, database, keys, logger }: { readonly conf
   const signIn = new SignIn({ database, keys, sessions, factors, challenges, throttle, grants, apiKeys, providers, roleMappings });
   const account = new Account({ database, challenges, sessions, signIn, factors, throttle, authority: new Authority(grants), publicUrl: () => address });
   apiKeys.start();
-  const upkeep = setInterval(() => {
-    sessions.prune(KEEP_DAYS).catch(() => undefined); // the next hour's does the same work
-  }, UPKEEP_MS);
-  upkeep.unref();
   return {
     apiKeys,
     sessions,
@@ -94,7 +86,6 @@ export function openIdentity({ config, database, keys, logger }: { readonly conf
     publicUrl: address,
     https,
     async close() {
-      clearInterval(upkeep);
       await apiKeys.stop();
       await egress.close();
     },

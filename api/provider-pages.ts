@@ -1,6 +1,14 @@
+import { z } from 'zod';
 import { FAILURES, type HalError } from '../schemas/errors.ts';
 import { toHalError } from '../platform/failures/translate.ts';
 import type { RouteAnswer } from './route.ts';
+
+/** Parameters of every route of one provider: organisation by slug or id, and the provider. */
+export const PROVIDER_PARAMS = z.object({ organisation: z.string().min(1).max(64), id: z.uuid() });
+/** A page, as an answer of a route. */
+export const HTML_ANSWER = { schema: z.string(), contentType: 'text/html; charset=utf-8' };
+/** Media type of a submitted form. */
+export const FORM = 'application/x-www-form-urlencoded';
 
 /** Nothing runs, nothing loads, nobody frames it. */
 const HEADERS = {

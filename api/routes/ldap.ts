@@ -3,7 +3,7 @@ import type { LdapSignIn } from '../../platform/identity/ldap-sign-in.ts';
 import type { SignInPort } from '../../platform/identity/sign-in-contract.ts';
 import { incomingFacts } from '../incoming-facts.ts';
 import { readText } from '../json-body.ts';
-import { directoryPage, forPeople } from '../provider-pages.ts';
+import { FORM, HTML_ANSWER, PROVIDER_PARAMS, directoryPage, forPeople } from '../provider-pages.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 import { assertSameOrigin } from './ui-session.ts';
 
@@ -15,9 +15,8 @@ export interface LdapRouteDependencies {
 }
 
 const tag = 'Sign-in';
-const params = z.object({ organisation: z.string().min(1).max(64), id: z.uuid() });
-const html = { schema: z.string(), contentType: 'text/html; charset=utf-8' };
-const FORM = 'application/x-www-form-urlencoded';
+const params = PROVIDER_PARAMS;
+const html = HTML_ANSWER;
 const FORM_LIMIT_BYTES = 16 * 1024;
 
 /** The form that takes name and password of an organisation's directory. */

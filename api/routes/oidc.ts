@@ -5,7 +5,7 @@ import type { SignInPort } from '../../platform/identity/sign-in-contract.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { cookieOf, incomingFacts } from '../incoming-facts.ts';
 import { readText } from '../json-body.ts';
-import { forPeople } from '../provider-pages.ts';
+import { FORM, HTML_ANSWER, PROVIDER_PARAMS, forPeople } from '../provider-pages.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 export interface OidcRouteDependencies {
@@ -16,9 +16,8 @@ export interface OidcRouteDependencies {
 }
 
 const tag = 'Sign-in';
-const params = z.object({ organisation: z.string().min(1).max(64), id: z.uuid() });
-const html = { schema: z.string(), contentType: 'text/html; charset=utf-8' };
-const FORM = 'application/x-www-form-urlencoded';
+const params = PROVIDER_PARAMS;
+const html = HTML_ANSWER;
 const LOGOUT_LIMIT_BYTES = 64 * 1024;
 
 /** The browser's way through an OpenID provider, and the provider's own way to end a session. */

@@ -5,7 +5,7 @@ import type { SamlSignIn } from '../../platform/identity/saml.ts';
 import type { SignInPort } from '../../platform/identity/sign-in-contract.ts';
 import { cookieOf, incomingFacts } from '../incoming-facts.ts';
 import { readText } from '../json-body.ts';
-import { forPeople } from '../provider-pages.ts';
+import { FORM, HTML_ANSWER, PROVIDER_PARAMS, forPeople } from '../provider-pages.ts';
 import { defineRoute, type AnyRoute, type RouteAnswer } from '../route.ts';
 import { postingPage } from '../saml-pages.ts';
 
@@ -17,9 +17,8 @@ export interface SamlRouteDependencies {
 }
 
 const tag = 'Sign-in';
-const params = z.object({ organisation: z.string().min(1).max(64), id: z.uuid() });
-const html = { schema: z.string(), contentType: 'text/html; charset=utf-8' };
-const FORM = 'application/x-www-form-urlencoded';
+const params = PROVIDER_PARAMS;
+const html = HTML_ANSWER;
 /** Base64 in a form of the largest message that is read. */
 const FORM_LIMIT_BYTES = 1024 * 1024;
 const METADATA_TYPE = 'application/samlmetadata+xml';

@@ -275,11 +275,6 @@ export class Sessions {
     return ended.length;
   }
 
-  /** Forgets sessions that ended so many days ago, and what else of signing in is over. */
-  async prune(days: number): Promise<number> {
-    return this.#store.pruneAcrossOrganisations(days);
-  }
-
   async end(orgId: string, which: EndedSessions, reason: SessionEnd, act: Act): Promise<string[]> {
     const ended = await this.#store.end(orgId, which, reason, act);
     this.forget(orgId);
