@@ -1,6 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 const PROCESSES = ['test/environment/process-coverage.ts'];
+/** What a test waits for comes from other processes, on machines of any speed: vitest's second is for what happens at once. */
+const WAITING = { expect: { poll: { timeout: 30_000 } } };
 
 export default defineConfig({
   test: {
@@ -13,9 +15,10 @@ export default defineConfig({
       reportOnFailure: true,
     },
     projects: [
-      { test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/**/*.integration.test.ts', 'test/**/*.e2e.test.ts', '**/node_modules/**', 'test/fixtures/**'], pool: 'forks', testTimeout: 30_000, sequence: { groupOrder: 1 } } },
+      { test: { ...WAITING, name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/**/*.integration.test.ts', 'test/**/*.e2e.test.ts', '**/node_modules/**', 'test/fixtures/**'], pool: 'forks', testTimeout: 30_000, sequence: { groupOrder: 1 } } },
       {
         test: {
+          ...WAITING,
           name: 'integration',
           include: ['test/**/*.integration.test.ts'],
           globalSetup: ['test/environment/global-setup.ts'],
@@ -29,6 +32,7 @@ export default defineConfig({
       },
       {
         test: {
+          ...WAITING,
           name: 'e2e',
           include: ['test/**/*.e2e.test.ts'],
           setupFiles: PROCESSES,
