@@ -2,7 +2,7 @@ import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { Database } from '../database/database.ts';
-import { CompiledAutomation, loopsOf, validateAutomation } from '../neurons/automation.ts';
+import { CompiledAutomation, loopsOf, subscriptionOf, validateAutomation } from '../neurons/automation.ts';
 import { Automations } from '../platform/automations/automations.ts';
 import type { AutomationEngine } from '../platform/automations/engine.ts';
 import { AuditTrail } from '../platform/audit/audit-trail.ts';
@@ -135,6 +135,7 @@ export function openResources({ config, version, database, stores, keys, identit
 }
 
 const automationEngine: AutomationEngine = {
+  selection: ({ trigger }) => subscriptionOf(trigger),
   validate: validateAutomation,
   loops: loopsOf,
   judge(definition, signals) {

@@ -68,7 +68,7 @@ async function detail(automation, redraw) {
   return [
     element('div', { class: 'bar' }, element('h1', {}, automation.name),
       button(on ? 'Switch off' : 'Switch on', () => ask(`/v1/automations/${automation.id}/${on ? 'disable' : 'enable'}`, { method: 'POST' }), redraw),
-      button(`Dry run over the last ${SIGNALS} signals`, async () => {
+      button(`Dry run over its last ${SIGNALS} signals`, async () => {
         outcome = await ask(`/v1/automations/${automation.id}/dry-run`, { method: 'POST', body: { signals: SIGNALS } });
       }, redraw)),
     ...(outcome === null ? [] : dryRun(outcome)),
@@ -85,7 +85,7 @@ function dryRun({ matched, wouldFire, items }) {
       element('td', { class: 'critical' }, inputErrors.map(({ path, message }) => `${path}: ${message}`).join('; ')),
     ),
   );
-  return [element('p', { class: 'note', id: 'dry-run' }, `Of the last ${items.length} signals it looks at ${matched} and would act on ${wouldFire}. Nothing was done.`), ...(rows.length === 0 ? [] : [table(['Signal', 'Would', 'What', 'Refused because'], rows)])];
+  return [element('p', { class: 'note', id: 'dry-run' }, items.length === 0 ? 'No recent signal is of a type and source it looks at.' : `Of the last ${items.length} ${items.length === 1 ? 'signal' : 'signals'} of its types and sources it looks at ${matched} and would act on ${wouldFire}. Nothing was done.`), ...(rows.length === 0 ? [] : [table(['Signal', 'Would', 'What', 'Refused because'], rows)])];
 }
 
 page(async function draw() {

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { type ColumnType, type Selectable, sql } from 'kysely';
+import { type ColumnType, type RawBuilder, type Selectable, sql } from 'kysely';
 import type { AutomationDefinition, AutomationDraft } from '../schemas/automations/definition.ts';
 import { type Act, recordAct } from './audit-acts.ts';
 import { type FiringState, settleFiring } from './automation-firings.ts';
@@ -58,6 +58,15 @@ export interface RecentSignal {
   readonly key: string;
   readonly envelope: string;
 }
+
+/** What a trigger looks at by type and source: exact texts, or prefixes ending in `*`; missing sources are all. */
+export interface SignalSelection {
+  readonly types: readonly string[];
+  readonly sources: readonly string[] | undefined;
+}
+
+/** Signals a dry run looks back over, at most: what bounds its time where hardly any signal matches. */
+const DRY_RUN_REACH = 100_000;
 
 export type AutomationChange =
   | { readonly kind: 'changed'; readonly automation: StoredAutomation }
@@ -173,13 +182,29 @@ export class AutomationStore {
     return this.#database.withOrgClient(orgId, (client) => readActiveAutomations(client));
   }
 
-  /** The latest signals of the organisation, newest first. */
-  async recentSignals(orgId: string, limit: number): Promise<RecentSignal[]> {
+  /**
+   * The latest signals that a trigger's types and sources match, newest first, among the latest {@link DRY_RUN_REACH}. They are read backwards
+   * along the primary key until there are enough: an index by type would cost every ingested signal, for dry runs alone.
+   */
+  async recentSignals(orgId: string, { types, sources }: SignalSelection, limit: number): Promise<RecentSignal[]> {
     return this.#database.withOrg(orgId, async (tx) => {
-      const { rows } = await sql<RecentSignal>`select key, envelope from signals where org_id = ${orgId} order by received_on desc, chunk_id desc, ordinal desc limit ${limit}`.execute(tx);
+      const { rows } = await sql<RecentSignal>`
+        select key, envelope from (
+          select received_on, chunk_id, ordinal, key, type, source, envelope from signals where org_id = ${orgId}
+          order by received_on desc, chunk_id desc, ordinal desc limit ${DRY_RUN_REACH}
+        ) latest
+        where ${anyOf('type', types)} and ${sources === undefined ? sql`true` : anyOf('source', sources)}
+        order by received_on desc, chunk_id desc, ordinal desc limit ${limit}`.execute(tx);
       return rows;
     });
   }
+}
+
+/** Whether the column is one of the texts, or begins as one that ends in `*` does; exactly as the routing index of the neurons reads them. */
+function anyOf(column: 'type' | 'source', patterns: readonly string[]): RawBuilder<boolean> {
+  const prefixes = patterns.filter((pattern) => pattern.endsWith('*')).map((pattern) => pattern.slice(0, -1));
+  const exact = patterns.filter((pattern) => !pattern.endsWith('*'));
+  return sql<boolean>`(${sql.ref(column)} = any(${exact}::text[]) or exists (select from unnest(${prefixes}::text[]) prefix where starts_with(${sql.ref(column)}, prefix)))`;
 }
 
 /** The automations that look at signals, for compilation, sorted by id. */

@@ -1048,7 +1048,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Shows what an automation would have done with the latest signals
+         * Shows what an automation would have done with the latest signals it looks at
          * @description Nothing is stored, started or sent, whether or not it is enabled.
          */
         post: operations["dryRunAutomation"];
@@ -1125,7 +1125,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Shows what a draft would have done with the latest signals
+         * Shows what a draft would have done with the latest signals it looks at
          * @description Nothing is stored, started or sent. Needs the permission to read signals as well, because the answer tells of them.
          */
         post: operations["dryRunAutomationDraft"];
@@ -9985,7 +9985,7 @@ export interface operations {
             content: {
                 "application/json": {
                     /**
-                     * @description How many of the latest signals.
+                     * @description How many of the latest signals that the trigger's types and sources match; those are looked for among the latest 100,000.
                      * @default 100
                      */
                     signals?: number;
@@ -10270,7 +10270,7 @@ export interface operations {
                         };
                     };
                     /**
-                     * @description How many of the latest signals.
+                     * @description How many of the latest signals that the trigger's types and sources match; those are looked for among the latest 100,000.
                      * @default 100
                      */
                     signals?: number;

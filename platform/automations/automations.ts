@@ -116,11 +116,11 @@ export class Automations {
     return this.#engine.judge(definition, samples).map((verdict, index) => this.#trial(null, samples[index]?.type ?? '', verdict));
   }
 
-  /** What a draft would have done with the latest signals, newest first. Nothing is stored or started. @throws {HalError} `InvalidInput`. */
+  /** What a draft would have done with the latest signals of the types and sources it looks at, newest first. Nothing is stored or started. @throws {HalError} `InvalidInput`. */
   async dryRun(caller: Caller, draft: AutomationDraft, signals: number): Promise<Trial[]> {
     const definition = definitionOf(draft);
     this.#assertValid(definition);
-    const recent = (await this.#store.recentSignals(caller.orgId, signals)).flatMap(({ key, envelope }) => readable(key, envelope) ?? []);
+    const recent = (await this.#store.recentSignals(caller.orgId, this.#engine.selection(definition), signals)).flatMap(({ key, envelope }) => readable(key, envelope) ?? []);
     return this.#engine.judge(definition, recent).map((verdict, index) => this.#trial(recent[index]?.ref ?? '', recent[index]?.type ?? '', verdict));
   }
 

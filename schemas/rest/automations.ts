@@ -48,7 +48,7 @@ const sampleSignal = signalSchema.extend({
 
 export const automationTestBody = z.object({ automation: automationDraftSchema, signals: z.array(sampleSignal).min(1).max(1000) });
 
-const lastSignals = z.int().min(1).max(1000).default(100).describe('How many of the latest signals.');
+const lastSignals = z.int().min(1).max(1000).default(100).describe('How many of the latest signals that the trigger\'s types and sources match; those are looked for among the latest 100,000.');
 export const automationDryRunBody = z.object({ automation: automationDraftSchema, signals: lastSignals });
 export const storedDryRunBody = z.object({ signals: lastSignals });
 

@@ -6,7 +6,7 @@ import { ApiKeyStore } from '../../database/api-keys.ts';
 import { FiringStore } from '../../database/automation-firings.ts';
 import { AutomationStore } from '../../database/automations.ts';
 import { SignalStore } from '../../database/signals.ts';
-import { CompiledAutomation, loopsOf, validateAutomation } from '../../neurons/automation.ts';
+import { CompiledAutomation, loopsOf, subscriptionOf, validateAutomation } from '../../neurons/automation.ts';
 import { Automations } from '../../platform/automations/automations.ts';
 import { FiringEffects } from '../../platform/automations/effects.ts';
 import { OwnerStandings } from '../../platform/automations/standing.ts';
@@ -47,6 +47,7 @@ beforeAll(async () => {
     database,
     contracts: operations.contracts,
     engine: {
+      selection: ({ trigger }) => subscriptionOf(trigger),
       validate: validateAutomation,
       loops: loopsOf,
       judge: (definition, signals) => {
@@ -259,10 +260,30 @@ describe('a dry run', () => {
   it('says for the latest signals what would happen and changes nothing', async () => {
     const orgId = await house.test.organisation();
     const owner = await caller(orgId);
-    const ids = await house.ingest(orgId, [disk('1', 95), disk('2', 10), { id: '3', source: 'host/a', type: 'other' }]);
-    const trials = await automations.dryRun(owner, draft('x', { condition: 'signal.data.used > 90', effect: { kind: 'operation', operation: 'sweep', input: { depth: 'signal.data.used' } } }), 10);
-    expect(trials.map(({ signal, verdict }) => [signal, verdict.kind])).toEqual([[ids[2], 'unmatched'], [ids[1], 'skip'], [ids[0], 'fire']]);
-    expect(trials[2]).toMatchObject({ verdict: { effect: { input: { depth: 95 } } }, inputErrors: [{ path: '/host' }] });
+    const ids = await house.ingest(orgId, [disk('1', 95), disk('2', 10), { id: '3', source: 'host/a', type: 'other' }, { id: '4', source: 'host/a', type: 'other' }]);
+    const trials = await automations.dryRun(owner, draft('x', { condition: 'signal.data.used > 90', effect: { kind: 'operation', operation: 'sweep', input: { depth: 'signal.data.used' } } }), 2);
+    expect(trials.map(({ signal, verdict }) => [signal, verdict.kind])).toEqual([[ids[1], 'skip'], [ids[0], 'fire']]);
+    expect(trials[1]).toMatchObject({ verdict: { effect: { input: { depth: 95 } } }, inputErrors: [{ path: '/host' }] });
     expect(await automations.list(owner, 10)).toEqual([]);
+  });
+
+  it.each([
+    ['an exact type', { types: ['disk.full'] }, ['a', 'd']],
+    ['a prefix of types, which is no wildcard of the database', { types: ['disk_x.*', 'net.*'] }, ['c']],
+    ['a prefix of types', { types: ['disk.*'] }, ['a', 'b', 'd']],
+    ['all types', { types: ['*'] }, ['a', 'b', 'c', 'd', 'e']],
+    ['an exact source', { types: ['*'], sources: ['host/a'] }, ['a', 'c']],
+    ['a prefix of sources', { types: ['disk.*'], sources: ['host/*'] }, ['a', 'b']],
+    ['all sources', { types: ['disk.full'], sources: ['*'] }, ['a', 'd']],
+    ['a filter, which leaves out what was found', { types: ['disk.*'], filter: 'signal.id != "b"' }, ['a', 'd']],
+  ])('looks only at the signals of %s', async (_name, trigger, expected) => {
+    const orgId = await house.test.organisation();
+    const owner = await caller(orgId);
+    await house.ingest(orgId, [
+      { id: 'a', source: 'host/a', type: 'disk.full' }, { id: 'b', source: 'host/b', type: 'disk.slow' }, { id: 'c', source: 'host/a', type: 'net.down' },
+      { id: 'd', source: 'hosts', type: 'disk.full' }, { id: 'e', source: 'hosts', type: 'disk' },
+    ]);
+    const trials = await automations.dryRun(owner, draft('x', { trigger: { kind: 'signal', ...trigger }, effect: { kind: 'signal', type: 'seen', data: { id: 'signal.id' } } }), 100);
+    expect(trials.flatMap(({ verdict }) => (verdict.kind === 'fire' && verdict.effect.kind === 'signal' ? [String(verdict.effect.data['id'])] : [])).toSorted()).toEqual(expected);
   });
 });
