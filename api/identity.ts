@@ -17,10 +17,12 @@ import { LdapSignIn } from '../platform/identity/ldap-sign-in.ts';
 import { OidcClients } from '../platform/identity/oidc-client.ts';
 import { OidcSignIn } from '../platform/identity/oidc.ts';
 import { platformOrganisation } from '../platform/identity/platform-organisation.ts';
+import { ProviderAnswers } from '../platform/identity/provider-answers.ts';
 import { ProviderDomains } from '../platform/identity/provider-domains.ts';
 import { RoleMappings } from '../platform/identity/role-mapping.ts';
 import { SamlSignIn } from '../platform/identity/saml.ts';
 import { Sessions } from '../platform/identity/sessions.ts';
+import { SignInPlaces } from '../platform/identity/sign-in-place.ts';
 import { SignIn } from '../platform/identity/sign-in.ts';
 import { SignInThrottle } from '../platform/identity/sign-in-throttle.ts';
 import { Tokens } from '../platform/identity/tokens.ts';
@@ -40,6 +42,7 @@ export interface Identity {
   readonly account: Account;
   readonly providers: IdentityProviders;
   readonly domains: ProviderDomains;
+  readonly places: SignInPlaces;
   readonly oidc: OidcSignIn;
   readonly saml: SamlSignIn;
   readonly ldap: LdapSignIn;
@@ -61,12 +64,14 @@ export function openIdentity({ config, database, keys, logger }: { readonly conf
   const throttle = new SignInThrottle(database, keys);
   const factors = new Factors(database, keys, challenges);
   const grants = new Grants(database);
+  const authority = new Authority(grants);
+  const answers = new ProviderAnswers(database, sessions);
   const roleMappings = new RoleMappings(database, { ownersAllowed: config.HAL9_MAPPED_OWNERS });
   const oidcClients = new OidcClients(egress);
   const directory = new LdapDirectory(egress);
-  const providers = new IdentityProviders({ database, keys, roleMappings, publicUrl: address, checks: { oidc: (settings, signal) => oidcClients.check(settings, signal), ldap: (settings, signal) => directory.check(settings, signal) } });
-  const signIn = new SignIn({ database, keys, sessions, factors, challenges, throttle, grants, apiKeys, providers, roleMappings });
-  const account = new Account({ database, challenges, sessions, signIn, factors, throttle, authority: new Authority(grants), publicUrl: () => address });
+  const providers = new IdentityProviders({ database, keys, roleMappings, authority, sessions, publicUrl: address, checks: { oidc: (settings, signal) => oidcClients.check(settings, signal), ldap: (settings, signal) => directory.check(settings, signal) } });
+  const signIn = new SignIn({ database, keys, sessions, factors, challenges, throttle, grants, authority, apiKeys, providers, roleMappings });
+  const account = new Account({ database, challenges, sessions, signIn, factors, throttle, authority, publicUrl: () => address });
   apiKeys.start();
   return {
     apiKeys,
@@ -80,9 +85,10 @@ export function openIdentity({ config, database, keys, logger }: { readonly conf
     account,
     providers,
     domains: new ProviderDomains(database, platformOrganisation(database)),
-    oidc: new OidcSignIn({ database, publicUrl: address, providers, clients: oidcClients, challenges, sessions }),
-    saml: new SamlSignIn({ database, publicUrl: address, providers, challenges, sessions, logger }),
-    ldap: new LdapSignIn({ database, keys, providers, directory, throttle, sessions, publicUrl: address }),
+    places: new SignInPlaces(database, address),
+    oidc: new OidcSignIn({ providers, clients: oidcClients, challenges, answers }),
+    saml: new SamlSignIn({ providers, challenges, answers, logger }),
+    ldap: new LdapSignIn({ database, keys, providers, directory, throttle, sessions }),
     publicUrl: address,
     https,
     async close() {

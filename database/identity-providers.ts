@@ -3,6 +3,7 @@ import { recordAct, type Act } from './audit-acts.ts';
 import type { Database, Tx } from './database.ts';
 import { announceIdentity } from './identity-channel.ts';
 import type { IdentityTables } from './identity-tables.ts';
+import { endSessions } from './sessions.ts';
 
 type Row = IdentityTables['identity_providers'];
 
@@ -19,6 +20,8 @@ export interface IdentityProviderRecord {
   readonly enabled: boolean;
   readonly roleMapping: unknown;
   readonly provisions: boolean;
+  /** Scopes of whoever wrote the settings: it links nobody who may do more. */
+  readonly vouches: readonly string[];
   /** Raised by every change. */
   readonly version: number;
   readonly state: 'untested' | 'ok' | 'failed';
@@ -87,7 +90,7 @@ export class IdentityProviderStore {
   }
 
   /**
-   * Replaces what `version` says.
+   * Replaces what `version` says. One that is disabled now ends the sessions that came from it.
    * @returns why not: `missing` when somebody else changed or removed it meanwhile, `name-taken`, `last-way-in` when no owner could
    *   sign in any more.
    */
@@ -105,6 +108,7 @@ export class IdentityProviderStore {
         .executeTakeFirst();
       if (row === undefined) return 'missing';
       if (before > 0 && (await ownersWithWayIn(tx, orgId)) === 0) throw new Undone('last-way-in');
+      if (!row.enabled) await endSessions(tx, orgId, { providerId: id }, 'provider-disabled');
       await recordAct(tx, act);
       return record(row);
     }).catch(undone);
@@ -116,6 +120,21 @@ export class IdentityProviderStore {
       orgId,
       async (tx) => (await tx.selectFrom('user_identities').select('user_id').where('provider_id', '=', providerId).where('subject', '=', subject).executeTakeFirst())?.user_id,
     );
+  }
+
+  /** Names of the roles that people have who sign in by it, by themselves or through teams, under whatever condition. */
+  async rolesOfItsPeople(orgId: string, id: string): Promise<string[]> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const { rows } = await sql<{ role: string }>`
+        with recursive people as (select distinct user_id from user_identities where org_id = ${orgId} and provider_id = ${id}),
+        line as (
+          select t.id, t.parent_id from people p join team_members m on m.org_id = ${orgId} and m.user_id = p.user_id join teams t on t.org_id = m.org_id and t.id = m.team_id
+          union
+          select t.id, t.parent_id from line l join teams t on t.org_id = ${orgId} and t.id = l.parent_id
+        )
+        select distinct role from role_bindings where org_id = ${orgId} and (user_id in (select user_id from people) or team_id in (select id from line))`.execute(tx);
+      return rows.map((row) => row.role);
+    });
   }
 
   /** Notes the outcome of a test of `version`; a newer version keeps its own. */
@@ -130,7 +149,7 @@ export class IdentityProviderStore {
     );
   }
 
-  /** Removes it with the names it knows people by and the roles its groups gave; refused when no owner could sign in any more. */
+  /** Removes it with the names it knows people by, the roles its groups gave and the sessions that came from it; refused when no owner could sign in any more. */
   async remove(orgId: string, id: string, act: Act): Promise<Removal> {
     return this.#database
       .withOrg<Removal>(orgId, async (tx) => {
@@ -139,6 +158,7 @@ export class IdentityProviderStore {
         if (numDeletedRows === 0n) return 'missing';
         if (before > 0 && (await ownersWithWayIn(tx, orgId)) === 0) throw new Undone('last-way-in');
         await tx.deleteFrom('role_bindings').where('provider_id', '=', id).execute();
+        await endSessions(tx, orgId, { providerId: id }, 'provider-disabled');
         await announceIdentity(tx, orgId);
         await recordAct(tx, act);
         return 'done';
@@ -179,6 +199,7 @@ function columns(provider: IdentityProviderChange) {
     enabled: provider.enabled,
     role_mapping: JSON.stringify(provider.roleMapping),
     provisions: provider.provisions,
+    vouches: [...provider.vouches],
     state: provider.state,
     last_tested_at: provider.lastTestedAt,
     last_failure: provider.lastFailure,
@@ -198,6 +219,7 @@ function record(row: Selectable<Row>): IdentityProviderRecord {
     enabled: row.enabled,
     roleMapping: row.role_mapping,
     provisions: row.provisions,
+    vouches: row.vouches,
     version: row.version,
     state: row.state,
     lastTestedAt: row.last_tested_at,

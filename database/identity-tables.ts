@@ -62,6 +62,7 @@ export interface IdentityTables {
     enabled: Generated<boolean>;
     role_mapping: Generated<unknown>;
     provisions: Generated<boolean>;
+    vouches: Generated<string[]>;
     version: Generated<number>;
     state: Generated<'untested' | 'ok' | 'failed'>;
     last_tested_at: MaybeTime;

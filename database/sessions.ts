@@ -1,4 +1,5 @@
 import { sql, type ColumnType, type Generated } from 'kysely';
+import { HalError } from '../schemas/errors.ts';
 import { recordAct, type Act } from './audit-acts.ts';
 import type { Database, Tx } from './database.ts';
 import { announceIdentity } from './identity-channel.ts';
@@ -7,7 +8,7 @@ import type { Timestamp } from './organisations.ts';
 type MaybeTime = ColumnType<Date | null, Date | null | undefined, Date | null>;
 
 export type SessionMethod = 'password' | 'passkey' | 'oidc' | 'saml' | 'ldap' | 'api-key' | 'impersonation';
-export type SessionEnd = 'sign-out' | 'revoked' | 'token-reuse' | 'password-changed' | 'provider-logout';
+export type SessionEnd = 'sign-out' | 'revoked' | 'token-reuse' | 'password-changed' | 'provider-logout' | 'provider-disabled';
 
 export interface SessionTables {
   sessions: {
@@ -122,9 +123,13 @@ export class SessionStore {
     this.#database = database;
   }
 
-  /** Opens a session with its first token, which counts as used: it leaves in the answer that the person waits for. */
+  /**
+   * Opens a session with its first token, which counts as used: it leaves in the answer that the person waits for.
+   * @throws {HalError} `Unauthenticated` when the provider it comes from has been disabled or deleted meanwhile.
+   */
   async open(session: NewSession, act: Act): Promise<void> {
     await this.#database.withOrg(session.orgId, async (tx) => {
+      if (session.providerId !== undefined) await assertProvider(tx, session.providerId);
       await tx
         .insertInto('sessions')
         .values({
@@ -252,17 +257,30 @@ export class SessionStore {
   }
 }
 
-export type EndedSessions = { readonly id: string } | { readonly userId: string; readonly except?: string | undefined } | { readonly providerId: string; readonly providerSession: Buffer };
+export type EndedSessions =
+  | { readonly id: string }
+  | { readonly userId: string; readonly except?: string | undefined }
+  /** All that came from a provider, or its one session. */
+  | { readonly providerId: string; readonly providerSession?: Buffer };
 
 /** Ends sessions in a transaction that has its own reason to, e.g. a changed password. */
 export async function endSessions(tx: Tx, orgId: string, which: EndedSessions, reason: SessionEnd): Promise<string[]> {
   let update = tx.updateTable('sessions').set({ ended_at: sql<Date>`now()`, end_reason: reason }).where('ended_at', 'is', null);
   if ('id' in which) update = update.where('id', '=', which.id);
   else if ('userId' in which) update = which.except === undefined ? update.where('user_id', '=', which.userId) : update.where('user_id', '=', which.userId).where('id', '<>', which.except);
-  else update = update.where('provider_id', '=', which.providerId).where('provider_session', '=', which.providerSession);
+  else {
+    update = update.where('provider_id', '=', which.providerId);
+    if (which.providerSession !== undefined) update = update.where('provider_session', '=', which.providerSession);
+  }
   const rows = await update.returning('id').execute();
   if (rows.length > 0) await announceIdentity(tx, orgId);
   return rows.map((row) => row.id);
+}
+
+/** Locks the provider, so that whoever disables it at this moment ends this session too. */
+async function assertProvider(tx: Tx, providerId: string): Promise<void> {
+  const found = await tx.selectFrom('identity_providers').select('id').where('id', '=', providerId).where('enabled', '=', true).forShare().executeTakeFirst();
+  if (found === undefined) throw new HalError('Unauthenticated', 'the identity provider is not used any more');
 }
 
 async function remember(tx: Tx, orgId: string, userId: string, traits: readonly Trait[]): Promise<void> {

@@ -39,6 +39,13 @@ export interface ExternalLink {
   readonly subject: string;
 }
 
+/**
+ * `name`: a person that was provisioned for a provider, who has no password and no identity anywhere; anybody else stays who they are, a
+ * provider must not take over an account by saying its name. `address`: whoever has it confirmed here, for a provider that owns the
+ * addresses of its people; nobody when several have it.
+ */
+export type Linkable = { readonly name: string } | { readonly address: string };
+
 export interface NewExternalUser extends ExternalLink {
   readonly userId: string;
   readonly userName: string;
@@ -114,37 +121,19 @@ export class SignInStore {
     });
   }
 
-  /**
-   * Links somebody who exists already by name: a person that was provisioned for this provider, who has no password and no identity
-   * anywhere. Anybody else stays who they are: a provider must not take over an account by saying its name.
-   */
-  async linkProvisioned(link: ExternalLink & { readonly userName: string }, actFor: (userId: string) => Act): Promise<SignInUser | undefined> {
-    return this.#database.withOrg(link.orgId, async (tx) => {
-      const found = await tx
-        .selectFrom('users')
-        .select('id')
-        .where(sql<boolean>`lower(user_name) = lower(${link.userName})`)
-        .where('password_hash', 'is', null)
-        .where(sql<boolean>`not exists (select from user_identities i where i.org_id = users.org_id and i.user_id = users.id)`)
-        .where(sql<boolean>`not exists (select from user_factors f where f.org_id = users.org_id and f.user_id = users.id)`)
-        .forUpdate()
-        .executeTakeFirst();
-      if (found === undefined) return undefined;
-      await insertLink(tx, link, found.id);
-      await recordAct(tx, actFor(found.id));
-      return user(tx, sql<boolean>`id = ${found.id}`);
-    });
+  /** Who exists and may be linked by a name or an address, before it is judged whether the provider may. */
+  async findLinkable(orgId: string, by: Linkable): Promise<string | undefined> {
+    return this.#database.withOrg(orgId, (tx) => linkable(tx, by));
   }
 
-  /** Links whoever has this confirmed address here, for a provider that owns the addresses of its people. Nobody when several have it. */
-  async linkByEmail(link: ExternalLink & { readonly email: string }, actFor: (userId: string) => Act): Promise<SignInUser | undefined> {
+  /** Links that person. @returns undefined when it is not them any more. */
+  async link(link: ExternalLink, by: Linkable, userId: string, act: Act): Promise<SignInUser | undefined> {
     return this.#database.withOrg(link.orgId, async (tx) => {
-      const found = await tx.selectFrom('users').select('id').where(sql<boolean>`lower(email) = lower(${link.email})`).where('email_verified', '=', true).where('active', '=', true).limit(2).forUpdate().execute();
-      const [only] = found;
-      if (only === undefined || found.length > 1) return undefined;
-      await insertLink(tx, link, only.id);
-      await recordAct(tx, actFor(only.id));
-      return user(tx, sql<boolean>`id = ${only.id}`);
+      await tx.selectFrom('users').select('id').where('id', '=', userId).forUpdate().execute();
+      if ((await linkable(tx, by)) !== userId) return undefined;
+      await insertLink(tx, link, userId);
+      await recordAct(tx, act);
+      return user(tx, sql<boolean>`id = ${userId}`);
     });
   }
 
@@ -193,6 +182,19 @@ export class SignInStore {
   async recordRefusal(act: Act): Promise<void> {
     await this.#database.withOrg(act.orgId, (tx) => recordAct(tx, act));
   }
+}
+
+async function linkable(tx: Tx, by: Linkable): Promise<string | undefined> {
+  const query = tx.selectFrom('users').select('id').where('active', '=', true).limit(2);
+  const found = await ('address' in by
+    ? query.where(sql<boolean>`lower(email) = lower(${by.address})`).where('email_verified', '=', true)
+    : query
+        .where(sql<boolean>`lower(user_name) = lower(${by.name})`)
+        .where('password_hash', 'is', null)
+        .where(sql<boolean>`not exists (select from user_identities i where i.org_id = users.org_id and i.user_id = users.id)`)
+        .where(sql<boolean>`not exists (select from user_factors f where f.org_id = users.org_id and f.user_id = users.id)`)
+  ).execute();
+  return found.length === 1 ? found[0]?.id : undefined;
 }
 
 async function insertLink(tx: Tx, { orgId, providerId, subject }: ExternalLink, userId: string): Promise<void> {

@@ -66,7 +66,7 @@ export function createIdentityProviderRoutes({ providers, domains }: { providers
       id: 'changeIdentityProvider',
       tag,
       summary: 'Changes an identity provider',
-      description: 'What is left out stays. Changed settings are tested before they are saved. `enabled: false` ends sign-ins by it; it is refused when no owner could sign in any more.',
+      description: 'What is left out stays. Changed settings are tested before they are saved. `enabled: false` ends sign-ins by it and, within a second, the sessions that came from it; it is refused when no owner could sign in any more.',
       permission: 'identity-providers:write',
       audit: 'identity-provider.update',
       stepUp: true,

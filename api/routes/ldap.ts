@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { LdapSignIn } from '../../platform/identity/ldap-sign-in.ts';
 import type { SignInPort } from '../../platform/identity/sign-in-contract.ts';
+import type { SignInPlaces } from '../../platform/identity/sign-in-place.ts';
 import { incomingFacts } from '../incoming-facts.ts';
 import { readText } from '../json-body.ts';
 import { FORM, HTML_ANSWER, PROVIDER_PARAMS, directoryPage, forPeople } from '../provider-pages.ts';
@@ -8,6 +9,7 @@ import { defineRoute, type AnyRoute } from '../route.ts';
 import { assertSameOrigin } from './ui-session.ts';
 
 export interface LdapRouteDependencies {
+  readonly places: SignInPlaces;
   readonly ldap: LdapSignIn;
   readonly signIn: SignInPort;
   /** Whether browsers reach the API by HTTPS. */
@@ -20,7 +22,7 @@ const html = HTML_ANSWER;
 const FORM_LIMIT_BYTES = 16 * 1024;
 
 /** The form that takes name and password of an organisation's directory. */
-export function createLdapRoutes({ ldap, signIn, https }: LdapRouteDependencies): AnyRoute[] {
+export function createLdapRoutes({ places, ldap, signIn, https }: LdapRouteDependencies): AnyRoute[] {
   return [
     defineRoute({
       method: 'get',
@@ -35,7 +37,7 @@ export function createLdapRoutes({ ldap, signIn, https }: LdapRouteDependencies)
       responses: { 200: { description: 'A form.', ...html } },
       handler: async ({ params: { organisation, id }, query }) =>
         forPeople(signInPage(organisation), async () => {
-          const name = await ldap.nameOf(await ldap.place(organisation, id));
+          const name = await ldap.nameOf(await places.find(organisation, id));
           return directoryPage({ name, action: `${signInPage(organisation)}/ldap/${id}`, returnTo: query.returnTo, signInPage: signInPage(organisation) });
         }),
     }),
@@ -57,7 +59,7 @@ export function createLdapRoutes({ ldap, signIn, https }: LdapRouteDependencies)
           assertSameOrigin(request);
           const form = new URLSearchParams(await readText(request, { type: FORM, limitBytes: FORM_LIMIT_BYTES }));
           const facts = incomingFacts(request, https);
-          const identity = await ldap.signIn(await ldap.place(organisation, id), form.get('userName') ?? '', form.get('password') ?? '', facts);
+          const identity = await ldap.signIn(await places.find(organisation, id), form.get('userName') ?? '', form.get('password') ?? '', facts);
           const outcome = await signIn.complete(identity, facts, form.get('returnTo') ?? undefined);
           for (const cookie of outcome.cookies) response.appendHeader('Set-Cookie', cookie);
           return { status: 303, headers: { Location: outcome.location } };

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { OidcSignIn } from '../../platform/identity/oidc.ts';
 import { browserCookie, browserCookieName, browserValue } from '../../platform/identity/browser-cookie.ts';
 import type { SignInPort } from '../../platform/identity/sign-in-contract.ts';
+import type { SignInPlaces } from '../../platform/identity/sign-in-place.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { cookieOf, incomingFacts } from '../incoming-facts.ts';
 import { readText } from '../json-body.ts';
@@ -9,6 +10,7 @@ import { FORM, HTML_ANSWER, PROVIDER_PARAMS, forPeople } from '../provider-pages
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 export interface OidcRouteDependencies {
+  readonly places: SignInPlaces;
   readonly oidc: OidcSignIn;
   readonly signIn: SignInPort;
   /** Whether browsers reach the API by HTTPS. */
@@ -21,7 +23,7 @@ const html = HTML_ANSWER;
 const LOGOUT_LIMIT_BYTES = 64 * 1024;
 
 /** The browser's way through an OpenID provider, and the provider's own way to end a session. */
-export function createOidcRoutes({ oidc, signIn, https }: OidcRouteDependencies): AnyRoute[] {
+export function createOidcRoutes({ places, oidc, signIn, https }: OidcRouteDependencies): AnyRoute[] {
   return [
     defineRoute({
       method: 'get',
@@ -40,7 +42,7 @@ export function createOidcRoutes({ oidc, signIn, https }: OidcRouteDependencies)
       handler: async ({ params: { organisation, id }, query, request, response }) =>
         forPeople(signInPage(organisation), async () => {
           const browser = browserValue(cookieOf(request, browserCookieName(https)));
-          const location = await oidc.start(await oidc.place(organisation, id), { browser, returnTo: query.returnTo, loginHint: query.loginHint });
+          const location = await oidc.start(await places.find(organisation, id), { browser, returnTo: query.returnTo, loginHint: query.loginHint });
           response.appendHeader('Set-Cookie', browserCookie(browser, https));
           return { status: 303, headers: { Location: location.href } };
         }),
@@ -60,7 +62,7 @@ export function createOidcRoutes({ oidc, signIn, https }: OidcRouteDependencies)
           const facts = incomingFacts(request, https);
           // As it came: whether a parameter is there twice is for the protocol to judge.
           const query = new URLSearchParams(request.originalUrl.split('?', 2)[1] ?? '');
-          const { identity, returnTo } = await oidc.finish(await oidc.place(organisation, id), query, cookieOf(request, browserCookieName(https)), facts);
+          const { identity, returnTo } = await oidc.finish(await places.find(organisation, id), query, cookieOf(request, browserCookieName(https)), facts);
           const outcome = await signIn.complete(identity, facts, returnTo);
           for (const cookie of outcome.cookies) response.appendHeader('Set-Cookie', cookie);
           return { status: 303, headers: { Location: outcome.location, 'Referrer-Policy': 'no-referrer' } };
@@ -83,7 +85,7 @@ export function createOidcRoutes({ oidc, signIn, https }: OidcRouteDependencies)
         const form = new URLSearchParams(await readText(request, { type: FORM, limitBytes: LOGOUT_LIMIT_BYTES }));
         const tokens = form.getAll('logout_token');
         if (tokens.length !== 1) throw new HalError('InvalidInput', 'expected one logout_token');
-        await oidc.endByToken(await oidc.place(organisation, id), tokens[0] ?? '', String(request.id));
+        await oidc.endByToken(await places.find(organisation, id), tokens[0] ?? '', String(request.id));
         return { status: 200 };
       },
     }),

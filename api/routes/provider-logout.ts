@@ -10,7 +10,7 @@ const answer = z
   .meta({ id: 'ProviderLogout' });
 
 /** Signing out here and at the identity provider (SAML single logout, OpenID Connect RP-initiated logout). */
-export function createProviderLogoutRoutes({ sessions, saml, oidc, https }: Pick<Identity, 'sessions' | 'saml' | 'oidc' | 'https'>): AnyRoute[] {
+export function createProviderLogoutRoutes({ sessions, places, saml, oidc, https }: Pick<Identity, 'sessions' | 'places' | 'saml' | 'oidc' | 'https'>): AnyRoute[] {
   return [
     defineRoute({
       method: 'post',
@@ -27,7 +27,8 @@ export function createProviderLogoutRoutes({ sessions, saml, oidc, https }: Pick
         response.append('Set-Cookie', await sessions.signOut(session, incomingFacts(request, https)));
         const { orgId, providerId, logout } = session;
         if (providerId === null) return { status: 200, body: { location: null } };
-        const location = (await saml.logoutAddress(await saml.place(orgId, providerId), logout)) ?? (await oidc.logoutAddress(await oidc.place(orgId, providerId), logout));
+        const place = await places.find(orgId, providerId);
+        const location = (await saml.logoutAddress(place, logout)) ?? (await oidc.logoutAddress(place, logout));
         return { status: 200, body: { location: location?.href ?? null } };
       },
     }),

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { browserCookie, browserCookieName, browserValue } from '../../platform/identity/browser-cookie.ts';
 import type { SamlSignIn } from '../../platform/identity/saml.ts';
 import type { SignInPort } from '../../platform/identity/sign-in-contract.ts';
+import type { SignInPlaces } from '../../platform/identity/sign-in-place.ts';
 import { cookieOf, incomingFacts } from '../incoming-facts.ts';
 import { readText } from '../json-body.ts';
 import { FORM, HTML_ANSWER, PROVIDER_PARAMS, forPeople } from '../provider-pages.ts';
@@ -10,6 +11,7 @@ import { defineRoute, type AnyRoute, type RouteAnswer } from '../route.ts';
 import { postingPage } from '../saml-pages.ts';
 
 export interface SamlRouteDependencies {
+  readonly places: SignInPlaces;
   readonly saml: SamlSignIn;
   readonly signIn: SignInPort;
   /** Whether browsers reach the API by HTTPS. */
@@ -24,7 +26,7 @@ const FORM_LIMIT_BYTES = 1024 * 1024;
 const METADATA_TYPE = 'application/samlmetadata+xml';
 
 /** The browser's way through a SAML provider and back, and single logout in both directions. */
-export function createSamlRoutes({ saml, signIn, https }: SamlRouteDependencies): AnyRoute[] {
+export function createSamlRoutes({ places, saml, signIn, https }: SamlRouteDependencies): AnyRoute[] {
   const browserOf = (request: Request): string | undefined => cookieOf(request, browserCookieName(https));
   return [
     defineRoute({
@@ -41,7 +43,7 @@ export function createSamlRoutes({ saml, signIn, https }: SamlRouteDependencies)
       handler: async ({ params: { organisation, id }, query, request, response }) =>
         forPeople(signInPage(organisation), async () => {
           const browser = browserValue(browserOf(request));
-          const sent = await saml.start(await saml.place(organisation, id), { browser, returnTo: query.returnTo });
+          const sent = await saml.start(await places.find(organisation, id), { browser, returnTo: query.returnTo });
           response.appendHeader('Set-Cookie', browserCookie(browser, https));
           if (sent.binding === 'redirect') return { status: 303, headers: { Location: sent.location } };
           // The provider may send the form on to hosts of its own.
@@ -58,7 +60,7 @@ export function createSamlRoutes({ saml, signIn, https }: SamlRouteDependencies)
       permission: 'public',
       params,
       responses: { 200: { description: 'The metadata.', schema: z.string(), contentType: METADATA_TYPE } },
-      handler: async ({ params: { organisation, id } }) => ({ status: 200, body: await saml.metadata(await saml.place(organisation, id)), headers: { 'Content-Type': METADATA_TYPE } }),
+      handler: async ({ params: { organisation, id } }) => ({ status: 200, body: await saml.metadata(await places.find(organisation, id)), headers: { 'Content-Type': METADATA_TYPE } }),
     }),
     defineRoute({
       method: 'post',
@@ -84,7 +86,7 @@ export function createSamlRoutes({ saml, signIn, https }: SamlRouteDependencies)
             return postingPage({ action: request.originalUrl, fields: { SAMLResponse: samlResponse, ...(relayState === undefined ? {} : { RelayState: relayState }), again: '1' }, targets: "'self'" });
           }
           const facts = incomingFacts(request, https);
-          const { identity, returnTo } = await saml.finish(await saml.place(organisation, id), { response: samlResponse, relayState: relayState === '' ? undefined : relayState, browser }, facts);
+          const { identity, returnTo } = await saml.finish(await places.find(organisation, id), { response: samlResponse, relayState: relayState === '' ? undefined : relayState, browser }, facts);
           const outcome = await signIn.complete(identity, facts, returnTo);
           for (const cookie of outcome.cookies) response.appendHeader('Set-Cookie', cookie);
           return { status: 303, headers: { Location: outcome.location, 'Referrer-Policy': 'no-referrer' } };
@@ -104,7 +106,7 @@ export function createSamlRoutes({ saml, signIn, https }: SamlRouteDependencies)
       handler: async ({ params: { organisation, id }, request }) =>
         forPeople(signInPage(organisation), async () => {
           const query = request.originalUrl.split('?', 2)[1] ?? '';
-          return goTo(await saml.logout(await saml.place(organisation, id), { query }, incomingFacts(request, https)));
+          return goTo(await saml.logout(await places.find(organisation, id), { query }, incomingFacts(request, https)));
         }),
     }),
     defineRoute({
@@ -123,7 +125,7 @@ export function createSamlRoutes({ saml, signIn, https }: SamlRouteDependencies)
       handler: async ({ params: { organisation, id }, request }) =>
         forPeople(signInPage(organisation), async () => {
           const form = await readForm(request);
-          return goTo(await saml.logout(await saml.place(organisation, id), { form }, incomingFacts(request, https)));
+          return goTo(await saml.logout(await places.find(organisation, id), { form }, incomingFacts(request, https)));
         }),
     }),
   ];

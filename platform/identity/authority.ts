@@ -2,6 +2,7 @@ import { HalError } from '../../schemas/errors.ts';
 import type { Caller } from './caller.ts';
 import { lastingScopes, type Grants } from './grants.ts';
 import { covers } from './permissions.ts';
+import { scopesOf, type Role } from './roles.ts';
 
 /** Nobody gives what they do not have, and nobody touches who may do more than they. */
 export class Authority {
@@ -17,10 +18,43 @@ export class Authority {
    * @throws {HalError} `Forbidden`, naming what is too much, or for everything while acting as somebody else.
    */
   async assertMayGive(caller: Caller, scopes: readonly string[]): Promise<void> {
-    // What is given outlives the hour.
-    if (caller.impersonatorId !== undefined && scopes.length > 0) throw new HalError('Forbidden', 'nobody hands anything on while acting as somebody else');
+    if (scopes.length > 0) this.assertOwnHands(caller);
     const excess = await this.#excess(caller, scopes);
     if (excess.length > 0) throw new HalError('Forbidden', `nobody hands on more than they have: ${excess.join(', ')}`);
+  }
+
+  /** What is handed on outlives the hour in which somebody acts as another. @throws {HalError} `Forbidden`. */
+  assertOwnHands(caller: Caller): void {
+    if (caller.impersonatorId !== undefined) throw new HalError('Forbidden', 'nobody hands anything on while acting as somebody else');
+  }
+
+  /** Whether the caller may give a role, with all it inherits and wherever it reaches. @throws {HalError} as `assertMayGive`. */
+  async assertMayGiveRole(caller: Caller, role: Role, own: ReadonlyMap<string, Role>): Promise<void> {
+    await this.assertMayGive(caller, scopesOf(role.name, own));
+    if (role.reachesDescendants) await this.assertMayReach(caller);
+  }
+
+  /** What the caller has whenever and from wherever: all that could be handed on. */
+  async lasting(caller: Caller): Promise<string[]> {
+    if (caller.actor.kind !== 'user') return [...caller.scopes];
+    const set = await this.#grants.of(caller.homeOrgId ?? caller.orgId, caller.actor.id, caller.orgId);
+    return set === undefined ? [] : lastingScopes(set);
+  }
+
+  /** Whether somebody could do, under some circumstances, all that these scopes allow. */
+  async personCovers(orgId: string, userId: string, scopes: readonly string[]): Promise<boolean> {
+    const theirs = await this.#grants.atMost(orgId, userId);
+    return scopes.every((scope) => covers(theirs, scope));
+  }
+
+  /** What membership in the team gives. */
+  async ofTeam(orgId: string, teamId: string): Promise<string[]> {
+    return this.#grants.ofTeam(orgId, teamId);
+  }
+
+  /** Whether these scopes cover all that somebody could do under some circumstances. */
+  async coversPerson(scopes: readonly string[], orgId: string, userId: string): Promise<boolean> {
+    return (await this.#grants.atMost(orgId, userId)).every((scope) => covers(scopes, scope));
   }
 
   /**
@@ -62,8 +96,7 @@ export class Authority {
   async #excess(caller: Caller, scopes: readonly string[]): Promise<string[]> {
     const excess = scopes.filter((scope) => !covers(caller.scopes, scope));
     if (excess.length > 0 || caller.actor.kind !== 'user' || scopes.length === 0) return excess;
-    const set = await this.#grants.of(caller.homeOrgId ?? caller.orgId, caller.actor.id, caller.orgId);
-    const lasting = set === undefined ? [] : lastingScopes(set);
+    const lasting = await this.lasting(caller);
     return scopes.filter((scope) => !covers(lasting, scope));
   }
 }

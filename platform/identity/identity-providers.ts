@@ -7,15 +7,19 @@ import { actOf } from '../audit/act.ts';
 import type { OutsideFailure } from '../connections/failure.ts';
 import { fieldErrors } from '../failures/translate.ts';
 import { KeyError, type KeyRing } from '../keys/key-ring.ts';
+import type { Authority } from './authority.ts';
 import type { Caller } from './caller.ts';
+import { covers } from './permissions.ts';
 import { expand, mayTrustEmail } from './presets.ts';
 import { addressesOf, destinationOf, secretNames } from './provider-kinds.ts';
 import type { RoleMappings } from './role-mapping.ts';
+import { findRole, scopesOf } from './roles.ts';
 import { checkSaml } from './saml-metadata.ts';
 import { withServiceKey } from './saml-service-key.ts';
+import type { Sessions } from './sessions.ts';
 
 /** What may be told about a provider. */
-export interface IdentityProvider extends Omit<IdentityProviderRecord, 'orgId' | 'secrets' | 'settings' | 'roleMapping'> {
+export interface IdentityProvider extends Omit<IdentityProviderRecord, 'orgId' | 'secrets' | 'settings' | 'roleMapping' | 'vouches'> {
   /** Without secrets. */
   readonly settings: Readonly<Record<string, unknown>>;
   /** Names of the secret settings that are set. */
@@ -55,6 +59,8 @@ export interface IdentityProviderDependencies {
   readonly keys: KeyRing;
   readonly checks: ProviderChecks;
   readonly roleMappings: RoleMappings;
+  readonly authority: Authority;
+  readonly sessions: Pick<Sessions, 'forget'>;
   /** Where people reach HAL9, without a slash at the end. */
   readonly publicUrl: string;
 }
@@ -80,9 +86,10 @@ export class IdentityProviders {
 
   /**
    * @throws {HalError} `Conflict` when the name is taken; `InvalidInput` or `ExternalCallFailed` when the test fails; `Forbidden` when
-   *   the role mapping gives more than the caller has.
+   *   the role mapping gives more than the caller has, or the caller acts as somebody else.
    */
   async create(caller: Caller, draft: ProviderDraft, options: TestOptions): Promise<IdentityProvider> {
+    this.#dependencies.authority.assertOwnHands(caller);
     const { preset, settings: drafted } = expand(draft.settings);
     const settings = drafted.kind === 'saml' ? await withServiceKey(drafted) : drafted;
     assertEmailTrust(preset, settings);
@@ -101,6 +108,7 @@ export class IdentityProviders {
         enabled: draft.enabled,
         roleMapping: draft.roleMapping,
         provisions: draft.provisions,
+        vouches: await this.#dependencies.authority.lasting(caller),
         ...test,
         updatedBy: actorOf(caller),
       },
@@ -123,13 +131,15 @@ export class IdentityProviders {
 
   /**
    * @throws {HalError} `NotFound`; `Conflict` for another version or kind, a name that is taken, and when no owner could sign in any
-   *   more; as `create` for the rest.
+   *   more; `Forbidden` also for the settings when somebody signs in by it who may do more than the caller; as `create` for the rest.
    */
   async change(caller: Caller, id: string, change: ProviderChange, options: TestOptions): Promise<IdentityProvider> {
+    this.#dependencies.authority.assertOwnHands(caller);
     const record = await this.#record(caller.orgId, id);
     if (change.version !== undefined && change.version !== record.version) throw new HalError('Conflict', `the identity provider is at version ${record.version}`);
     const before = this.#settings(record);
     const settings = change.settings === undefined ? before : merged(before, change.settings);
+    if (change.settings !== undefined) await this.#assertMaySpeakForItsPeople(caller, id);
     assertEmailTrust(record.preset, settings);
     if (change.roleMapping !== undefined) await this.#dependencies.roleMappings.assertMayMap(caller, change.roleMapping);
     const test = change.settings === undefined ? outcomeOf(record) : await this.#mustPass(settings, options);
@@ -145,6 +155,7 @@ export class IdentityProviders {
         enabled: change.enabled ?? record.enabled,
         roleMapping: change.roleMapping ?? record.roleMapping,
         provisions: change.provisions ?? record.provisions,
+        vouches: change.settings === undefined ? record.vouches : await this.#dependencies.authority.lasting(caller),
         ...test,
         updatedBy: actorOf(caller),
       },
@@ -158,6 +169,7 @@ export class IdentityProviders {
       case 'last-way-in':
         throw lastWayIn();
       default:
+        if (!updated.enabled) this.#dependencies.sessions.forget(caller.orgId);
         return this.#view(updated);
     }
   }
@@ -175,6 +187,7 @@ export class IdentityProviders {
     const removal = await this.#store.remove(caller.orgId, id, actOf(caller, 'identity-provider.delete', { kind: 'identity-provider', id }));
     if (removal === 'missing') throw notFound();
     if (removal === 'last-way-in') throw lastWayIn();
+    this.#dependencies.sessions.forget(caller.orgId);
   }
 
   /** The enabled ones, for the sign-in page of the organisation. */
@@ -195,17 +208,28 @@ export class IdentityProviders {
   }
 
   /** What decides about somebody the provider sent, of whichever kind, disabled ones too. @returns undefined when there is none. */
-  async rules(orgId: string, id: string): Promise<(Omit<OpenProvider, 'settings'> & { readonly kind: IdentityProviderRecord['kind']; readonly trustsEmail: boolean }) | undefined> {
+  async rules(orgId: string, id: string): Promise<(Omit<OpenProvider, 'settings'> & { readonly kind: IdentityProviderRecord['kind']; readonly trustsEmail: boolean; readonly vouches: readonly string[] }) | undefined> {
     const record = await this.#store.find(orgId, id);
     if (record === undefined) return undefined;
     const { settings } = record;
     const trustsEmail = typeof settings === 'object' && settings !== null && 'trustsEmail' in settings && settings.trustsEmail === true;
-    return { ...this.#rules(record), kind: record.kind, trustsEmail };
+    return { ...this.#rules(record), kind: record.kind, trustsEmail, vouches: record.vouches };
   }
 
   #rules(record: IdentityProviderRecord): Omit<OpenProvider, 'settings'> {
     const { orgId, id, name, preset, version, enabled, provisions } = record;
     return { orgId, id, name, preset, version, enabled, provisions, roleMapping: roleMapping.parse(record.roleMapping) };
+  }
+
+  /** Who writes the settings decides who its answers mean (docs/decisions/0270). @throws {HalError} `Forbidden`. */
+  async #assertMaySpeakForItsPeople(caller: Caller, id: string): Promise<void> {
+    const own = await this.#dependencies.roleMappings.ownRoles(caller.orgId);
+    for (const name of await this.#store.rolesOfItsPeople(caller.orgId, id)) {
+      const role = findRole(name, own);
+      if (role === undefined) continue;
+      const wanted = role.reachesDescendants ? ['*'] : scopesOf(name, own);
+      if (wanted.some((scope) => !covers(caller.scopes, scope))) throw new HalError('Forbidden', `somebody who signs in by this provider is ${name} and may do more than you; its settings decide who its answers mean`);
+    }
   }
 
   async #record(orgId: string, id: string): Promise<IdentityProviderRecord> {
@@ -260,7 +284,7 @@ export class IdentityProviders {
   }
 
   #shown(record: IdentityProviderRecord, base: string): IdentityProvider {
-    const { orgId: _org, secrets: _sealed, ...shown } = record;
+    const { orgId: _org, secrets: _sealed, vouches: _vouches, ...shown } = record;
     const settings = asObject(record.settings);
     return {
       ...shown,

@@ -148,6 +148,7 @@ export class Invitations {
     const invitation = await this.#find(token);
     if (invitation === undefined) throw spent();
     const { orgId, id } = invitation;
+    if (!(await this.#stillGiven(invitation))) throw spent();
     const accepted = await this.#store.accept(orgId, id, acceptance, (userId) => ({
       orgId,
       action: 'invitation.accept',
@@ -161,6 +162,16 @@ export class Invitations {
     }));
     if (accepted === undefined) throw spent();
     return { orgId, userId: accepted.userId };
+  }
+
+  /** Whether whoever invited could do it still: who has lost their rights meanwhile must not come back by a link that they kept. */
+  async #stillGiven({ orgId, invitedBy, roles, teamIds }: Invitation): Promise<boolean> {
+    const { authority, book } = this.#parts;
+    // By a key, or by somebody of an organisation above, whose rights are not kept here.
+    if (invitedBy === null || (await this.#users.find(orgId, invitedBy)) === undefined) return true;
+    const own = await book.own(orgId);
+    const given = [...roles.flatMap((role) => scopesOf(role, own)), ...(await Promise.all(teamIds.map((teamId) => authority.ofTeam(orgId, teamId)))).flat()];
+    return authority.personCovers(orgId, invitedBy, given);
   }
 
   async #find(token: string) {
@@ -179,8 +190,7 @@ export class Invitations {
     for (const name of roles) {
       const role = findRole(name, own);
       if (role === undefined) throw new HalError('InvalidInput', 'no such role', { errors: [{ path: '/roles', message: `there is no role ${name}` }] });
-      await authority.assertMayGive(caller, scopesOf(name, own));
-      if (role.reachesDescendants) await authority.assertMayReach(caller);
+      await authority.assertMayGiveRole(caller, role, own);
     }
     for (const teamId of teamIds) {
       if ((await this.#teams.find(caller.orgId, teamId)) === undefined) throw new HalError('InvalidInput', 'no such team', { errors: [{ path: '/teamIds', message: `there is no team ${teamId}` }] });

@@ -99,6 +99,7 @@ async function authenticate(connection: LdapConnection, provider: OpenProvider<L
     subject,
     userName: textOf(entry, nameAttribute) ?? userName,
     email: textOf(entry, email),
+    userNameProven: true,
     emailVerified: settings.trustsEmail && textOf(entry, email) !== undefined,
     displayName: textOf(entry, displayName),
     groups: await groupsOf(connection, settings, entry.dn),

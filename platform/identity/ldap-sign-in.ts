@@ -7,7 +7,7 @@ import type { IncomingFacts } from './incoming-facts.ts';
 import type { LdapDirectory } from './ldap-directory.ts';
 import { personalOf, type Sessions } from './sessions.ts';
 import type { ExternalIdentity } from './sign-in-contract.ts';
-import { findPlace, type SignInPlace } from './sign-in-place.ts';
+import type { SignInPlace } from './sign-in-place.ts';
 import type { SignInThrottle } from './sign-in-throttle.ts';
 
 export interface LdapSignInDependencies {
@@ -17,8 +17,6 @@ export interface LdapSignInDependencies {
   readonly directory: LdapDirectory;
   readonly throttle: SignInThrottle;
   readonly sessions: Pick<Sessions, 'seenBefore'>;
-  /** Where people reach HAL9, without a slash at the end. */
-  readonly publicUrl: string;
 }
 
 const NOBODY_ID = '00000000-0000-0000-0000-000000000000';
@@ -31,11 +29,6 @@ export class LdapSignIn {
   constructor(dependencies: LdapSignInDependencies) {
     this.#dependencies = dependencies;
     this.#store = new SignInStore(dependencies.database);
-  }
-
-  /** @throws {HalError} `NotFound`; see {@link findPlace}. */
-  place(organisation: string, providerId: string): Promise<SignInPlace> {
-    return findPlace(this.#store, this.#dependencies.publicUrl, organisation, providerId);
   }
 
   /** Name of the directory, for the page that asks for the password. @throws {HalError} `NotFound`. */

@@ -5,6 +5,8 @@ export type Claims = Readonly<Record<string, unknown>>;
 
 export interface Person {
   readonly userName: string;
+  /** False when the name is an address that anybody could have written into their profile. */
+  readonly userNameProven: boolean;
   readonly email: string | undefined;
   readonly emailVerified: boolean;
   readonly displayName: string | undefined;
@@ -25,11 +27,16 @@ export function personOf(settings: Pick<OidcSettings, 'claims'>, idToken: Claims
   const addressed = sources.find((source) => textOf(claimAt(source, claims.email)) !== undefined);
   const email = addressed === undefined ? undefined : textOf(claimAt(addressed, claims.email));
   const { sub, amr } = idToken;
+  const named = first(claims.userName);
+  // Some providers write booleans as text.
+  const said = String(addressed?.['email_verified']);
+  const emailVerified = said === 'true';
+  const isAddress = named === undefined ? email !== undefined : claims.userName === claims.email || (named.toLowerCase() === email?.toLowerCase() && said === 'false');
   return {
-    userName: first(claims.userName) ?? email ?? String(sub),
+    userName: named ?? email ?? String(sub),
+    userNameProven: !isAddress || emailVerified,
     email,
-    // Some providers write booleans as text.
-    emailVerified: addressed?.['email_verified'] === true || addressed?.['email_verified'] === 'true',
+    emailVerified,
     displayName: first(claims.displayName),
     groups: [...new Set(sources.flatMap((source) => textsOf(claimAt(source, claims.groups))))],
     secondFactor: textsOf(amr).includes('mfa'),

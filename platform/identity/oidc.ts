@@ -1,11 +1,6 @@
 import { jwtVerify } from 'jose';
 import * as client from 'openid-client';
 import { z } from 'zod';
-import type { Act } from '../../database/audit-acts.ts';
-import type { Database } from '../../database/database.ts';
-import { IdentityProviderStore } from '../../database/identity-providers.ts';
-import { SignInStore } from '../../database/sign-ins.ts';
-import { UsedAssertionStore } from '../../database/used-assertions.ts';
 import { HalError } from '../../schemas/errors.ts';
 import type { OidcSettings } from '../../schemas/rest/identity-providers.ts';
 import type { OutsideFailure } from '../connections/failure.ts';
@@ -15,18 +10,15 @@ import type { IdentityProviders, OpenProvider } from './identity-providers.ts';
 import type { IncomingFacts } from './incoming-facts.ts';
 import { groupsWithheld, personOf, unmetClaim, type Claims } from './oidc-claims.ts';
 import { codeOf, explainProvider, type OidcClient, type OidcClients } from './oidc-client.ts';
-import { personalOf, type Sessions } from './sessions.ts';
+import type { ProviderAnswers } from './provider-answers.ts';
 import type { ExternalIdentity } from './sign-in-contract.ts';
-import { findPlace, type SignInPlace } from './sign-in-place.ts';
+import type { SignInPlace } from './sign-in-place.ts';
 
 export interface OidcDependencies {
-  readonly database: Database;
-  /** Where people reach HAL9, without a slash at the end. */
-  readonly publicUrl: string;
   readonly providers: IdentityProviders;
   readonly clients: OidcClients;
   readonly challenges: Challenges;
-  readonly sessions: Pick<Sessions, 'endAtProvider' | 'end'>;
+  readonly answers: ProviderAnswers;
 }
 
 export interface FinishedSignIn {
@@ -54,20 +46,9 @@ const REFUSED = 'the answer of the identity provider was not accepted; start the
  */
 export class OidcSignIn {
   readonly #dependencies: OidcDependencies;
-  readonly #used: UsedAssertionStore;
-  readonly #store: IdentityProviderStore;
-  readonly #signIns: SignInStore;
 
   constructor(dependencies: OidcDependencies) {
     this.#dependencies = dependencies;
-    this.#used = new UsedAssertionStore(dependencies.database);
-    this.#store = new IdentityProviderStore(dependencies.database);
-    this.#signIns = new SignInStore(dependencies.database);
-  }
-
-  /** @throws {HalError} `NotFound`; see {@link findPlace}. */
-  place(organisation: string, providerId: string): Promise<SignInPlace> {
-    return findPlace(this.#signIns, this.#dependencies.publicUrl, organisation, providerId);
   }
 
   /**
@@ -130,7 +111,7 @@ export class OidcSignIn {
     if (unmet !== undefined) return refuse('claim', unmet);
     const userInfo = provider.settings.userInfo ? await this.#userInfo(provider, oidc, tokens.access_token, idToken.sub, facts) : undefined;
     if (Object.keys(provider.roleMapping.groups).length > 0 && groupsWithheld(provider.settings, idToken) && userInfo?.[provider.settings.claims.groups] === undefined) {
-      await this.#signIns.recordRefusal(refusal(provider, 'groups-withheld', provider.settings.claims.groups, facts));
+      await this.#record(provider, 'groups-withheld', provider.settings.claims.groups, facts);
       throw new HalError('Forbidden', 'the identity provider did not say which groups you are in, because there are too many; ask your administrator to limit the groups that are sent to HAL9, or to use app roles');
     }
     return { identity: identityOf(provider, idToken, userInfo, tokens.id_token), returnTo };
@@ -165,22 +146,9 @@ export class OidcSignIn {
   async endByToken(place: Pick<SignInPlace, 'orgId' | 'providerId'>, token: string, requestId: string): Promise<number> {
     const provider = await this.#dependencies.providers.open(place.orgId, place.providerId, 'oidc');
     const { sub, sid, jti, exp } = await this.#logoutClaims(provider, token);
-    if (!(await this.#used.use(place.orgId, place.providerId, `logout/${jti}`, new Date(exp * 1000)))) throw new HalError('InvalidInput', 'the logout token was used before');
-    if (sid !== undefined) return this.#dependencies.sessions.endAtProvider(place.orgId, place.providerId, sid, requestId);
-    const userId = sub === undefined ? undefined : await this.#store.userOf(place.orgId, place.providerId, sub);
-    if (userId === undefined) return 0;
-    const ended = await this.#dependencies.sessions.end(place.orgId, { userId }, 'provider-logout', {
-      orgId: place.orgId,
-      action: 'session.end',
-      result: 'succeeded',
-      actor: { kind: 'identity-provider', id: place.providerId },
-      resource: { kind: 'user', id: userId },
-      requestId,
-      risk: 0,
-      details: { reason: 'provider-logout' },
-      personal: {},
-    });
-    return ended.length;
+    if (!(await this.#dependencies.answers.useOnce(place, `logout/${jti}`, new Date(exp * 1000)))) throw new HalError('InvalidInput', 'the logout token was used before');
+    if (sid !== undefined) return this.#dependencies.answers.endSession(place, sid, requestId);
+    return sub === undefined ? 0 : this.#dependencies.answers.endPerson(place, sub, requestId);
   }
 
   /** Whether the provider can be used. @returns what is wrong, in plain words. */
@@ -234,8 +202,13 @@ export class OidcSignIn {
 
   /** @throws {HalError} `Unauthenticated`, after the refusal was recorded. */
   async #refuse(provider: OpenProvider, reason: Reason, detail: string, facts: IncomingFacts, cause?: unknown): Promise<never> {
-    await this.#signIns.recordRefusal(refusal(provider, reason, detail, facts));
+    await this.#record(provider, reason, detail, facts);
     throw new HalError('Unauthenticated', REFUSED, cause === undefined ? {} : { cause });
+  }
+
+  async #record(provider: OpenProvider, reason: Reason, detail: string, facts: IncomingFacts): Promise<void> {
+    const refusal = { action: 'session.refuse', actor: { kind: 'nobody', id: 'nobody' }, risk: reason === 'browser' || reason === 'token' ? 60 : 20, details: { method: 'oidc', reason, detail } };
+    await this.#dependencies.answers.refused({ orgId: provider.orgId, providerId: provider.id }, refusal, facts);
   }
 
   async #logoutClaims(provider: OpenProvider<OidcSettings>, token: string): Promise<{ sub?: string; sid?: string; jti: string; exp: number }> {
@@ -303,19 +276,5 @@ function identityOf(provider: OpenProvider<OidcSettings>, idToken: Claims & { re
     // with the address of another person, for that person to come in by the other.
     emailVerified: person.emailVerified && provider.settings.trustsEmail,
     logout: { idToken: rawIdToken, ...(typeof sid === 'string' ? { session: sid } : {}) },
-  };
-}
-
-function refusal(provider: OpenProvider, reason: Reason, detail: string, facts: IncomingFacts): Act {
-  return {
-    orgId: provider.orgId,
-    action: 'session.refuse',
-    result: 'refused',
-    actor: { kind: 'nobody', id: 'nobody' },
-    resource: { kind: 'identity-provider', id: provider.id },
-    requestId: facts.requestId,
-    risk: reason === 'browser' || reason === 'token' ? 60 : 20,
-    details: { method: 'oidc', reason, detail },
-    personal: personalOf(facts),
   };
 }

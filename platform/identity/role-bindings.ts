@@ -84,9 +84,7 @@ export class RoleBindings {
     const own = await this.#book.own(caller.orgId);
     const role = findRole(name, own);
     if (role === undefined) throw new HalError('InvalidInput', 'no such role', { errors: [{ path: '/role', message: 'is neither one of HAL9 nor of the organisation' }] });
-    const scopes = scopesOf(name, own);
-    await this.#authority.assertMayGive(caller, scopes);
-    if (role.reachesDescendants) await this.#authority.assertMayReach(caller);
+    await this.#authority.assertMayGiveRole(caller, role, own);
   }
 
   async #assertThere(caller: Caller, userId: string | undefined, teamId: string | undefined): Promise<void> {

@@ -5,7 +5,7 @@ import { actOf } from '../audit/act.ts';
 import type { Authority } from './authority.ts';
 import type { Caller } from './caller.ts';
 import { SCOPE_PATTERN } from './permissions.ts';
-import { findRole, inheritsItself, isPredefined, OWNER, PREDEFINED_ROLES, scopesOf, type Role } from './roles.ts';
+import { findRole, heirsOf, inheritsItself, isPredefined, OWNER, PREDEFINED_ROLES, scopesOf, type Role } from './roles.ts';
 
 /** A role as people see it. */
 export interface RoleEntry extends Role {
@@ -76,10 +76,10 @@ export class RoleBook {
   async #save(caller: Caller, draft: NewRole, action: string, check: (own: OwnRoles) => void): Promise<RoleEntry> {
     assertOwnName(draft.name);
     assertScopes(draft.scopes);
-    // A role that reaches down gives its scopes in organisations where the caller may have none.
     const own = new Map(await this.own(caller.orgId)).set(draft.name, { ...draft, createdAt: new Date(), updatedAt: new Date() });
     await this.#authority.assertMayGive(caller, scopesOf(draft.name, own));
-    if (draft.reachesDescendants) await this.#authority.assertMayReach(caller);
+    // A role that reaches down, itself or by another that inherits it, gives its scopes in organisations where the caller may have none.
+    if (draft.reachesDescendants || heirsOf(draft.name, own).some((heir) => heir.reachesDescendants)) await this.#authority.assertMayReach(caller);
     const saved = await this.#store.save(caller.orgId, draft, actOf(caller, action, { kind: 'role', id: draft.name }, { scopes: draft.scopes, inherits: draft.inherits, reachesDescendants: draft.reachesDescendants }), (present) => {
       check(present);
       assertInherits(draft, present);

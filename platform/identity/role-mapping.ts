@@ -2,9 +2,10 @@ import type { Database } from '../../database/database.ts';
 import { MappedBindingStore, type MappedChange } from '../../database/mapped-bindings.ts';
 import { HalError, type FieldError } from '../../schemas/errors.ts';
 import type { RoleMapping } from '../../schemas/rest/identity-providers.ts';
+import { Authority } from './authority.ts';
 import type { Caller } from './caller.ts';
-import { covers } from './permissions.ts';
-import { findRole, OWNER, scopesOf, type Role } from './roles.ts';
+import { Grants } from './grants.ts';
+import { findRole, OWNER, type Role } from './roles.ts';
 
 export interface MappedSignIn {
   readonly orgId: string;
@@ -24,10 +25,12 @@ export interface RoleMappingOptions {
 /** Roles that come from an identity provider's groups. They follow the groups: what is no longer given is taken at the next sign-in. */
 export class RoleMappings {
   readonly #store: MappedBindingStore;
+  readonly #authority: Authority;
   readonly #options: RoleMappingOptions;
 
   constructor(database: Database, options: RoleMappingOptions) {
     this.#store = new MappedBindingStore(database);
+    this.#authority = new Authority(new Grants(database));
     this.#options = options;
   }
 
@@ -51,22 +54,26 @@ export class RoleMappings {
     }));
   }
 
+  async ownRoles(orgId: string): Promise<ReadonlyMap<string, Role>> {
+    return new Map((await this.#store.ownRoles(orgId)).map((role) => [role.name, role]));
+  }
+
   /**
    * Who writes a mapping hands on roles, to people yet unknown.
-   * @throws {HalError} `Forbidden` for a role that may do more than the caller, and for `owner` where the installation does not
-   *   allow that; `InvalidInput` for one that is not there.
+   * @throws {HalError} `Forbidden` for a role that may do more than the caller, here or below, and for `owner` where the installation
+   *   does not allow that; `InvalidInput` for one that is not there.
    */
   async assertMayMap(caller: Caller, mapping: RoleMapping): Promise<void> {
-    const own = new Map((await this.#store.ownRoles(caller.orgId)).map((role): [string, Role] => [role.name, role]));
+    const own = await this.ownRoles(caller.orgId);
     const errors: FieldError[] = [];
     for (const [path, role] of rolesOf(mapping)) {
-      if (findRole(role, own) === undefined) {
+      const found = findRole(role, own);
+      if (found === undefined) {
         errors.push({ path: `/roleMapping${path}`, message: `there is no role "${role}"` });
         continue;
       }
       if (role === OWNER && !this.#options.ownersAllowed) throw new HalError('Forbidden', 'groups of a provider cannot make owners here; HAL9_MAPPED_OWNERS would allow it');
-      const exceeding = scopesOf(role, own).find((scope) => !covers(caller.scopes, scope));
-      if (exceeding !== undefined) throw new HalError('Forbidden', `the role "${role}" grants ${exceeding}, which you do not have`);
+      await this.#authority.assertMayGiveRole(caller, found, own);
     }
     if (errors.length > 0) throw new HalError('InvalidInput', 'the role mapping names roles that are not there', { errors });
   }

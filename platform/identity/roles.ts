@@ -92,6 +92,11 @@ export function inheritsItself(name: string, inherits: readonly string[], own: R
   return inherits.some((parent) => parent === name || withInherited(parent, own).some((role) => role.inherits.includes(name)));
 }
 
+/** Own roles that have what `name` has, by inheriting it, through however many others. */
+export function heirsOf(name: string, own: ReadonlyMap<string, Role>): Role[] {
+  return [...own.values()].filter((role) => role.name !== name && withInherited(role.name, own).some((one) => one.name === name));
+}
+
 /** Each role once, so that a cycle that got past every check ends too. */
 function withInherited(name: string, own: ReadonlyMap<string, Role>): Role[] {
   const found = new Map<string, Role>();

@@ -1,32 +1,25 @@
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { Database } from '../../database/database.ts';
-import { IdentityProviderStore } from '../../database/identity-providers.ts';
-import { SignInStore } from '../../database/sign-ins.ts';
-import { UsedAssertionStore } from '../../database/used-assertions.ts';
 import { HalError } from '../../schemas/errors.ts';
 import type { SamlSettings } from '../../schemas/rest/identity-providers.ts';
 import { AWAY_SECONDS, browserHash, isSameBrowser } from './browser-cookie.ts';
 import type { Challenges } from './challenges.ts';
 import type { IdentityProviders, OpenProvider } from './identity-providers.ts';
 import type { IncomingFacts } from './incoming-facts.ts';
+import type { ProviderAnswers } from './provider-answers.ts';
 import { samlAddresses } from './provider-kinds.ts';
 import { judgeAssertion, type AssertedPerson } from './saml-assertion.ts';
 import { SamlRefusal } from './saml-refusal.ts';
 import { verifyResponse } from './saml-response.ts';
 import { decodeMessage, SamlServiceProvider, type LogoutMessage, type SamlRequest } from './saml-service-provider.ts';
-import { personalOf, type Sessions } from './sessions.ts';
 import type { ExternalIdentity } from './sign-in-contract.ts';
-import { findPlace, type SignInPlace } from './sign-in-place.ts';
+import type { SignInPlace } from './sign-in-place.ts';
 
 export interface SamlDependencies {
-  readonly database: Database;
   readonly providers: IdentityProviders;
   readonly challenges: Challenges;
-  readonly sessions: Pick<Sessions, 'endAtProvider' | 'end'>;
+  readonly answers: ProviderAnswers;
   readonly logger: Pick<Logger, 'info'>;
-  /** Where people reach HAL9, without a slash at the end. */
-  readonly publicUrl: string;
 }
 
 export interface FinishedSamlSignIn {
@@ -51,20 +44,9 @@ const TRANSIENT = 'urn:oasis:names:tc:SAML:2.0:nameid-format:transient';
 /** Sign-in and single logout with SAML 2.0 (web browser SSO profile 4.1, single logout profile 4.4), HAL9 being the service provider. */
 export class SamlSignIn {
   readonly #dependencies: SamlDependencies;
-  readonly #used: UsedAssertionStore;
-  readonly #store: IdentityProviderStore;
-  readonly #signIns: SignInStore;
 
   constructor(dependencies: SamlDependencies) {
     this.#dependencies = dependencies;
-    this.#used = new UsedAssertionStore(dependencies.database);
-    this.#store = new IdentityProviderStore(dependencies.database);
-    this.#signIns = new SignInStore(dependencies.database);
-  }
-
-  /** @param organisation slug or id. @throws {HalError} `NotFound`. */
-  place(organisation: string, providerId: string): Promise<SignInPlace> {
-    return findPlace(this.#signIns, this.#dependencies.publicUrl, organisation, providerId);
   }
 
   /** The document to enter at the provider. @throws {HalError} `NotFound`. */
@@ -145,7 +127,7 @@ export class SamlSignIn {
         await this.#finishLogout(place, read, relayState);
         return place.base;
       }
-      if (!(await this.#used.use(place.orgId, place.providerId, `logout/${read.id}`, new Date(now.getTime() + 20 * 60_000)))) throw new SamlRefusal('replay', 'the logout request was used before');
+      if (!(await this.#dependencies.answers.useOnce(place, `logout/${read.id}`, new Date(now.getTime() + 20 * 60_000)))) throw new SamlRefusal('replay', 'the logout request was used before');
       await this.#endSessions(place, read, facts.requestId);
       return (await service.logoutResponse(read.id, relayState)) ?? place.base;
     } catch (error) {
@@ -188,7 +170,7 @@ export class SamlSignIn {
     });
     if (person.nameId.format === TRANSIENT) throw new SamlRefusal('subject', 'a transient name says nothing about who it is');
     // Last, so that a message refused for another reason does not use up the honest one with the same id.
-    if (!(await this.#used.use(place.orgId, place.providerId, `assertion/${person.assertionId}`, person.expiresAt))) throw new SamlRefusal('replay', 'the assertion was used before');
+    if (!(await this.#dependencies.answers.useOnce(place, `assertion/${person.assertionId}`, person.expiresAt))) throw new SamlRefusal('replay', 'the assertion was used before');
     return person;
   }
 
@@ -207,22 +189,9 @@ export class SamlSignIn {
   }
 
   async #endSessions(place: SignInPlace, read: Extract<LogoutMessage, { kind: 'request' }>, requestId: string): Promise<void> {
-    const { sessions } = this.#dependencies;
-    for (const index of read.sessionIndexes) await sessions.endAtProvider(place.orgId, place.providerId, index, requestId);
-    if (read.sessionIndexes.length > 0) return;
-    const userId = await this.#store.userOf(place.orgId, place.providerId, read.nameId);
-    if (userId === undefined) return;
-    await sessions.end(place.orgId, { userId }, 'provider-logout', {
-      orgId: place.orgId,
-      action: 'session.end',
-      result: 'succeeded',
-      actor: { kind: 'identity-provider', id: place.providerId },
-      resource: { kind: 'user', id: userId },
-      requestId,
-      risk: 0,
-      details: { reason: 'provider-logout' },
-      personal: {},
-    });
+    const { answers } = this.#dependencies;
+    for (const index of read.sessionIndexes) await answers.endSession(place, index, requestId);
+    if (read.sessionIndexes.length === 0) await answers.endPerson(place, read.nameId, requestId);
   }
 
   async #open(place: SignInPlace): Promise<OpenProvider<SamlSettings>> {
@@ -236,17 +205,8 @@ export class SamlSignIn {
   /** @throws {HalError} `Unauthenticated` after the cause was recorded; anything that is no refusal as it is. */
   async #refuse(provider: OpenProvider, action: string, error: unknown, facts: IncomingFacts): Promise<never> {
     if (!(error instanceof SamlRefusal)) throw error;
-    await this.#signIns.recordRefusal({
-      orgId: provider.orgId,
-      action,
-      result: 'refused',
-      actor: { kind: 'anonymous', id: 'browser' },
-      resource: { kind: 'identity-provider', id: provider.id },
-      requestId: facts.requestId,
-      risk: SUSPICIOUS.has(error.reason) ? 60 : 20,
-      details: { reason: error.reason, detail: error.message },
-      personal: personalOf(facts),
-    });
+    const refusal = { action, actor: { kind: 'anonymous', id: 'browser' }, risk: SUSPICIOUS.has(error.reason) ? 60 : 20, details: { reason: error.reason, detail: error.message } };
+    await this.#dependencies.answers.refused({ orgId: provider.orgId, providerId: provider.id }, refusal, facts);
     this.#dependencies.logger.info({ requestId: facts.requestId, providerId: provider.id, reason: error.reason }, 'a SAML message was refused');
     throw new HalError('Unauthenticated', REFUSED, { cause: error });
   }
@@ -265,6 +225,7 @@ function identityOf({ orgId, id, settings }: OpenProvider<SamlSettings>, person:
     providerId: id,
     subject: nameId.value,
     userName: (attributes.userName === undefined ? undefined : values(attributes.userName)[0]) ?? nameId.value,
+    userNameProven: true,
     email,
     emailVerified: email !== undefined && settings.trustsEmail,
     displayName: values(attributes.displayName)[0],

@@ -6,6 +6,9 @@ import { HalError } from '../../schemas/errors.ts';
 import { ScimFailure, scimExtras, scimGroupBody, scimUserBody, type ScimGroupBody, type ScimOperation, type ScimQuery, type ScimUserBody } from '../../schemas/rest/scim.ts';
 import { actOf } from '../audit/act.ts';
 import type { Caller } from './caller.ts';
+import { Grants } from './grants.ts';
+import { covers } from './permissions.ts';
+import { scopesOf } from './roles.ts';
 import { parseFilter } from './scim-filter.ts';
 import { applyPatch, GROUP_SHAPE, USER_SHAPE } from './scim-patch.ts';
 import { extrasOf, groupResource, isWanted, primaryIndex, project, userResource, versionOf, type ScimResource } from './scim-resources.ts';
@@ -31,14 +34,18 @@ type Condition = string | undefined;
 /**
  * Users and groups as a provisioning client writes them: a SCIM user is a user, a SCIM group is a team, so that roles bound to the team
  * are the roles of the group. Whoever holds `scim:write` decides who there is and who is in which team; owners are beyond
- * it. Deactivation ends sessions, keys and streams within a second, and the last owner stays.
+ * it, and so is who, or what team, may do more than an administrator. Deactivation ends sessions, keys and streams within a second, and the last owner stays.
  */
 export class Scim {
   readonly #store: ScimStore;
+  readonly #grants: Grants;
+  readonly #ownersAllowed: boolean;
   readonly #base: string;
 
   constructor(database: Database, options: ScimOptions) {
     this.#store = new ScimStore(database, options);
+    this.#grants = new Grants(database);
+    this.#ownersAllowed = options.ownersAllowed;
     this.#base = `${options.publicUrl}/scim/v2`;
   }
 
@@ -114,9 +121,12 @@ export class Scim {
   }
 
   async #changeUser(caller: Caller, id: string, condition: Condition, next: (user: ScimUserRecord) => ScimUserValues): Promise<ScimResource> {
+    const mighty = !this.#ownersAllowed && exceedsAdministrator(await this.#grants.atMost(caller.orgId, known(id)));
     const changed = await this.#store.changeUser(caller.orgId, known(id), (user) => {
       assertVersion(userResource(user, this.#base), condition);
       const values = next(user);
+      // Whoever may write an address could read the mail by which a password is set anew.
+      if (mighty && (values.email !== user.email || values.userName !== user.userName)) throw beyond('the person');
       const action = values.active === user.active ? 'user.change' : values.active ? 'user.activate' : 'user.deactivate';
       return { values, act: actOf(caller, action, { kind: 'user', id }, { by: 'scim', fields: changedFields(user, values) }) };
     });
@@ -124,6 +134,7 @@ export class Scim {
   }
 
   async #changeGroup(caller: Caller, id: string, condition: Condition, next: (group: ScimGroupRecord) => ScimGroupValues): Promise<ScimResource> {
+    const mighty = !this.#ownersAllowed && exceedsAdministrator(await this.#grants.ofTeam(caller.orgId, known(id)));
     const changed = await this.#store.changeGroup(caller.orgId, known(id), (group) => {
       assertVersion(groupResource(group, this.#base), condition);
       const values = next(group);
@@ -131,10 +142,22 @@ export class Scim {
       const after = new Set(values.members);
       const added = [...after].filter((member) => !before.has(member));
       const removed = [...before].filter((member) => !after.has(member));
+      if (mighty && added.length > 0) throw beyond('the team');
       return { values, act: actOf(caller, added.length + removed.length > 0 ? 'team.change-members' : 'team.change', { kind: 'team', id }, { by: 'scim', added, removed }) };
     });
     return groupResource(found(changed), this.#base);
   }
+}
+
+const ADMINISTRATOR = scopesOf('admin', new Map());
+
+/** Whether somebody, or a team, may do what is not a provisioning client's to give. */
+function exceedsAdministrator(scopes: readonly string[]): boolean {
+  return scopes.some((scope) => !covers(ADMINISTRATOR, scope));
+}
+
+function beyond(what: string): ScimFailure {
+  return new ScimFailure('Forbidden', 'mutability', `${what} may do more than an administrator and is changed by people only; HAL9_MAPPED_OWNERS would allow it`);
 }
 
 function searchOf(query: ScimQuery): ScimSearch {

@@ -7,6 +7,8 @@ export interface ExternalIdentity {
   /** The provider's own stable id of the person: OIDC `sub`, SAML persistent NameID, LDAP entryUUID or objectGUID. */
   readonly subject: string;
   readonly userName: string;
+  /** Whether the name alone may link somebody who was provisioned: false for an address that the provider has not verified. */
+  readonly userNameProven: boolean;
   readonly email: string | undefined;
   readonly emailVerified: boolean;
   readonly displayName: string | undefined;

@@ -4,11 +4,12 @@ import { z } from 'zod';
 import type { Act } from '../../database/audit-acts.ts';
 import type { Database } from '../../database/database.ts';
 import type { SessionMethod, Trait } from '../../database/sessions.ts';
-import { SignInStore, type SignInOrganisation, type SignInPolicy, type SignInUser } from '../../database/sign-ins.ts';
+import { SignInStore, type Linkable, type SignInOrganisation, type SignInPolicy, type SignInUser } from '../../database/sign-ins.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { actOf } from '../audit/act.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 import type { ApiKeys } from './api-keys.ts';
+import type { Authority } from './authority.ts';
 import type { Caller } from './caller.ts';
 import type { Challenges } from './challenges.ts';
 import type { Factors, RecoveryCodes, Site, TotpEnrolment } from './factors.ts';
@@ -77,10 +78,13 @@ export interface SignInDependencies {
   readonly challenges: Challenges;
   readonly throttle: SignInThrottle;
   readonly grants: Grants;
+  readonly authority: Pick<Authority, 'coversPerson'>;
   readonly apiKeys: ApiKeys;
   readonly providers: Pick<IdentityProviders, 'rules' | 'options'>;
   readonly roleMappings: Pick<RoleMappings, 'apply'>;
 }
+
+type ProviderRules = Pick<NonNullable<Awaited<ReturnType<IdentityProviders['rules']>>>, 'provisions' | 'trustsEmail' | 'vouches'>;
 
 interface Proven {
   readonly orgId: string;
@@ -310,7 +314,7 @@ export class SignIn implements SignInPort {
     return { kind: 'session', ...opened, location: returnTo };
   }
 
-  async #externalUser(identity: ExternalIdentity, rules: { readonly provisions: boolean; readonly trustsEmail: boolean }, facts: IncomingFacts): Promise<SignInUser | undefined> {
+  async #externalUser(identity: ExternalIdentity, rules: ProviderRules, facts: IncomingFacts): Promise<SignInUser | undefined> {
     const { orgId, providerId, subject, userName } = identity;
     const link = { orgId, providerId, subject };
     const known = await this.#store.findLinked(link);
@@ -326,11 +330,12 @@ export class SignIn implements SignInPort {
       details: {},
       personal: personalOf(facts),
     });
-    const provisioned = await this.#store.linkProvisioned({ ...link, userName }, actFor('user.link'));
-    if (provisioned !== undefined) return provisioned;
-    if (rules.trustsEmail && identity.emailVerified && identity.email !== undefined) {
-      const owner = await this.#store.linkByEmail({ ...link, email: identity.email }, actFor('user.link'));
-      if (owner !== undefined) return owner;
+    for (const by of linkables(identity, rules)) {
+      const userId = await this.#store.findLinkable(orgId, by);
+      // A provider speaks for nobody who may do more than whoever set it up (docs/decisions/0270).
+      if (userId === undefined || !(await this.#parts.authority.coversPerson(rules.vouches, orgId, userId))) continue;
+      const linked = await this.#store.link(link, by, userId, actFor('user.link')(userId));
+      if (linked !== undefined) return linked;
     }
     if (!rules.provisions) return undefined;
     const userId = randomUUID();
@@ -374,6 +379,11 @@ export class SignIn implements SignInPort {
   #trait(orgId: string, kind: Trait['kind'], text: string): Trait {
     return { kind, hash: this.#parts.keys.hmac(orgId, `sign-in-${kind}`, text) };
   }
+}
+
+/** By what the provider's word is enough to know somebody who exists. */
+function linkables({ userName, userNameProven, email, emailVerified }: ExternalIdentity, { trustsEmail }: ProviderRules): Linkable[] {
+  return [...(userNameProven ? [{ name: userName }] : []), ...(trustsEmail && emailVerified && email !== undefined ? [{ address: email }] : [])];
 }
 
 /** One text for all causes. */

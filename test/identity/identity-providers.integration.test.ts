@@ -109,7 +109,7 @@ describe('identity providers over REST', () => {
     expect((await create({ roleMapping: { groups: { ops: ['no-such-role'] } } })).body.errors).toEqual([{ path: '/roleMapping/groups/ops/0', message: 'there is no role "no-such-role"' }]);
     const limited = (await api.key(orgId, ['identity-providers:*', 'runs:read', 'workflows:read'])).text;
     const { body } = await create();
-    expect(await call('PATCH', `/v1/identity-providers/${body.id}`, { roleMapping: { default: ['admin'] } }, limited)).toMatchObject({ status: 403, body: { detail: expect.stringContaining('which you do not have') } });
+    expect(await call('PATCH', `/v1/identity-providers/${body.id}`, { roleMapping: { default: ['admin'] } }, limited)).toMatchObject({ status: 403, body: { detail: expect.stringContaining('nobody hands on more than they have') } });
   });
 
   it('ask for the permission of each, and are one organisation\'s own', async () => {

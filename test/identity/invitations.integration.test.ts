@@ -47,6 +47,22 @@ describe('invitations', () => {
     await expect(house.invitations.revoke(admin, invitation.id)).rejects.toMatchObject({ type: 'Conflict' });
   });
 
+  it('of somebody who lost their rights meanwhile bring nobody back', async () => {
+    const orgId = await house.test.organisation();
+    const root = house.admin(orgId);
+    const admin = await house.person(orgId, ['admin']);
+    const team = await house.teams.create(root, { name: 'keepers' });
+    await house.bindings.create(root, { teamId: team.id, role: 'admin', conditions: {} });
+    const links = [await invite(admin, { roles: ['admin'] }), await invite(admin, { teamIds: [team.id] }), await invite(admin, { roles: ['viewer'] })];
+    const [binding] = await house.bindings.list(root, { userId: admin.actor.id }, 1);
+    await house.bindings.setConditions(root, binding!.id, { maxRisk: 50 });
+    expect(await house.invitations.accept((await invite(root)).token, acceptance('unconcerned'), facts)).toMatchObject({ orgId });
+    await house.bindings.remove(root, binding!.id);
+    await house.bindings.create(root, { userId: admin.actor.id, role: 'viewer', conditions: {} });
+    for (const [index, { token }] of links.slice(0, 2).entries()) await expect(house.invitations.accept(token, acceptance(`second-self-${index}`), facts)).rejects.toMatchObject(gone);
+    expect(await house.invitations.accept(links[2]!.token, acceptance('honest'), facts)).toMatchObject({ orgId });
+  });
+
   it('stay good when the user name was taken', async () => {
     const admin = house.admin(await house.test.organisation());
     await house.users.create(admin, { userName: 'taken' });

@@ -6,6 +6,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Egress } from '../../platform/connections/egress.ts';
 import { browserValue } from '../../platform/identity/browser-cookie.ts';
 import type { Caller } from '../../platform/identity/caller.ts';
+import { Authority } from '../../platform/identity/authority.ts';
+import { Grants } from '../../platform/identity/grants.ts';
+import { ProviderAnswers } from '../../platform/identity/provider-answers.ts';
 import { Challenges } from '../../platform/identity/challenges.ts';
 import { CredentialCache } from '../../platform/identity/credential-cache.ts';
 import { IdentityProviders } from '../../platform/identity/identity-providers.ts';
@@ -15,7 +18,7 @@ import { OidcClients } from '../../platform/identity/oidc-client.ts';
 import { OidcSignIn } from '../../platform/identity/oidc.ts';
 import { RoleMappings } from '../../platform/identity/role-mapping.ts';
 import { Sessions } from '../../platform/identity/sessions.ts';
-import type { SignInPlace } from '../../platform/identity/sign-in-place.ts';
+import { SignInPlaces, type SignInPlace } from '../../platform/identity/sign-in-place.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
 import { providerDraft } from '../../schemas/rest/identity-providers.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
@@ -33,6 +36,7 @@ describe('sign-in with OpenID Connect', () => {
   let oidc: OidcSignIn;
   let providers: IdentityProviders;
   let sessions: Sessions;
+  let places: SignInPlaces;
   let orgId = '';
   const keys = new KeyRing([{ id: 'test', key: Buffer.alloc(32, 5) }]);
   const egress = new Egress({ allowPrivate: true });
@@ -49,9 +53,13 @@ describe('sign-in with OpenID Connect', () => {
       keys,
       checks: { oidc: (settings, signal) => clients.check(settings, signal), ldap: (settings, signal) => directory.check(settings, signal) },
       roleMappings: new RoleMappings(test.database, { ownersAllowed: false }),
+      authority: new Authority(new Grants(test.database)),
+      sessions,
       publicUrl: PUBLIC_URL,
     });
-    oidc = new OidcSignIn({ database: test.database, publicUrl: PUBLIC_URL, providers, clients, challenges: new Challenges(test.database, keys), sessions });
+    places = new SignInPlaces(test.database, PUBLIC_URL);
+    const answers = new ProviderAnswers(test.database, sessions);
+    oidc = new OidcSignIn({ providers, clients, challenges: new Challenges(test.database, keys), answers });
   });
   afterEach(async () => {
     for (const stop of stops.splice(0)) await stop();
@@ -65,7 +73,7 @@ describe('sign-in with OpenID Connect', () => {
   const add = async (settings: Record<string, unknown>, more: Record<string, unknown> = {}): Promise<SignInPlace> => {
     const draft = providerDraft.parse({ name: randomUUID(), settings: { kind: 'oidc', clientId: 'hal9', clientSecret: 'client-secret', ...settings }, ...more });
     const { id } = await providers.create(admin(), draft, { test: false, signal: AbortSignal.timeout(10_000) });
-    return oidc.place(orgId, id);
+    return places.find(orgId, id);
   };
   const callbackOf = (place: SignInPlace): string => `${place.base}/oidc/${place.providerId}/callback`;
   /** A real provider that knows HAL9, and HAL9 that knows it. */

@@ -36,7 +36,7 @@ describe('presets', () => {
 
     it('reads groups from UserInfo beside a thin ID token', () => {
       const person = personOf(preset(okta('https://acme.okta.com')), { sub: '00u1', amr: ['mfa', 'otp', 'pwd'] }, { sub: '00u1', preferred_username: 'alice@acme.com', email: 'alice@acme.com', email_verified: true, groups: ['Everyone', 'ops'] });
-      expect(person).toEqual({ userName: 'alice@acme.com', email: 'alice@acme.com', emailVerified: true, displayName: undefined, groups: ['Everyone', 'ops'], secondFactor: true });
+      expect(person).toEqual({ userName: 'alice@acme.com', userNameProven: true, email: 'alice@acme.com', emailVerified: true, displayName: undefined, groups: ['Everyone', 'ops'], secondFactor: true });
     });
   });
 
@@ -128,6 +128,14 @@ describe('claims', () => {
     expect(personOf(settings, { sub: 's', email: 'a@x.example' }, { sub: 's', email: 'b@x.example', email_verified: true })).toMatchObject({ email: 'a@x.example', emailVerified: false });
     expect(personOf(settings, { sub: 's', email_verified: true }, { sub: 's', email: 'b@x.example' })).toMatchObject({ email: 'b@x.example', emailVerified: false });
     expect(personOf(settings, { sub: 's', email: 'a@x.example', email_verified: 'true' }, undefined).emailVerified).toBe(true);
+  });
+
+  it('are no name to be known by, where anybody could have written them', () => {
+    const proven = (claims: Record<string, unknown>, userName = settings.claims.userName): boolean => personOf({ claims: { ...settings.claims, userName } }, { sub: 's', ...claims }, undefined).userNameProven;
+    const [address, verified] = [{ email: 'eve@corp.example' }, { email: 'eve@corp.example', email_verified: true }];
+    expect([proven(address), proven({ ...address, email_verified: false }), proven(address, 'email'), proven({ ...address, preferred_username: 'EVE@corp.example', email_verified: false })]).toEqual([false, false, false, false]);
+    // What a directory calls them is its own word; Entra ID says nothing of whether an address is verified.
+    expect([proven(verified), proven(verified, 'email'), proven({}), proven({ preferred_username: 'eve' }), proven({ ...address, preferred_username: 'eve@corp.example' })]).toEqual([true, true, true, true, true]);
     expect(personOf(settings, { sub: 's', email: 'a@x.example', email_verified: 1 }, undefined).emailVerified).toBe(false);
   });
 

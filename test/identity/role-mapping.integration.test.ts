@@ -20,7 +20,7 @@ describe('roles that follow groups', () => {
     test.database.withOrg(orgId, (tx) => tx.insertInto('role_bindings').values({ org_id: orgId, id: randomUUID(), user_id: userId, team_id: null, role, provider_id: providerId }).execute());
   const bound = async (orgId: string, userId: string): Promise<string[]> =>
     test.database.withOrg(orgId, async (tx) => (await tx.selectFrom('role_bindings').select(['role', 'provider_id']).where('user_id', '=', userId).execute()).map((row) => `${row.role}${row.provider_id === null ? '' : ' (mapped)'}`).sort());
-  const caller = (orgId: string, scopes: readonly string[]): Caller => ({ orgId, actor: { kind: 'user', id: randomUUID() }, scopes, requestId: 'test', traceparent: undefined });
+  const caller = (orgId: string, scopes: readonly string[]): Caller => ({ orgId, actor: { kind: 'api-key', id: randomUUID() }, scopes, requestId: 'test', traceparent: undefined });
 
   it('leave alone what people and other providers gave', async () => {
     const orgId = await test.organisation();

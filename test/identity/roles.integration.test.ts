@@ -102,6 +102,20 @@ describe('roles', () => {
     expect(await house.bindings.create(now, { userId: person.actor.id, role: 'viewer', conditions: {} })).toMatchObject({ role: 'viewer' });
   });
 
+  it('that another inherits to reach down are not made larger by who has nothing below', async () => {
+    const orgId = await house.test.organisation();
+    const [owner, admin] = [await house.person(orgId, ['owner']), await house.person(orgId, ['admin'])];
+    await house.book.create(admin, role('base', { scopes: ['runs:read'] }));
+    await house.book.create(admin, role('support', { inherits: ['base'] }));
+    await house.book.replace(owner, role('support', { inherits: ['base'], reachesDescendants: true }));
+    await house.bindings.create(owner, { userId: admin.actor.id, role: 'support', conditions: {} });
+    await expect(house.book.replace(admin, role('base', { scopes: ['users:*'] }))).rejects.toMatchObject({ type: 'Forbidden' });
+    const below = await house.test.organisation();
+    await house.test.database.system.updateTable('organisations').set({ parent_id: orgId }).where('org_id', '=', below).execute();
+    expect((await house.in(admin, below)).scopes).toEqual(['runs:read']);
+    expect(await house.book.replace(owner, role('base', { scopes: ['users:read'] }))).toMatchObject({ scopes: ['users:read'] });
+  });
+
   it('are bound to people and teams that are there', async () => {
     const orgId = await house.test.organisation();
     const admin = house.admin(orgId);

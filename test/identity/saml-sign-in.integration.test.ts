@@ -4,6 +4,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Egress } from '../../platform/connections/egress.ts';
 import { browserValue } from '../../platform/identity/browser-cookie.ts';
 import type { Caller } from '../../platform/identity/caller.ts';
+import { Authority } from '../../platform/identity/authority.ts';
+import { Grants } from '../../platform/identity/grants.ts';
+import { ProviderAnswers } from '../../platform/identity/provider-answers.ts';
 import { Challenges } from '../../platform/identity/challenges.ts';
 import { CredentialCache } from '../../platform/identity/credential-cache.ts';
 import { IdentityProviders } from '../../platform/identity/identity-providers.ts';
@@ -15,7 +18,7 @@ import { RoleMappings } from '../../platform/identity/role-mapping.ts';
 import { readProviderMetadata } from '../../platform/identity/saml-metadata.ts';
 import { SamlSignIn } from '../../platform/identity/saml.ts';
 import { Sessions } from '../../platform/identity/sessions.ts';
-import type { SignInPlace } from '../../platform/identity/sign-in-place.ts';
+import { SignInPlaces, type SignInPlace } from '../../platform/identity/sign-in-place.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
 import { providerDraft } from '../../schemas/rest/identity-providers.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
@@ -31,6 +34,7 @@ describe('sign-in with SAML', () => {
   let saml: SamlSignIn;
   let providers: IdentityProviders;
   let sessions: Sessions;
+  let places: SignInPlaces;
   let orgId = '';
   let idp: TestKey;
   let stranger: TestKey;
@@ -51,9 +55,13 @@ describe('sign-in with SAML', () => {
       keys,
       checks: { oidc: (settings, signal) => clients.check(settings, signal), ldap: (settings, signal) => directory.check(settings, signal) },
       roleMappings: new RoleMappings(test.database, { ownersAllowed: false }),
+      authority: new Authority(new Grants(test.database)),
+      sessions,
       publicUrl: PUBLIC_URL,
     });
-    saml = new SamlSignIn({ database: test.database, publicUrl: PUBLIC_URL, providers, challenges: new Challenges(test.database, keys), sessions, logger: { info: (facts: unknown) => void log.push(facts) } });
+    places = new SignInPlaces(test.database, PUBLIC_URL);
+    const answers = new ProviderAnswers(test.database, sessions);
+    saml = new SamlSignIn({ providers, challenges: new Challenges(test.database, keys), answers, logger: { info: (facts: unknown) => void log.push(facts) } });
   });
   afterAll(async () => {
     await egress.close();
@@ -66,7 +74,7 @@ describe('sign-in with SAML', () => {
     const own = settings['encrypted'] === true ? {} : { serviceKey: stranger.key, serviceCertificate: stranger.certificate };
     const draft = providerDraft.parse({ name: randomUUID(), settings: { kind: 'saml', entityId: IDP, signInUrl: SIGN_IN, logoutUrl: LOGOUT, certificates: [idp.certificate], ...own, ...settings } });
     const { id } = await providers.create(admin(), draft, { test: true, signal: AbortSignal.timeout(10_000) });
-    return saml.place(orgId, id);
+    return places.find(orgId, id);
   };
   /** What HAL9 sent with the browser: the request's id and the relay state. */
   const leave = async (place: SignInPlace, returnTo?: string): Promise<{ browser: string; requestId: string; relayState: string; address: URL; xml: string }> => {

@@ -59,6 +59,32 @@ describe('SCIM', () => {
     expect((await call('GET', '/Schemas/urn:nothing')).status).toBe(404);
   });
 
+  it('gives nobody more than an administrator has: no team of a custom role that can do all, no mail of who has it', async () => {
+    const [mighty, modest] = [unique('mighty'), unique('modest')];
+    const [manager, admins, mine] = [await make(unique('manager')), unique('admins'), await make(unique('mine'))];
+    const groups = await Promise.all([mighty, modest, admins].map(async (displayName) => (await call('POST', '/Groups', { schemas: [URN.group], displayName })).body.id));
+    const [all, billing, normal] = groups as [string, string, string];
+    await inOrg(async (tx) => {
+      await tx.insertInto('roles').values([{ org_id: orgId, name: 'deputy', scopes: [], inherits: ['all-powerful'] }, { org_id: orgId, name: 'all-powerful', scopes: ['*'] }, { org_id: orgId, name: 'bookkeeper', scopes: ['billing:write'] }]).execute();
+      await tx
+        .insertInto('role_bindings')
+        .values([{ team_id: all, role: 'deputy' }, { team_id: billing, role: 'bookkeeper' }, { team_id: normal, role: 'admin' }].map((binding) => ({ org_id: orgId, id: randomUUID(), user_id: null, provider_id: null, ...binding })))
+        .execute();
+      await tx.insertInto('role_bindings').values({ org_id: orgId, id: randomUUID(), user_id: manager, team_id: null, role: 'bookkeeper', provider_id: null }).execute();
+    });
+    const join = (group: string) => call('PATCH', `/Groups/${group}`, { schemas: PATCH, Operations: [{ op: 'add', path: 'members', value: [{ value: mine }] }] });
+    for (const group of [all, billing]) {
+      expect(await join(group)).toMatchObject({ status: 403, body: { scimType: 'mutability' } });
+      expect((await call('PUT', `/Groups/${group}`, { schemas: [URN.group], displayName: unique('x'), members: [{ value: mine }] })).status).toBe(403);
+    }
+    expect(await join(normal)).toMatchObject({ status: 200, body: { members: [{ value: mine }] } });
+    const change = (path: string, value: unknown) => call('PATCH', `/Users/${manager}`, { schemas: PATCH, Operations: [{ op: 'replace', path, value }] });
+    expect((await change('emails[type eq "work"].value', 'mine@example.com')).status).toBe(403);
+    expect((await change('userName', unique('renamed'))).status).toBe(403);
+    expect((await change('title', 'Head of books')).status).toBe(200);
+    expect((await change('active', false)).status).toBe(200);
+  });
+
   it('is closed to everybody without the scope, and says so in its own format', async () => {
     const other = (await test.key(orgId, ['users:read'])).text;
     const reader = (await test.key(orgId, ['scim:read'])).text;
