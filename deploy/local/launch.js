@@ -23,6 +23,7 @@ const COMMANDS = {
   test: { script: 'test/main.ts', usage: 'test' },
   check: { script: 'deploy/local/check.ts', usage: 'check [DIR]' },
   'audit verify': { script: 'cli/audit.ts', usage: 'audit verify EXPORT --key KEY [--witness FILE --witness-key KEY] [--json]' },
+  judge: { script: 'test/judge/main.ts', usage: 'judge --cases FILE [--json]' },
   'verify:vectors': { script: 'test/vectors/main.ts', usage: 'verify:vectors --dir DIR [--json]' },
   pack: { script: 'deploy/local/pack.ts', usage: 'pack [--out DIR]', development: true },
   generate: { script: 'deploy/local/generate-docs.ts', usage: 'generate', development: true },
