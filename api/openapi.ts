@@ -5,6 +5,7 @@ import { jsonSchemaOf, type JsonSchema } from './json-schema.ts';
 import { PROBLEM_TYPE, problemSchema } from './problem.ts';
 import type { AnyRoute } from './route.ts';
 import { SCIM_MEDIA_TYPE } from '../schemas/rest/scim.ts';
+import { START_HEADERS } from './start-headers.ts';
 import { SCIM_PATH, scimProblem } from './scim-problem.ts';
 import { sessionCookieName } from '../platform/identity/session-cookie.ts';
 
@@ -76,7 +77,7 @@ function describe(route: AnyRoute, schemas: SchemaBook): JsonSchema {
     summary: route.summary,
     ...(route.description === undefined ? {} : { description: route.description }),
     ...(open ? { security: [] } : { 'x-permission': route.permission, ...(route.permission === 'signed-in' ? { security: [{ session: [] }] } : {}) }),
-    parameters: [...pathParameters(route), ...parameters(route.query, 'query', schemas)],
+    parameters: [...pathParameters(route), ...parameters(route.query, 'query', schemas), ...headerParameters(route.headers ?? {})],
     ...requestBody(route, schemas),
     responses: {
       ...Object.fromEntries(
@@ -121,6 +122,10 @@ function parameters(schema: z.ZodType | undefined, where: 'path' | 'query', sche
   });
 }
 
+function headerParameters(headers: Readonly<Record<string, string>>): JsonSchema[] {
+  return Object.entries(headers).map(([name, description]) => ({ name, in: 'header', required: false, description, schema: { type: 'string' } }));
+}
+
 function requestBody(route: AnyRoute, schemas: SchemaBook): JsonSchema | undefined {
   if (route.body !== undefined) {
     return { requestBody: { required: !route.body.safeParse(undefined).success, content: { 'application/json': { schema: schemas.inline(route.body, 'input') } } } };
@@ -138,10 +143,7 @@ function describeStart(contract: OperationContract, schemas: SchemaBook): JsonSc
     description: `${contract.description}\n\nThe result's schema, the messages and the failures of its own are in \`GET /v1/workflows/${contract.name}\`.`,
     'x-permission': `${contract.permission}:type=${contract.name}`,
     'x-effect': contract.effect,
-    parameters: [
-      { name: 'Idempotency-Key', in: 'header', required: false, description: 'Equal keys with equal bodies start one run.', schema: { type: 'string', maxLength: 255 } },
-      { name: 'Prefer', in: 'header', required: false, description: '`wait=<seconds>` waits for the end, 60 at most.', schema: { type: 'string' } },
-    ],
+    parameters: headerParameters(START_HEADERS),
     requestBody: {
       required: true,
       content: {

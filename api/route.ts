@@ -36,6 +36,8 @@ export interface Route<Params extends z.ZodType = z.ZodType, Query extends z.Zod
   readonly timeoutMs?: number;
   readonly params?: Params;
   readonly query?: Query;
+  /** Headers of its own that a client may send, each with what it does. The handler reads them from `request`. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** JSON body, parsed and validated before the handler. Routes that read the raw stream leave it out and set `rawBody`. */
   readonly body?: Body;
   /** Media types a raw-body route accepts, for OpenAPI; the handler reads `request` itself. */

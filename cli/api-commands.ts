@@ -35,14 +35,14 @@ export function addApiCommands(program: Command): void {
 function commandOf(verb: string, row: OperationRow): Command {
   const command = new Command(verb).description(row.summary);
   for (const { name, description } of row.parameters.filter(({ in: where }) => where === 'path')) command.argument(`<${name}>`, description);
-  for (const parameter of queryOf(row)) command.option(`--${kebab(parameter.name)} <${parameter.type ?? 'text'}>`, [parameter.description, parameter.required ? '(required)' : ''].filter(Boolean).join(' '), (text) => typed(parameter, text));
+  for (const parameter of optionsOf(row)) command.option(`--${kebab(parameter.name)} <${parameter.type ?? 'text'}>`, [parameter.description, parameter.required ? '(required)' : ''].filter(Boolean).join(' '), (text) => typed(parameter, text));
   addBodyOptions(command, row);
   if (row.pages === true) command.option('--all', 'every page');
   command.action(async (...args: unknown[]) => {
     const path = row.parameters.filter(({ in: where }) => where === 'path');
     const params: Record<string, unknown> = Object.fromEntries(path.map(({ name }, index) => [name, args[index]]));
     const options = command.opts<BodyOptions & Record<string, unknown>>();
-    for (const { name, required } of queryOf(row)) {
+    for (const { name, required } of optionsOf(row)) {
       const value = options[camel(kebab(name))];
       if (value !== undefined) params[name] = value;
       else if (required) throw new UsageError(`--${kebab(name)} is needed`);
@@ -130,8 +130,9 @@ function methodOf(method: string): OperationRow['method'] {
   return METHODS.find((one) => one === method.toUpperCase()) ?? 'GET';
 }
 
-function queryOf(row: OperationRow): OperationParameter[] {
-  return row.parameters.filter(({ in: where }) => where === 'query');
+/** Parameters of query and headers. The key of a repetition is an option of every body. */
+function optionsOf(row: OperationRow): OperationParameter[] {
+  return row.parameters.filter(({ in: where, name }) => where === 'query' || (where === 'header' && name !== 'Idempotency-Key'));
 }
 
 function typed(parameter: OperationParameter, text: string): unknown {

@@ -10,6 +10,7 @@ import {
 } from '../../schemas/rest/automations.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
 import { pageOfList } from '../page.ts';
+import { IF_MATCH, ifMatch } from '../if-match.ts';
 import { defineRoute, type AnyRoute, type RouteAnswer } from '../route.ts';
 
 const tag = 'Automations';
@@ -98,6 +99,7 @@ export function createAutomationRoutes({ automations }: { automations: Automatio
       permission: 'automations:write',
       audit: 'automation.update',
       params: automationParams,
+      headers: IF_MATCH,
       body: automationDraftSchema,
       responses: found,
       handler: async ({ caller, params, body, request }) => saved(200, await automations.replace(caller, params.id, ifMatch(request.headers['if-match']), body)),
@@ -215,12 +217,4 @@ function sample(value: Readonly<Record<string, unknown>>): NeuronSignal {
 
 function etag({ version }: StoredAutomation): Record<string, string> {
   return { etag: `"${String(version)}"` };
-}
-
-/** @throws {HalError} InvalidInput when the header is not a version. */
-function ifMatch(header: string | undefined): number | undefined {
-  if (header === undefined || header.trim() === '*') return undefined;
-  const version = /^\s*(?:W\/)?"?(\d{1,9})"?\s*$/.exec(header)?.[1];
-  if (version === undefined) throw new HalError('InvalidInput', 'If-Match holds no version', { errors: [{ path: '/headers/if-match', message: 'use the ETag of the automation, e.g. "3"' }] });
-  return Number(version);
 }

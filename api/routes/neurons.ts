@@ -13,6 +13,7 @@ import { neuronDetail, neuronParams, neuronPatch, neuronQuery, neuronTestBody, n
 import { pageOf } from '../../schemas/rest/page.ts';
 import { decodeCursor, encodeCursor } from '../cursor.ts';
 import { testNeuron } from '../neuron-test.ts';
+import { IF_MATCH, ifMatch } from '../if-match.ts';
 import { defineRoute, type AnyRoute, type RouteAnswer } from '../route.ts';
 
 export interface NeuronRouteOptions {
@@ -116,6 +117,7 @@ export function createNeuronRoutes({ neurons, breakers, contracts }: NeuronRoute
       permission: 'neurons:write',
       audit: 'neuron.replace',
       params: neuronParams,
+      headers: IF_MATCH,
       body: neuronDraftSchema,
       responses: found,
       handler: async ({ caller, params, body, request }) => change(caller, 'neuron.replace', params.id, ifMatch(request.headers['if-match']), () => body),
@@ -130,6 +132,7 @@ export function createNeuronRoutes({ neurons, breakers, contracts }: NeuronRoute
       permission: 'neurons:write',
       audit: 'neuron.change',
       params: neuronParams,
+      headers: IF_MATCH,
       body: neuronPatch,
       responses: found,
       handler: async ({ caller, params, body, request }) => change(caller, 'neuron.change', params.id, ifMatch(request.headers['if-match']), (draft) => parsed(merged(draft, body))),
@@ -249,14 +252,6 @@ function changed(outcome: ChangeOutcome): StoredNeuron {
 
 function nameTaken(): HalError {
   return new HalError('Conflict', 'another neuron has this name');
-}
-
-/** @throws {HalError} InvalidInput when the header is not a version. */
-function ifMatch(header: string | undefined): number | undefined {
-  if (header === undefined || header.trim() === '*') return undefined;
-  const version = /^\s*(?:W\/)?"?(\d{1,9})"?\s*$/.exec(header)?.[1];
-  if (version === undefined) throw new HalError('InvalidInput', 'If-Match holds no version', { errors: [{ path: '/headers/if-match', message: 'use the ETag of the neuron, e.g. "3"' }] });
-  return Number(version);
 }
 
 function answer(status: number, neuron: StoredNeuron): RouteAnswer {

@@ -99,6 +99,7 @@ export function createRunRoutes({ operations, temporalUi }: RunRouteDependencies
       access: byRun,
       timeoutMs: 0,
       params: runIdParams,
+      headers: { 'Last-Event-ID': 'The last event the client has; it gets those after.' },
       responses: { 200: { description: 'Events; `data` is one `RunEvent`.', schema: runEvent, contentType: 'text/event-stream' }, 204: { description: 'The run has ended and the client has seen it end.' } },
       async handler({ caller, params, request, response, signal }) {
         const after = lastEventId(request.headers['last-event-id']);

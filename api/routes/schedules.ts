@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import type { ScheduleFiring, StoredSchedule } from '../../database/schedules.ts';
 import type { Schedules, ScheduleView } from '../../platform/schedules/schedules.ts';
-import { HalError } from '../../schemas/errors.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
 import { scheduleBackfillBody, scheduleDetail, scheduleFiringView, scheduleParams, schedulePauseBody, scheduleTriggerBody, scheduleView } from '../../schemas/rest/schedules.ts';
 import { scheduleDraftSchema } from '../../schemas/schedules/definition.ts';
 import { BY_TIME, pageOfList } from '../page.ts';
+import { IF_MATCH, ifMatch } from '../if-match.ts';
 import { defineRoute, type AnyRoute, type RouteAnswer } from '../route.ts';
 
 const tag = 'Schedules';
@@ -63,6 +63,7 @@ export function createScheduleRoutes({ schedules }: { schedules: Schedules }): A
       permission: 'schedules:write',
       audit: 'schedule.update',
       params: scheduleParams,
+      headers: IF_MATCH,
       body: scheduleDraftSchema,
       responses: found,
       handler: async ({ caller, params, body, request }) => detail(200, await schedules.replace(caller, params.id, ifMatch(request.headers['if-match']), body)),
@@ -182,12 +183,4 @@ function detail(status: number, { schedule, times }: ScheduleView): RouteAnswer 
 
 function firing({ id, dueAt, state, reason, runId, emittedKey, createdAt, doneAt }: ScheduleFiring) {
   return { id, dueAt, state, reason, runId, emitted: emittedKey, createdAt, doneAt };
-}
-
-/** @throws {HalError} InvalidInput when the header is not a version. */
-function ifMatch(header: string | undefined): number | undefined {
-  if (header === undefined || header.trim() === '*') return undefined;
-  const version = /^\s*(?:W\/)?"?(\d{1,9})"?\s*$/.exec(header)?.[1];
-  if (version === undefined) throw new HalError('InvalidInput', 'If-Match holds no version', { errors: [{ path: '/headers/if-match', message: 'use the ETag of the schedule, e.g. "3"' }] });
-  return Number(version);
 }

@@ -2,10 +2,10 @@ import { z } from 'zod';
 import type { BrokerDeadLetter, StoredSource } from '../../database/broker-sources.ts';
 import type { Sources } from '../../platform/brokers/sources.ts';
 import { sourceDraftSchema } from '../../schemas/brokers/definition.ts';
-import { HalError } from '../../schemas/errors.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
 import { sourceLetterParams, sourceLetterView, sourceParams, sourceView } from '../../schemas/rest/sources.ts';
 import { BY_TIME, pageOfList } from '../page.ts';
+import { IF_MATCH, ifMatch } from '../if-match.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 const tag = 'Sources';
@@ -66,6 +66,7 @@ export function createSourceRoutes({ sources }: { sources: Sources }): AnyRoute[
       permission: 'sources:write',
       audit: 'source.update',
       params: sourceParams,
+      headers: IF_MATCH,
       body: sourceDraftSchema,
       responses: found,
       handler: async ({ caller, params, body, request }) => answer(await sources.replace(caller, params.id, ifMatch(request.headers['if-match']), body)),
@@ -133,12 +134,4 @@ function answer(source: StoredSource) {
 
 function etag({ version }: StoredSource): Record<string, string> {
   return { etag: `"${String(version)}"` };
-}
-
-/** @throws {HalError} InvalidInput when the header is not a version. */
-function ifMatch(header: string | undefined): number | undefined {
-  if (header === undefined || header.trim() === '*') return undefined;
-  const version = /^\s*(?:W\/)?"?(\d{1,9})"?\s*$/.exec(header)?.[1];
-  if (version === undefined) throw new HalError('InvalidInput', 'If-Match holds no version', { errors: [{ path: '/headers/if-match', message: 'use the ETag of the source, e.g. "3"' }] });
-  return Number(version);
 }

@@ -9,6 +9,7 @@ import { workflowParams, workflowView } from '../../schemas/rest/workflows.ts';
 import { describeOperation } from '../catalogue.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 import { runLinks, type TemporalUi } from '../run-links.ts';
+import { START_HEADERS } from '../start-headers.ts';
 
 export interface WorkflowRouteDependencies {
   operations: Operations;
@@ -44,6 +45,7 @@ export function createWorkflowRoutes({ operations, temporalUi, admission }: Work
       },
       timeoutMs: (WAIT_LIMIT + 15) * 1000,
       params: workflowParams,
+      headers: START_HEADERS,
       body: startOptions,
       responses: { 201: { description: 'The run was started.', schema: startedRun }, 200: { description: 'The run was there already.', schema: startedRun } },
       async handler({ caller, params, body, request }) {

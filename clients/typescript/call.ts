@@ -17,8 +17,8 @@ type JsonBody<Id extends OperationId> = operations[Id] extends { requestBody: { 
 type Content<Answer> = Answer extends { content: infer Types } ? Types[keyof Types] : undefined;
 type SuccessStatus = 200 | 201 | 202 | 204;
 
-/** What an operation takes: path and query parameters together, and its JSON body. */
-export type CallInput<Id extends OperationId> = { readonly params: Part<Id, 'path'> & Part<Id, 'query'> } & JsonBody<Id>;
+/** What an operation takes: parameters of path, query and headers together, and its JSON body. */
+export type CallInput<Id extends OperationId> = { readonly params: Part<Id, 'path'> & Part<Id, 'query'> & Part<Id, 'header'> } & JsonBody<Id>;
 
 /** What it answers on success; undefined where there is no body. */
 export type CallAnswer<Id extends OperationId> = { [Status in keyof operations[Id]['responses'] & SuccessStatus]: Content<operations[Id]['responses'][Status]> }[keyof operations[Id]['responses'] & SuccessStatus];
@@ -51,6 +51,11 @@ export function pathOf(row: OperationRow, params: Readonly<Record<string, unknow
   }
   if (left.size > 0) throw new TypeError(`${row.method} ${row.path} has no parameter ${[...left].join(', ')}`);
   return query.size === 0 ? path : `${path}?${query.toString()}`;
+}
+
+/** Parameters that are sent as headers. */
+export function headersOf(row: OperationRow, params: Readonly<Record<string, unknown>>): Record<string, string> {
+  return Object.fromEntries(row.parameters.flatMap(({ name, in: where }) => (where === 'header' && params[name] !== undefined ? [[name.toLowerCase(), textOf(params[name])]] : [])));
 }
 
 function textOf(value: unknown): string {

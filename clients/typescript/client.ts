@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { pathOf, type CallAnswer, type CallInput, type ItemOf, type OperationId, type PagedId } from './call.ts';
+import { headersOf, pathOf, type CallAnswer, type CallInput, type ItemOf, type OperationId, type PagedId } from './call.ts';
 import { readEvents, type StreamEvent, type StreamOptions } from './event-stream.ts';
 import { groupsOfLines } from './lines.ts';
 import { OPERATIONS } from './operations.ts';
@@ -103,6 +103,7 @@ export class Hal9Client {
       path: pathOf(row, params),
       headers: {
         ...(body === undefined ? {} : { 'content-type': row.body?.types[0]?.includes('json') === false ? 'application/octet-stream' : 'application/json' }),
+        ...headersOf(row, params),
         ...(idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }),
         ...headers,
       },

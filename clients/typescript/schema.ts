@@ -4679,6 +4679,22 @@ export interface components {
             scopes: string[];
             secondFactor: boolean;
         };
+        DeadLetterExchange: {
+            /**
+             * @description Empty is the default exchange.
+             * @default
+             */
+            exchange: string;
+            routingKey: string;
+        };
+        DeadLetterExchangeInput: {
+            /**
+             * @description Empty is the default exchange.
+             * @default
+             */
+            exchange: string;
+            routingKey: string;
+        };
         Decision: {
             /** Format: uuid */
             batch: string;
@@ -6908,14 +6924,7 @@ export interface components {
             /** Format: date-time */
             createdAt: string;
             /** @description Where messages that are no signals are published as well, with the header `x-hal9-cause`, before they are acknowledged. */
-            deadLetter?: {
-                /**
-                 * @description Empty is the default exchange.
-                 * @default
-                 */
-                exchange: string;
-                routingKey: string;
-            };
+            deadLetter?: components["schemas"]["DeadLetterExchange"];
             /** @default  */
             description: string;
             /** @default true */
@@ -9821,7 +9830,10 @@ export interface operations {
     replaceAutomation: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Version that the change is made to, as the ETag or `version` of the resource says it; 412 if somebody changed it meanwhile. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -13097,7 +13109,10 @@ export interface operations {
     replaceNeuron: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Version that the change is made to, as the ETag or `version` of the resource says it; 412 if somebody changed it meanwhile. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -13554,7 +13569,10 @@ export interface operations {
     changeNeuron: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Version that the change is made to, as the ETag or `version` of the resource says it; 412 if somebody changed it meanwhile. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -15708,7 +15726,10 @@ export interface operations {
     streamRun: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The last event the client has; it gets those after. */
+                "Last-Event-ID"?: string;
+            };
             path: {
                 /** @description `runId` as the start answered it. */
                 id: string;
@@ -16199,7 +16220,10 @@ export interface operations {
     replaceSchedule: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Version that the change is made to, as the ETag or `version` of the resource says it; 412 if somebody changed it meanwhile. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -17636,14 +17660,7 @@ export interface operations {
                     /** @description Name of a connection of kind `amqp`. */
                     connection: string;
                     /** @description Where messages that are no signals are published as well, with the header `x-hal9-cause`, before they are acknowledged. */
-                    deadLetter?: {
-                        /**
-                         * @description Empty is the default exchange.
-                         * @default
-                         */
-                        exchange?: string;
-                        routingKey: string;
-                    };
+                    deadLetter?: components["schemas"]["DeadLetterExchangeInput"];
                     /** @default  */
                     description?: string;
                     /** @default true */
@@ -17719,7 +17736,10 @@ export interface operations {
     replaceSource: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Version that the change is made to, as the ETag or `version` of the resource says it; 412 if somebody changed it meanwhile. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -17731,14 +17751,7 @@ export interface operations {
                     /** @description Name of a connection of kind `amqp`. */
                     connection: string;
                     /** @description Where messages that are no signals are published as well, with the header `x-hal9-cause`, before they are acknowledged. */
-                    deadLetter?: {
-                        /**
-                         * @description Empty is the default exchange.
-                         * @default
-                         */
-                        exchange?: string;
-                        routingKey: string;
-                    };
+                    deadLetter?: components["schemas"]["DeadLetterExchangeInput"];
                     /** @default  */
                     description?: string;
                     /** @default true */
@@ -19247,7 +19260,12 @@ export interface operations {
     startRun: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
+                "Idempotency-Key"?: string;
+                /** @description `wait=<seconds>` waits for the end, 60 at most. */
+                Prefer?: string;
+            };
             path: {
                 /** @description Name of the operation. */
                 type: string;
@@ -19312,7 +19330,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Equal keys with equal bodies start one run. */
+                /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
                 "Idempotency-Key"?: string;
                 /** @description `wait=<seconds>` waits for the end, 60 at most. */
                 Prefer?: string;
@@ -19357,7 +19375,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Equal keys with equal bodies start one run. */
+                /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
                 "Idempotency-Key"?: string;
                 /** @description `wait=<seconds>` waits for the end, 60 at most. */
                 Prefer?: string;

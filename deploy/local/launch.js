@@ -26,6 +26,7 @@ const COMMANDS = {
   judge: { script: 'test/judge/main.ts', usage: 'judge --cases FILE [--json]' },
   'verify:vectors': { script: 'test/vectors/main.ts', usage: 'verify:vectors --dir DIR [--json]' },
   pack: { script: 'deploy/local/pack.ts', usage: 'pack [--out DIR]', development: true },
+  clients: { script: 'deploy/local/generate-language-clients.ts', usage: 'clients [python] [go] [--out DIR] [--from ADDRESS]', development: true },
   generate: { script: 'deploy/local/generate-docs.ts', usage: 'generate', development: true },
 };
 

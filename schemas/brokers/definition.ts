@@ -15,6 +15,7 @@ export const sourceDraftSchema = z.strictObject({
   prefetch: z.int().min(1).max(5000).default(500).describe('Most messages that are taken in and not acknowledged.'),
   deadLetter: z
     .strictObject({ exchange: z.string().max(255).default('').describe('Empty is the default exchange.'), routingKey: z.string().max(255) })
+    .meta({ id: 'DeadLetterExchange' })
     .optional()
     .describe('Where messages that are no signals are published as well, with the header `x-hal9-cause`, before they are acknowledged.'),
   mapping: z

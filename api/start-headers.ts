@@ -1,0 +1,5 @@
+/** What every start of a run takes besides its body, for OpenAPI. */
+export const START_HEADERS: Readonly<Record<string, string>> = {
+  'Idempotency-Key': 'Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces.',
+  Prefer: '`wait=<seconds>` waits for the end, 60 at most.',
+};
