@@ -5,6 +5,7 @@ import { loadKeyRing } from '../../platform/keys/load.ts';
 import { createNotify } from '../../platform/notify/notify.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
+import { effectKey } from '../effect-key.ts';
 
 export interface Escalation {
   readonly incidentId: string;
@@ -17,7 +18,7 @@ export interface Escalation {
 
 export interface RemediationActivities {
   /**
-   * Tells people that a remedy did not help. The run's id is the message's key: a retry tells nobody twice.
+   * Tells people that a remedy did not help. The effect key is the message's: a retry tells nobody twice, an operator's replay tells again.
    * @throws {HalError} ExternalCallFailed (retried), NotFound for an unknown connection, Conflict when the message failed for good.
    */
   escalate(escalation: Escalation): Promise<void>;
@@ -35,7 +36,7 @@ export default async function register({ config, database, logger }: ActivityDep
       const orgId = workflowId.split('/')[0] ?? '';
       await notify.deliver(
         { orgId },
-        { connection, title: `HAL9 could not mend ${cause} on ${hostId}`, message: `Incident ${incidentId}: ${reason}`, severity: 'critical', dedupKey: `escalation/${workflowId}` },
+        { connection, title: `HAL9 could not mend ${cause} on ${hostId}`, message: `Incident ${incidentId}: ${reason}`, severity: 'critical', dedupKey: `escalation/${effectKey()}` },
         cancellationSignal(),
       );
     },

@@ -75,17 +75,17 @@ async function client(compiled: string, folder: string, manifest: Manifest): Pro
 async function sdk(compiled: string, folder: string, manifest: Manifest): Promise<string> {
   await cp(join(compiled, 'clients/sdk'), join(folder, 'clients/sdk'), { recursive: true });
   await cp(join(ROOT, 'clients/sdk/README.md'), join(folder, 'README.md'));
-  for (const name of ['operations/operation', 'errors', 'names/messages']) {
+  for (const name of ['operations/operation', 'errors', 'names/messages', 'names/effect-key', 'names/workflow-id']) {
     for (const extension of ['.js', '.d.ts']) {
       await mkdir(dirname(join(folder, 'schemas', name)), { recursive: true });
       await cp(join(compiled, 'schemas', name + extension), join(folder, 'schemas', name + extension));
     }
   }
   const at = (file: string): object => ({ types: `./clients/sdk/${file}.d.ts`, default: `./clients/sdk/${file}.js` });
-  const peers = pick({ ...manifest.dependencies, ...manifest.devDependencies }, ['zod', '@temporalio/workflow', '@temporalio/worker', '@temporalio/testing']);
+  const peers = pick({ ...manifest.dependencies, ...manifest.devDependencies }, ['zod', '@temporalio/workflow', '@temporalio/activity', '@temporalio/worker', '@temporalio/testing']);
   await writeManifest(folder, {
     name: '@hal9/sdk', version: manifest.version, license: manifest.license, description: 'For operations of your own on HAL9', type: 'module', engines: { node: '>=22.12' },
-    exports: { '.': at('index'), './workflow': at('workflow'), './testing': at('testing') },
+    exports: { '.': at('index'), './workflow': at('workflow'), './activity': at('activity'), './testing': at('testing') },
     peerDependencies: { ...peers, zod: '^4.0.0' },
     peerDependenciesMeta: { '@temporalio/worker': { optional: true }, '@temporalio/testing': { optional: true } },
   });

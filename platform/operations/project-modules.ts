@@ -29,12 +29,13 @@ export function resolveFromHal9(root: string): void {
 }
 
 /**
- * `hal9/<path>`, in an installation that ships JavaScript too, and `@hal9/sdk`, which is always HAL9's: the errors of two copies do not
- * know each other.
+ * `hal9/<path>`, in an installation that ships JavaScript too, and `@hal9/sdk`, which is always HAL9's (but its part for
+ * workflows): the errors and the current activity of two copies do not know each other.
  */
 function ownFile(root: string, specifier: string): string | undefined {
   const extension = extname(import.meta.filename);
   if (specifier === '@hal9/sdk') return join(root, 'clients', 'sdk', `index${extension}`);
+  if (specifier === '@hal9/sdk/activity') return join(root, 'clients', 'sdk', `activity${extension}`);
   if (!specifier.startsWith('hal9/')) return undefined;
   const file = join(root, specifier.slice('hal9/'.length));
   return existsSync(file) ? file : file.replace(/\.ts$/, extension);
