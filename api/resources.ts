@@ -28,6 +28,7 @@ import type { KeyRing } from '../platform/keys/key-ring.ts';
 import type { Operations } from '../platform/operations/contract.ts';
 import { Schedules } from '../platform/schedules/schedules.ts';
 import { Bulk } from '../platform/operations/bulk.ts';
+import { DecidedBatches } from '../platform/signals/decided-batches.ts';
 import { createDecide } from '../platform/signals/decide.ts';
 import { SignalIngest } from '../platform/signals/ingest.ts';
 import { IngestMetrics } from '../platform/signals/metrics.ts';
@@ -93,7 +94,8 @@ export interface Resources {
 export function openResources({ config, version, database, stores, keys, identity, operations, client, logger, registry, dependencies, admission }: ResourceParts): Resources {
   const metrics = new IngestMetrics(registry);
   const ingest = new SignalIngest(stores.signals, metrics);
-  const decide = createDecide({ operations, decisions: stores.decisions });
+  const decided = new DecidedBatches(database, logger);
+  const decide = createDecide({ operations, decisions: stores.decisions, decided });
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
   const receiver = new SignalReceiver({ ingest, metrics, lanes: config.HAL9_LANES, admission });
   const connections = new Connections({ database, keys, egress });
@@ -112,7 +114,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createSourceRoutes({ sources: new Sources({ database, connections, intake: new BrokerIntake({ database, ingest, keys, lanes: new LaneChooser(config.HAL9_LANES) }) }) }),
       ...inbound.routes,
       ...createWebhookEndpointRoutes({ endpoints: new Endpoints({ database, keys, egress }) }),
-      ...createBulkRoutes({ bulk: new Bulk(database, operations) }),
+      ...createBulkRoutes({ bulk: new Bulk({ database, keys, operations }) }),
       ...createDecisionRoutes(stores.decisions),
       ...createRemediationActionRoutes({ actions: stores.remediationActions }),
       ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),
@@ -129,7 +131,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createHealthComponentRoutes(new HealthReader(stores.health, stores.workers, dependencies)),
     ],
     async close() {
-      await Promise.all([ingest.close(), egress.close(), inbound.close()]);
+      await Promise.all([ingest.close(), egress.close(), inbound.close(), decided.close()]);
     },
   };
 }

@@ -6,6 +6,8 @@ import { CHUNKS_CHANNEL } from './signals.ts';
 
 /** Announces a lane that has no open batch any more. */
 export const LANES_CHANNEL = 'hal9_lanes';
+/** Announces, by its id, a decided batch whose sender waits. */
+export const DECIDED_CHANNEL = 'hal9_decided';
 /** Announces effects that wait in the outbox. */
 export const OUTBOX_CHANNEL = 'hal9_outbox';
 
@@ -120,65 +122,92 @@ const ROWS_PER_INSERT = 5000;
 const MAX_CAUSES = 100;
 
 /**
- * Stores a stage, all or nothing with the caller's transaction.
- * @returns false when the stage was committed before, or the batch is no longer open: then nothing may be kept, so roll back.
+ * Stores stages of one batch in order, all or nothing with the caller's transaction. Several share their statements: who waits for
+ * them waits for each.
+ * @returns false when one of them was committed before, or the batch is no longer open: then nothing may be kept, so roll back.
  */
-export async function commitStage(client: pg.ClientBase, batch: BatchHeader, commit: StageCommit): Promise<boolean> {
-  if (!(await fence(client, batch, commit))) return false;
-  await insertEmissions(client, batch, commit);
-  await insertDecisions(client, batch, commit);
-  await joinDecisions(client, commit.joins);
-  await insertDelegations(client, batch, commit.delegations);
-  await insertExternalCalls(client, batch, commit);
-  await insertDeadLetters(client, batch.id, commit.layer, commit.deadLetters);
-  await storeStates(client, commit);
+export async function commitStages(client: pg.ClientBase, batch: BatchHeader, commits: readonly StageCommit[]): Promise<boolean> {
+  const layer = commits[0]?.layer;
+  if (layer === undefined) return true;
+  if (!(await fence(client, batch, commits))) return false;
+  await insertEmissions(client, batch, layer, ofAll(commits, (commit) => commit.emissions));
+  await insertDecisions(client, batch, layer, ofAll(commits, (commit) => commit.decisions));
+  for (const commit of commits) {
+    await joinDecisions(client, commit.joins);
+    await insertDelegations(client, batch, commit.delegations);
+    await insertExternalCalls(client, batch, commit);
+    await insertDeadLetters(client, batch.id, commit.layer, commit.deadLetters);
+    await storeStates(client, commit);
+  }
   return true;
 }
 
-/** Claims (batch, stage) and counts it; one statement, because most batches leave nothing else. */
-async function fence(client: pg.ClientBase, batch: BatchHeader, commit: StageCommit): Promise<boolean> {
+/** The rows of all; with several each names its layer. */
+function ofAll<T>(commits: readonly StageCommit[], rowsOf: (commit: StageCommit) => readonly T[]): readonly T[] {
+  const [only] = commits;
+  if (only !== undefined && commits.length === 1) return rowsOf(only);
+  return commits.flatMap((commit) => rowsOf(commit).map((row) => ({ ...row, layer: commit.layer })));
+}
+
+/** Claims (batch, stage) for each stage and counts them; one statement, because most batches leave nothing else. */
+async function fence(client: pg.ClientBase, batch: BatchHeader, commits: readonly StageCommit[]): Promise<boolean> {
+  const sum = (count: (commit: StageCommit) => number): number => commits.reduce((total, commit) => total + count(commit), 0);
   const { rows } = await client.query<{ counted: boolean }>({
     name: 'cascade-fence',
     text: `with fence as (
-        insert into layer_results (org_id, batch_id, layer, summary) values (hal9_org(), $1, $2, $3) on conflict do nothing returning 1
+        insert into layer_results (org_id, batch_id, layer, summary) select hal9_org(), $1, s.layer, s.summary from unnest($2::text[], $3::jsonb[]) as s (layer, summary) on conflict do nothing returning 1
       ), counted as (
-        update batches set emissions = emissions + $4, decisions = decisions + $5, dead_letters = dead_letters + $6, cost_usd = cost_usd + $7::numeric,
+        update batches set emissions = emissions + $4, decisions = decisions + $5, dead_letters = dead_letters + $6, cost_usd = cost_usd + (select sum(c) from unnest($7::numeric[]) as c),
           started_at = coalesce(started_at, now()), state = case when $8::boolean then 'decided' else state end, decided_at = case when $8::boolean then clock_timestamp() end
-        where org_id = hal9_org() and id = $1 and state = 'open' and exists (select from fence) returning 1
+        where org_id = hal9_org() and id = $1 and state = 'open' and (select count(*) from fence) = cardinality($2::text[]) returning 1
       ), freed as (
         update lanes set open_batch = null where org_id = hal9_org() and lane = $9 and open_batch = $1 and $8::boolean and exists (select from counted) returning lane
-      ) select exists (select from counted) as counted, (select pg_notify('${LANES_CHANNEL}', hal9_org()::text || ':' || lane) from freed)`,
-    values: [batch.id, commit.stage, JSON.stringify(commit.summary), commit.emissions.length, commit.decisions.length, commit.deadLetters.length, commit.costUsd, commit.close, batch.lane],
+      ) select exists (select from counted) as counted, (select pg_notify('${LANES_CHANNEL}', hal9_org()::text || ':' || lane) from freed),
+          (select pg_notify('${DECIDED_CHANNEL}', $1::text) from counted where $8::boolean and $10::boolean)`,
+    values: [
+      batch.id,
+      commits.map((commit) => commit.stage),
+      commits.map((commit) => JSON.stringify(commit.summary)),
+      sum((commit) => commit.emissions.length),
+      sum((commit) => commit.decisions.length),
+      sum((commit) => commit.deadLetters.length),
+      commits.map((commit) => commit.costUsd),
+      commits.some((commit) => commit.close),
+      batch.lane,
+      batch.mode === 'interactive',
+    ],
   });
   return rows[0]?.counted ?? false;
 }
 
-async function insertEmissions(client: pg.ClientBase, batch: BatchHeader, commit: StageCommit): Promise<void> {
-  for (const rows of slices(commit.emissions)) {
-    await client.query(
-      `insert into emissions (org_id, id, batch_id, layer, ordinal, target_layer, direction, neuron_id, neuron_version, neuron_name, type, subject, correlation_key, severity, event_time, data, causes, path, depth)
-       select hal9_org(), e.id, $1, $2, e.ordinal, e."targetLayer", e.direction, e."neuronId", e."neuronVersion", e."neuronName", e.type, e.subject, e."correlationKey", e.severity,
+async function insertEmissions(client: pg.ClientBase, batch: BatchHeader, layer: Layer, emissions: readonly EmissionRecord[]): Promise<void> {
+  for (const rows of slices(emissions)) {
+    await client.query({
+      name: 'cascade-emissions',
+      text: `insert into emissions (org_id, id, batch_id, layer, ordinal, target_layer, direction, neuron_id, neuron_version, neuron_name, type, subject, correlation_key, severity, event_time, data, causes, path, depth)
+       select hal9_org(), e.id, $1, coalesce(e.layer, $2), e.ordinal, e."targetLayer", e.direction, e."neuronId", e."neuronVersion", e."neuronName", e.type, e.subject, e."correlationKey", e.severity,
          to_timestamp(e."timeMs" / 1000), nullif(e.data, 'null'), e.causes, e.path, e.depth
-       from json_to_recordset($3::json) as e(id uuid, ordinal int, "targetLayer" text, direction text, "neuronId" uuid, "neuronVersion" int, "neuronName" text, type text, subject text,
+       from json_to_recordset($3::json) as e(id uuid, layer text, ordinal int, "targetLayer" text, direction text, "neuronId" uuid, "neuronVersion" int, "neuronName" text, type text, subject text,
          "correlationKey" text, severity text, "timeMs" float8, data jsonb, causes uuid[], path text[], depth smallint)`,
-      [batch.id, commit.layer, storableJson(rows)],
-    );
+      values: [batch.id, layer, storableJson(rows)],
+    });
   }
 }
 
-async function insertDecisions(client: pg.ClientBase, batch: BatchHeader, commit: StageCommit): Promise<void> {
-  if (commit.decisions.length === 0) return;
-  const rows = commit.decisions.map((decision) => ({ ...decision, causes: decision.causes.slice(0, MAX_CAUSES), state: initialState(decision.effect) }));
+async function insertDecisions(client: pg.ClientBase, batch: BatchHeader, layer: Layer, decisions: readonly DecisionRecord[]): Promise<void> {
+  if (decisions.length === 0) return;
+  const rows = decisions.map((decision) => ({ ...decision, causes: decision.causes.slice(0, MAX_CAUSES), state: initialState(decision.effect) }));
   for (const slice of slices(rows)) {
-    await client.query(
-      `insert into decisions (org_id, id, batch_id, layer, ordinal, neuron_id, neuron_version, neuron_name, summary, reason, severity, dedup_key, event_time, evidence, causes, cost_usd, duration_us, effect, state)
-       select hal9_org(), d.id, $1, $2, d.ordinal, d."neuronId", d."neuronVersion", d."neuronName", d.summary, d.reason, d.severity, d.key, to_timestamp(d."timeMs" / 1000), nullif(d.evidence, 'null'),
+    await client.query({
+      name: 'cascade-decisions',
+      text: `insert into decisions (org_id, id, batch_id, layer, ordinal, neuron_id, neuron_version, neuron_name, summary, reason, severity, dedup_key, event_time, evidence, causes, cost_usd, duration_us, effect, state)
+       select hal9_org(), d.id, $1, coalesce(d.layer, $2), d.ordinal, d."neuronId", d."neuronVersion", d."neuronName", d.summary, d.reason, d.severity, d.key, to_timestamp(d."timeMs" / 1000), nullif(d.evidence, 'null'),
          d.causes, d."costUsd", b.duration, nullif(d.effect, 'null'), d.state
        from (select (extract(epoch from clock_timestamp() - opened_at) * 1000000)::bigint as duration from batches where org_id = hal9_org() and id = $1) b,
-         json_to_recordset($3::json) as d(id uuid, ordinal int, "neuronId" uuid, "neuronVersion" int, "neuronName" text, summary text, reason text, severity text, key text, "timeMs" float8,
+         json_to_recordset($3::json) as d(id uuid, layer text, ordinal int, "neuronId" uuid, "neuronVersion" int, "neuronName" text, summary text, reason text, severity text, key text, "timeMs" float8,
            evidence jsonb, causes uuid[], "costUsd" numeric, effect jsonb, state text)`,
-      [batch.id, commit.layer, storableJson(slice)],
-    );
+      values: [batch.id, layer, storableJson(slice)],
+    });
   }
   const effects = rows.flatMap((decision) => outboxRows(decision));
   for (const slice of slices(effects)) {

@@ -13,9 +13,22 @@ export function inOrganisation<T>(orgId: string, work: () => Promise<T>): Promis
   return beginning.run({ orgId: checkedUuid(orgId) }, work);
 }
 
+/** What ends the statements of one transaction, milliseconds; default: the server's own settings. */
+export interface StatementLimits {
+  /** A statement may run for so long. */
+  readonly statementMs?: number;
+  /** And wait for a lock for so long. */
+  readonly lockMs?: number;
+}
+
 /** Begins a transaction scoped to the organisation on a bare client, in one round trip. The caller ends it. */
-export async function beginInOrganisation(client: pg.PoolClient, orgId: string): Promise<void> {
-  await client.query(scopedBegin('begin', checkedUuid(orgId)));
+export async function beginInOrganisation(client: pg.PoolClient, orgId: string, { statementMs, lockMs }: StatementLimits = {}): Promise<void> {
+  const begin = scopedBegin('begin', checkedUuid(orgId));
+  await client.query(`${begin}${localSetting('statement_timeout', statementMs)}${localSetting('lock_timeout', lockMs)}`);
+}
+
+function localSetting(name: string, ms: number | undefined): string {
+  return ms === undefined ? '' : `; set local ${name} = ${Math.trunc(ms)}`;
 }
 
 /** PostgreSQL with transactions that get their organisation in the round trip that begins them. */

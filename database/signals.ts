@@ -25,8 +25,15 @@ export interface SignalGroup {
   readonly traceparent: string | undefined;
   /** `refresh` takes signals that are there already once more: a dead letter that is replayed. Default `skip`. */
   readonly duplicates?: 'skip' | 'refresh';
-  /** Opens this batch for the chunk in the same transaction, because a caller waits for its decision. One lane only. */
-  readonly interactiveBatchId?: string;
+}
+
+/** A signal whose sender waits for its decision. */
+export interface WaitedSignal {
+  readonly orgId: string;
+  readonly row: SignalRow;
+  readonly traceparent: string | undefined;
+  /** The batch that is opened for it alone. */
+  readonly batchId: string;
 }
 
 export interface CommittedGroup {
@@ -77,6 +84,38 @@ export class SignalStore {
       beforeCommit(result);
       return result;
     });
+  }
+
+  /**
+   * Commits a signal with a batch of its own, all in one statement because its sender waits. The dispatcher is not told: it starts the
+   * batch only should the sender's process end before it could.
+   * @returns its chunk; undefined when the signal was there before.
+   */
+  async commitWaiting({ orgId, row, traceparent, batchId }: WaitedSignal): Promise<CommittedChunk | undefined> {
+    return this.#database.withOrgClient(orgId, async (client) => {
+      const { rows } = await client.query<{ id: number }>({
+        name: 'hal9-ingest-waiting',
+        text: `with arrived as materialized (
+            select nextval('chunks_id_seq') as chunk_id, (now() at time zone 'utc')::date as day
+          ), kept as (
+            insert into signal_keys (org_id, key, received_on, chunk_id, ordinal) select $1, $2, day, chunk_id, 0 from arrived on conflict do nothing returning chunk_id, received_on
+          ), written as (
+            insert into signals (org_id, received_on, chunk_id, ordinal, key, source, type, time, envelope) select $1, received_on, chunk_id, 0, $2, $3, $4, $5, $6 from kept
+          ), carried as (
+            insert into chunks (org_id, id, lane, signals, received_on, mode, traceparent, batch_id) overriding system value
+            select $1, chunk_id, $7, 1, received_on, 'interactive', $8, $9 from kept
+          ), opened as (
+            insert into batches (org_id, id, lane, mode, signals, traceparent) select $1, $9, $7, 'interactive', 1, $8 from kept
+          ), laned as (
+            insert into lanes (org_id, lane) select $1, $7 from kept on conflict do nothing
+          ), metered as (
+            insert into usage_events (org_id, meter, key, quantity) select $1, 'signals', chunk_id::text, 1 from kept
+          ) select chunk_id::float8 as id from kept`,
+        values: [orgId, row.key, row.source, row.type, row.time, row.envelope, row.lane, traceparent ?? null, batchId],
+      });
+      const [kept] = rows;
+      return kept === undefined ? undefined : { id: kept.id, lane: row.lane, signals: 1 };
+    }, { statementMs: STATEMENT_TIMEOUT_MS });
   }
 
   /** Whether any of these chunks is there: what a lost connection left undecided. */
@@ -225,33 +264,20 @@ async function insertChunks(client: pg.PoolClient, group: SignalGroup, plan: Chu
       name: 'hal9-ingest-chunks',
       text: `with written as (
           insert into chunks (org_id, id, lane, signals, received_on, mode, traceparent) overriding system value
-          select $1, c.id, c.lane, c.signals, $2, $3, $4 from unnest($5::bigint[], $6::smallint[], $7::int[]) as c (id, lane, signals) returning 1
+          select $1, c.id, c.lane, c.signals, $2, 'batch', $3 from unnest($4::bigint[], $5::smallint[], $6::int[]) as c (id, lane, signals) returning 1
         ), laned as (
-          insert into lanes (org_id, lane) select $1, lane from unnest($6::smallint[]) as l (lane) order by lane on conflict do nothing
+          insert into lanes (org_id, lane) select $1, lane from unnest($5::smallint[]) as l (lane) order by lane on conflict do nothing
         ), metered as (
           -- A replayed dead letter was counted when it came in.
-          insert into usage_events (org_id, meter, key, quantity) select $1, 'signals', ($5::bigint[])[1]::text, $8 where $8::bigint > 0
+          insert into usage_events (org_id, meter, key, quantity) select $1, 'signals', ($4::bigint[])[1]::text, $7 where $7::bigint > 0
         ) select pg_notify('${CHUNKS_CHANNEL}', '') where exists (select from written)`,
-      values: [group.orgId, plan.day, group.interactiveBatchId === undefined ? 'batch' : 'interactive', group.traceparent ?? null, chunks.map((chunk) => chunk.id), chunks.map((chunk) => chunk.lane), chunks.map((chunk) => chunk.signals), group.duplicates === 'refresh' ? 0 : chunks.reduce((sum, chunk) => sum + chunk.signals, 0)],
+      values: [group.orgId, plan.day, group.traceparent ?? null, chunks.map((chunk) => chunk.id), chunks.map((chunk) => chunk.lane), chunks.map((chunk) => chunk.signals), group.duplicates === 'refresh' ? 0 : chunks.reduce((sum, chunk) => sum + chunk.signals, 0)],
     });
   }
-  const only = chunks[0];
-  if (only !== undefined && group.interactiveBatchId !== undefined) await openInteractive(client, group, group.interactiveBatchId, only);
   const duplicates = new Set<number>();
   if (kept !== undefined) {
     const fresh = new Set(kept);
     for (let position = 0; position < group.rows.length; position++) if (!fresh.has(position)) duplicates.add(position);
   }
   return { accepted: group.rows.length - duplicates.size, duplicates, chunks };
-}
-
-/** The dispatcher starts the batch itself should its caller's process end before it could. */
-async function openInteractive(client: pg.PoolClient, group: SignalGroup, batchId: string, chunk: CommittedChunk): Promise<void> {
-  await client.query({
-    name: 'hal9-ingest-interactive',
-    text: `with opened as (
-        insert into batches (org_id, id, lane, mode, signals, traceparent) values ($1, $2, $3, 'interactive', $4, $5)
-      ) update chunks set batch_id = $2 where org_id = $1 and id = $6`,
-    values: [group.orgId, batchId, chunk.lane, chunk.signals, group.traceparent ?? null, chunk.id],
-  });
 }

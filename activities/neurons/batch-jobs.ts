@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import type { Database } from '../../database/database.ts';
+import type { StatementLimits } from '../../database/organisation-transactions.ts';
 import { type BatchHeader, readBatchHeader, readLayerResult } from '../../database/cascade-inputs.ts';
 import { signalOfEmission } from '../../neurons/emission-signal.ts';
 import { HalError } from '../../schemas/errors.ts';
@@ -31,8 +32,8 @@ export interface Answers {
   'all-layers': readonly StageSummary[];
 }
 
-/** How long a waiting caller's evaluation waits for a state that another holds. */
-const LOCK_TIMEOUT = '5s';
+/** How long a waiting caller's evaluation waits for a state that another holds, ms: longer, and it holds up the other callers of its thread; the cascade then goes the patient way. */
+const INTERACTIVE_LOCK_MS = 5000;
 
 export class BatchJobs {
   readonly #database: Database;
@@ -99,8 +100,6 @@ export class BatchJobs {
   /** Layer after layer in memory, then everything at once: one commit instead of three while somebody waits. */
   async #allLayers({ orgId, batchId }: Extract<Job, { kind: 'all-layers' }>, log: EvaluationLog | undefined): Promise<readonly StageSummary[]> {
     return this.#fenced(orgId, batchId, 'L2', async (client, batch) => {
-      // A batch that holds a state for longer must not hold up the other callers of this thread: the cascade then goes the patient way.
-      await client.query(`set local lock_timeout = '${LOCK_TIMEOUT}'`);
       const neurons = await this.#cache.get(client, orgId, batch.generation);
       const outcomes: StageOutcome[] = [];
       let input: StageInput | undefined = await signalsInput(client, neurons, batch);
@@ -110,18 +109,18 @@ export class BatchJobs {
         input = outcome.externalCalls.length > 0 || outcome.next === null ? undefined : inputAbove(outcome, outcome.next);
       }
       return storeStages(client, batch, outcomes);
-    }, (summary) => [summary]);
+    }, (summary) => [summary], { lockMs: INTERACTIVE_LOCK_MS });
   }
 
   /** Runs `work` in a transaction unless an earlier attempt has committed the stage; a race is decided by the fence. */
-  async #fenced<T>(orgId: string, batchId: string, stage: Stage, work: (client: pg.ClientBase, batch: BatchHeader) => Promise<T>, stored: (summary: StageSummary) => T): Promise<T> {
+  async #fenced<T>(orgId: string, batchId: string, stage: Stage, work: (client: pg.ClientBase, batch: BatchHeader) => Promise<T>, stored: (summary: StageSummary) => T, limits?: StatementLimits): Promise<T> {
     try {
       return await this.#database.withOrgClient(orgId, async (client) => {
         const batch = await openBatch(client, batchId, stage);
         if (batch.storedSummary !== null) return stored(stageSummarySchema.parse(batch.storedSummary));
         if (batch.state !== 'open') throw new HalError('Conflict', `the batch is ${batch.state}`);
         return work(client, batch);
-      });
+      }, limits);
     } catch (error) {
       if (!(error instanceof FenceLost)) throw error;
       const summary = await this.#database.withOrgClient(orgId, (client) => readLayerResult(client, batchId, stage));

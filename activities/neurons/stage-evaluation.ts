@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { insertFirings, type NewFiring } from '../../database/automation-firings.ts';
-import { commitStage, type DeadLetterRecord, type DecisionRecord, type EmissionRecord, type StageCommit, type StateRecord } from '../../database/cascade-commit.ts';
+import { commitStages, type DeadLetterRecord, type DecisionRecord, type EmissionRecord, type StageCommit, type StateRecord } from '../../database/cascade-commit.ts';
 import { type BatchHeader, lockStates, readBatchSignals, readDueNeurons, readDueStates, readEmissionsFor, readLayerResult, type StateKey } from '../../database/cascade-inputs.ts';
 import { settleCooldowns } from '../../database/decision-cooldown.ts';
 import { signalOfEmission } from '../../neurons/emission-signal.ts';
@@ -57,7 +57,7 @@ export async function signalsInput(client: pg.ClientBase, neurons: CompiledNeuro
   const unreadable: Poison[] = [];
   const waiting = new Set<Layer>();
   let latest = 0;
-  for (const stored of await readBatchSignals(client, batch.id)) {
+  for (const stored of await readBatchSignals(client, batch)) {
     const admitted = admitSignal(stored);
     if ('cause' in admitted) unreadable.push(admitted);
     else {
@@ -82,7 +82,7 @@ export async function signalsInput(client: pg.ClientBase, neurons: CompiledNeuro
 export async function upperInput(client: pg.ClientBase, neurons: CompiledNeurons, batch: BatchHeader, layer: Layer): Promise<StageInput> {
   const signals = (await readEmissionsFor(client, batch.id, layer)).map((emission) => signalOfEmission(emission, emission.id));
   if (batch.depth > 0) {
-    for (const stored of await readBatchSignals(client, batch.id)) {
+    for (const stored of await readBatchSignals(client, batch)) {
       const admitted = admitSignal(stored);
       if ('signal' in admitted && admitted.layer === layer) signals.push(admitted.signal);
     }
@@ -217,8 +217,7 @@ export class FenceLost extends Error {
 export async function storeStages(client: pg.ClientBase, batch: BatchHeader, outcomes: readonly StageOutcome[]): Promise<StageSummary[]> {
   const settled = await settleCooldowns(client, outcomes.flatMap((outcome) => outcome.decisions));
   const kept = new Map(settled.kept.map((decision) => [decision.id, decision]));
-  const summaries: StageSummary[] = [];
-  for (const [position, outcome] of outcomes.entries()) {
+  const commits = outcomes.map((outcome, position) => {
     const decisions = outcome.decisions.flatMap((decision) => kept.get(decision.id) ?? []);
     const last = position === outcomes.length - 1;
     const closed = last && outcome.next === null && outcome.externalCalls.length === 0;
@@ -236,10 +235,9 @@ export async function storeStages(client: pg.ClientBase, batch: BatchHeader, out
       next: outcome.next,
       closed,
     };
-    const stored = await commitStage(client, batch, { ...outcome, decisions, joins: last ? settled.joins : [], summary, close: closed });
-    if (!stored) throw new FenceLost();
-    await insertFirings(client, outcome.firings);
-    summaries.push(summary);
-  }
-  return summaries;
+    return { ...outcome, decisions, joins: last ? settled.joins : [], summary, close: closed };
+  });
+  if (!(await commitStages(client, batch, commits))) throw new FenceLost();
+  await insertFirings(client, outcomes.flatMap((outcome) => outcome.firings));
+  return commits.map((commit) => commit.summary);
 }

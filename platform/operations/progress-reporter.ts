@@ -25,15 +25,18 @@ interface Waiting {
 export class ProgressReporter {
   readonly #store: RunEventStore;
   readonly #logger: Pick<Logger, 'warn'>;
+  readonly #announced: (operation: string) => boolean;
   readonly #waiting = new Map<string, Waiting>();
   readonly #timer: NodeJS.Timeout;
   #writing: Promise<void> | undefined;
   #failing = false;
   #ended = false;
 
-  constructor(database: Database, logger: Pick<Logger, 'warn'>) {
+  /** @param announced whether the end of a run of the operation is worth a look at once; the others are found by the projector's next. Default: of every one. */
+  constructor(database: Database, logger: Pick<Logger, 'warn'>, announced: (operation: string) => boolean = () => true) {
     this.#store = new RunEventStore(database);
     this.#logger = logger;
+    this.#announced = announced;
     this.#timer = setInterval(() => this.#flush(), FLUSH_MS);
     this.#timer.unref();
   }
@@ -49,7 +52,8 @@ export class ProgressReporter {
   /** The run has ended: its end says more, and the projector looks for it. */
   forget(workflowId: string): void {
     this.#waiting.delete(workflowId);
-    this.#ended = true;
+    const operation = parseWorkflowId(workflowId)?.operation;
+    if (operation === undefined || this.#announced(operation)) this.#ended = true;
   }
 
   async close(): Promise<void> {

@@ -7,11 +7,13 @@ import type { SignalDecision } from '../../schemas/rest/decisions.ts';
 import type { Caller } from '../identity/caller.ts';
 import { systemCaller } from '../identity/caller.ts';
 import type { OperationsPort } from '../operations/contract.ts';
+import type { DecidedBatches } from './decided-batches.ts';
 import type { Decide } from './waiting.ts';
 
 export interface DecideDependencies {
   readonly operations: Pick<OperationsPort, 'startWithUpdate'>;
   readonly decisions: DecisionStore;
+  readonly decided: Pick<DecidedBatches, 'expect'>;
 }
 
 /** How often a signal that another cascade works on is looked at, ms. */
@@ -19,21 +21,26 @@ const POLL_MS = 25;
 
 /**
  * Starts the cascade of a waiting signal on the interactive queue and answers once it is decided. The run carries ids only; the
- * decision is read from the database.
+ * decision is read from the database. It counts from the commit that makes it, so the sender does not wait for the run to end after it;
+ * the run's own answer is for when that commit is not heard of.
  */
-export function createDecide({ operations, decisions }: DecideDependencies): Decide {
+export function createDecide({ operations, decisions, decided }: DecideDependencies): Decide {
   return async (caller, { key, batchId }, { timeoutMs, signal }) => {
     signal.throwIfAborted();
+    const expected = decided.expect(batchId);
     try {
       // A signal is HAL9's own to decide: who may send one need not be allowed to start operations.
-      await operations.startWithUpdate(
+      const run = operations.startWithUpdate(
         systemCaller(caller.orgId, 'signals', caller.traceparent),
         { operation: 'cascade', uuid: batchId, origin: 'dispatcher', input: { batchId, interactive: true }, taskQueue: TASK_QUEUES.interactive },
         { name: CASCADE_DECIDE_UPDATE, payload: {}, timeoutMs },
       );
+      await Promise.race([expected.decided, run]);
     } catch (error) {
       // The dispatcher took the batch over and its cascade has ended already: the answer is in the database.
       if (!(error instanceof HalError) || (error.type !== 'Conflict' && error.type !== 'RunClosed')) throw error;
+    } finally {
+      expected.forget();
     }
     return answer(decisions, caller.orgId, key, batchId);
   };

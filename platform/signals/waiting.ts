@@ -24,7 +24,6 @@ export type Decide = (caller: Caller, waiting: WaitingSignal, options: { timeout
  */
 export async function commitWaiting(store: SignalStore, caller: Caller, row: SignalRow): Promise<WaitingSignal | undefined> {
   const batchId = v7();
-  const { chunks } = await store.commit({ orgId: caller.orgId, rows: [row], traceparent: caller.traceparent, interactiveBatchId: batchId });
-  const chunk = chunks[0];
+  const chunk = await store.commitWaiting({ orgId: caller.orgId, row, traceparent: caller.traceparent, batchId });
   return chunk === undefined ? undefined : { key: uuidText(row.key), batchId, chunkId: chunk.id };
 }

@@ -9,6 +9,7 @@ import { systemCaller } from '../../platform/identity/caller.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
 import type { Operations } from '../../platform/operations/contract.ts';
 import { createOperations } from '../../platform/operations/operations.ts';
+import { DecidedBatches } from '../../platform/signals/decided-batches.ts';
 import { createDecide, knownDecision } from '../../platform/signals/decide.ts';
 import { prepareValue } from '../../platform/signals/prepare.ts';
 import { commitWaiting, type Decide, type WaitingSignal } from '../../platform/signals/waiting.ts';
@@ -21,6 +22,7 @@ let house: CascadeHouse;
 let operations: Operations;
 let decide: Decide;
 let decisions: DecisionStore;
+let decided: DecidedBatches;
 
 beforeAll(async () => {
   house = await CascadeHouse.open();
@@ -28,9 +30,11 @@ beforeAll(async () => {
   const { database } = house.test;
   operations = createOperations({ client: house.client, database, contracts: new Map([[cascade.name, cascade]]), keys: new KeyRing([{ id: 'test', key: randomBytes(32) }]), logger: pino({ level: 'silent' }) });
   decisions = new DecisionStore(database);
-  decide = createDecide({ operations, decisions });
+  decided = new DecidedBatches(database, pino({ level: 'silent' }));
+  decide = createDecide({ operations, decisions, decided });
 });
 afterAll(async () => {
+  await decided.close();
   await operations.close();
   await house.close();
 });
@@ -104,6 +108,29 @@ describe('a waiting caller', () => {
     const first = await answerTo(orgId, reading('one', 1));
     const second = await answerTo(orgId, reading('two', 1));
     expect(second.decisions.map(({ id }) => id)).toEqual(first.decisions.map(({ id }) => id));
+  });
+
+  it('is answered by the commit that decides, whatever becomes of the run\'s own answer', async () => {
+    const orgId = await house.test.organisation();
+    await house.neurons(orgId, THREE_LAYERS);
+    // From the first signal on somebody listens.
+    await answerTo(orgId, reading('before', 95));
+    const lost: Pick<Operations, 'startWithUpdate'> = {
+      startWithUpdate: async (...start) => {
+        await operations.startWithUpdate(...start);
+        return new Promise(() => undefined);
+      },
+    };
+    const answer = createDecide({ operations: lost, decisions, decided })(systemCaller(orgId, 'test'), await committed(orgId, reading('heard', 95)), { timeoutMs: 20_000, signal: never });
+    expect(await answer).toMatchObject({ state: 'decided', decisions: [{ summary: 'cool host-a' }] });
+  });
+
+  it('is answered by the run when the announcement is lost', async () => {
+    const orgId = await house.test.organisation();
+    await house.neurons(orgId, THREE_LAYERS);
+    const deaf: Pick<DecidedBatches, 'expect'> = { expect: () => ({ decided: new Promise(() => undefined), forget: () => undefined }) };
+    const answer = createDecide({ operations, decisions, decided: deaf })(systemCaller(orgId, 'test'), await committed(orgId, reading('unheard', 95)), { timeoutMs: 20_000, signal: never });
+    expect(await answer).toMatchObject({ state: 'decided', decisions: [{ summary: 'cool host-a' }] });
   });
 
   it('may leave: the batch is decided all the same, by whoever starts it', async () => {

@@ -16,7 +16,8 @@ import { serveQueue } from './serve.ts';
 await runProcess('core', { temporalWorker: true }, async (context) => {
   const { config, database, operations, logger, projects } = context;
   const [bundle, registered] = await Promise.all([loadBundle(projects), createActivities(projects, { config, database, operations, logger })]);
-  const progress = new ProgressReporter(database, logger);
+  // Nobody watches for the end of a run that HAL9 starts for itself, and cascades end all the time: each look lists the latest runs in Temporal.
+  const progress = new ProgressReporter(database, logger, (operation) => operations.contracts.get(operation)?.exposure !== 'internal');
   try {
     const queues = servedQueues(operations.contracts.values(), registered, config.HAL9_QUEUES);
     const connection = await context.connectWorker();
