@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/database.ts';
 import { publicUrl } from '../platform/approvals/links.ts';
 import type { Config } from '../platform/config/config.ts';
+import { mailServerOf } from '../platform/config/mail-server.ts';
 import { Egress } from '../platform/connections/egress.ts';
 import { Account } from '../platform/identity/account.ts';
 import { ApiKeys } from '../platform/identity/api-keys.ts';
@@ -10,12 +11,14 @@ import { Challenges } from '../platform/identity/challenges.ts';
 import { CredentialCache } from '../platform/identity/credential-cache.ts';
 import { Credentials } from '../platform/identity/credentials.ts';
 import { Factors } from '../platform/identity/factors.ts';
+import { ForgottenPasswords } from '../platform/identity/forgotten-passwords.ts';
 import { Grants } from '../platform/identity/grants.ts';
 import { IdentityProviders } from '../platform/identity/identity-providers.ts';
 import { LdapDirectory } from '../platform/identity/ldap-directory.ts';
 import { LdapSignIn } from '../platform/identity/ldap-sign-in.ts';
 import { OidcClients } from '../platform/identity/oidc-client.ts';
 import { OidcSignIn } from '../platform/identity/oidc.ts';
+import { PasswordLinks } from '../platform/identity/password-links.ts';
 import { platformOrganisation } from '../platform/identity/platform-organisation.ts';
 import { ProviderAnswers } from '../platform/identity/provider-answers.ts';
 import { ProviderDomains } from '../platform/identity/provider-domains.ts';
@@ -40,6 +43,7 @@ export interface Identity {
   readonly factors: Factors;
   readonly signIn: SignIn;
   readonly account: Account;
+  readonly forgotten: ForgottenPasswords;
   readonly providers: IdentityProviders;
   readonly domains: ProviderDomains;
   readonly places: SignInPlaces;
@@ -70,8 +74,9 @@ export function openIdentity({ config, database, keys, logger }: { readonly conf
   const oidcClients = new OidcClients(egress);
   const directory = new LdapDirectory(egress);
   const providers = new IdentityProviders({ database, keys, roleMappings, authority, sessions, publicUrl: address, checks: { oidc: (settings, signal) => oidcClients.check(settings, signal), ldap: (settings, signal) => directory.check(settings, signal) } });
-  const signIn = new SignIn({ database, keys, sessions, factors, challenges, throttle, grants, authority, apiKeys, providers, roleMappings });
-  const account = new Account({ database, challenges, sessions, signIn, factors, throttle, authority, publicUrl: () => address });
+  const forgotten = new ForgottenPasswords({ database, keys, throttle, mailServer: mailServerOf(config) });
+  const signIn = new SignIn({ database, keys, sessions, factors, challenges, throttle, grants, authority, apiKeys, providers, roleMappings, forgotten });
+  const account = new Account({ database, links: new PasswordLinks(challenges, address), sessions, signIn, factors, throttle, authority });
   apiKeys.start();
   return {
     apiKeys,
@@ -83,6 +88,7 @@ export function openIdentity({ config, database, keys, logger }: { readonly conf
     factors,
     signIn,
     account,
+    forgotten,
     providers,
     domains: new ProviderDomains(database, platformOrganisation(database)),
     places: new SignInPlaces(database, address),

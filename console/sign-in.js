@@ -29,6 +29,22 @@ function start(wrong) {
   );
 }
 
+function forgotten(organisation) {
+  show(
+    element('h1', {}, 'Forgot your password?'),
+    element('p', { class: 'note' }, 'A link to set a new one goes to your confirmed e-mail address.'),
+    form('forgotten', [field('User name or e-mail address', { name: 'userName', autocomplete: 'username', autocapitalize: 'none', spellcheck: 'false', required: '', autofocus: '' })], 'Send the link', async ({ userName }) => {
+      await call('POST', '/v1/sign-in/forgotten', { organisation, userName });
+      show(
+        element('h1', {}, 'Look into your mail'),
+        element('p', { class: 'done' }, 'If that is you and your address is confirmed, a link is on its way. It works once, for an hour.'),
+        element('p', { class: 'note' }, 'Nothing came? Ask an administrator of your organisation for a link.'),
+        element('a', { class: 'button', href: location.href }, 'Back'),
+      );
+    }),
+  );
+}
+
 async function at(organisation) {
   const offer = await call('GET', `/v1/sign-in/organisations/${encodeURIComponent(organisation)}`);
   localStorage.setItem(LAST, organisation);
@@ -52,6 +68,7 @@ async function at(organisation) {
           field('Password', { name: 'password', type: 'password', autocomplete: 'current-password', required: '' }),
         ], 'Sign in', async ({ userName, password }) => go(await call('POST', '/v1/sign-in/password', { organisation, userName, password, returnTo })))
       : undefined,
+    offer.resetByMail ? press('Forgot your password?', () => forgotten(organisation), { id: 'forgotten', class: 'quiet' }) : undefined,
     byKey(),
   );
 }

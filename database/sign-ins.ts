@@ -19,6 +19,8 @@ export interface SignInPolicy {
   readonly requireSecondFactor: boolean;
   /** Whether people may sign in by a password here. */
   readonly passwords: boolean;
+  /** Name of the connection of kind smtp that carries mails about forgotten passwords; null: the installation's mail server. */
+  readonly mailConnection: string | null;
 }
 
 /** A person as signing in needs them. */
@@ -54,7 +56,7 @@ export interface NewExternalUser extends ExternalLink {
   readonly displayName: string | null;
 }
 
-const DEFAULT_POLICY: SignInPolicy = { requireSecondFactor: false, passwords: true };
+const DEFAULT_POLICY: SignInPolicy = { requireSecondFactor: false, passwords: true, mailConnection: null };
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** What signing in reads and writes of organisations and people. */
@@ -219,5 +221,6 @@ function policyOf(settings: unknown): SignInPolicy {
   return {
     requireSecondFactor: 'requireSecondFactor' in stored && stored.requireSecondFactor === true,
     passwords: !('passwords' in stored) || stored.passwords !== false,
+    mailConnection: 'mailConnection' in stored && typeof stored.mailConnection === 'string' ? stored.mailConnection : null,
   };
 }

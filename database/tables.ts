@@ -16,6 +16,7 @@ import type { AuditTables } from './audit-tables.ts';
 import type { IdentityTables } from './identity-tables.ts';
 import type { InvitationTables } from './invitations.ts';
 import type { ScimTables } from './scim.ts';
+import type { PasswordMailTables } from './password-mails.ts';
 import type { SessionTables } from './sessions.ts';
 import type { FactorTables } from './factors.ts';
 import type { SigningKeyTables } from './signing-keys.ts';
@@ -54,6 +55,7 @@ export interface Tables
     InvitationTables,
     ScimTables,
     SessionTables,
+    PasswordMailTables,
     FactorTables,
     SigningKeyTables,
     AuditActTables,

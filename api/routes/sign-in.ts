@@ -12,6 +12,7 @@ import {
   passkeyBegin,
   passkeyConfirmation,
   passkeySignIn,
+  passwordForgotten,
   passwordReset,
   passwordSignIn,
   signInOffer,
@@ -34,7 +35,7 @@ const passwordLimits = { timeoutMs: 15_000 };
 
 /** Every step of signing in that HAL9 takes itself. The pages under `/sign-in` call these; sign-in at a provider has routes of its own. */
 export function createSignInRoutes(identity: Identity): AnyRoute[] {
-  const { signIn, account, https, publicUrl } = identity;
+  const { signIn, account, forgotten, https, publicUrl } = identity;
   const site = (request: Request) => siteOf(request, publicUrl, https);
   const facts = (request: Request) => incomingFacts(request, https);
   const pendingOf = (request: Request): Promise<PendingSignIn> => signIn.pending(cookieOf(request, pendingCookieName(https)));
@@ -219,10 +220,27 @@ export function createSignInRoutes(identity: Identity): AnyRoute[] {
     }),
     defineRoute({
       method: 'post',
+      path: '/v1/sign-in/forgotten',
+      id: 'requestPasswordReset',
+      tag,
+      summary: 'Asks for a mail by which a forgotten password is set anew',
+      description: 'The answer is the same whoever was named. Mail goes to a confirmed address only; the link in it works once, within an hour.',
+      permission: 'public',
+      audit: 'password.request-reset',
+      body: passwordForgotten,
+      responses: { 204: { description: 'If somebody with a confirmed address is meant, they get a mail.' } },
+      async handler({ body, request }) {
+        assertSameOrigin(request);
+        await forgotten.ask(body.organisation, body.userName, facts(request));
+        return { status: 204 };
+      },
+    }),
+    defineRoute({
+      method: 'post',
       path: '/v1/sign-in/reset',
       id: 'resetPassword',
       tag,
-      summary: 'Sets a new password by the link of an administrator',
+      summary: 'Sets a new password by a link from a mail or an administrator',
       permission: 'public',
       audit: 'password.reset',
       body: passwordReset,

@@ -1785,7 +1785,7 @@ export interface paths {
         head?: never;
         /**
          * Changes an identity provider
-         * @description What is left out stays. Changed settings are tested before they are saved. `enabled: false` ends sign-ins by it; it is refused when no owner could sign in any more.
+         * @description What is left out stays. Changed settings are tested before they are saved. `enabled: false` ends sign-ins by it and, within a second, the sessions that came from it; it is refused when no owner could sign in any more.
          */
         patch: operations["changeIdentityProvider"];
         trace?: never;
@@ -2968,6 +2968,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sign-in/forgotten": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Asks for a mail by which a forgotten password is set anew
+         * @description The answer is the same whoever was named. Mail goes to a confirmed address only; the link in it works once, within an hour.
+         */
+        post: operations["requestPasswordReset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sign-in/invitation": {
         parameters: {
             query?: never;
@@ -3116,7 +3136,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sets a new password by the link of an administrator */
+        /** Sets a new password by a link from a mail or an administrator */
         post: operations["resetPassword"];
         delete?: never;
         options?: never;
@@ -6891,6 +6911,8 @@ export interface components {
                 location: string;
                 name: string;
             }[];
+            /** @description Whether a forgotten password can be set anew by mail. */
+            resetByMail: boolean;
         };
         SignInOutcome: {
             /** @enum {string} */
@@ -6902,6 +6924,11 @@ export interface components {
         };
         SignInPolicy: {
             /**
+             * @description Name of the connection of kind smtp that carries mails about forgotten passwords; null: the mail server of the installation, if it has one.
+             * @default null
+             */
+            mailConnection: string | null;
+            /**
              * @description Whether people may sign in by a password here.
              * @default true
              */
@@ -6910,6 +6937,11 @@ export interface components {
             requireSecondFactor: boolean;
         };
         SignInPolicyInput: {
+            /**
+             * @description Name of the connection of kind smtp that carries mails about forgotten passwords; null: the mail server of the installation, if it has one.
+             * @default null
+             */
+            mailConnection: string | null;
             /**
              * @description Whether people may sign in by a password here.
              * @default true
@@ -16860,6 +16892,33 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["SignInPolicy"];
                 };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    requestPasswordReset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    organisation: string;
+                    /** @description User name or e-mail address. */
+                    userName: string;
+                };
+            };
+        };
+        responses: {
+            /** @description If somebody with a confirmed address is meant, they get a mail. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Problem"];
         };

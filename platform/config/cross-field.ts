@@ -15,6 +15,8 @@ interface Settings {
   readonly HAL9_OTLP_URL?: string | undefined;
   readonly HAL9_TLS_CERT?: string | undefined;
   readonly HAL9_TLS_KEY?: string | undefined;
+  readonly HAL9_MAIL_URL?: string | undefined;
+  readonly HAL9_MAIL_FROM?: string | undefined;
   readonly HAL9_CORS_ORIGINS: readonly string[];
   readonly HAL9_COLLECTOR_SCRAPE: readonly string[];
   readonly HAL9_MASTER_KEYS?: string | undefined;
@@ -26,6 +28,7 @@ type Name = keyof Settings;
 const PAIRS: readonly (readonly [Name, Name])[] = [
   ['HAL9_TLS_CERT', 'HAL9_TLS_KEY'],
   ['TEMPORAL_TLS_CERT', 'TEMPORAL_TLS_KEY'],
+  ['HAL9_MAIL_URL', 'HAL9_MAIL_FROM'],
 ];
 const POSTGRES_URLS: readonly Name[] = ['DATABASE_URL', 'DATABASE_APP_URL', 'DATABASE_SYSTEM_URL', 'HAL9_AGENT_POSTGRES_URL'];
 const HTTP_URLS: readonly Name[] = ['TEMPORAL_UI_URL', 'HAL9_PUBLIC_URL', 'HAL9_COLLECTOR_URL', 'HAL9_OTLP_URL'];
@@ -43,6 +46,7 @@ export function checkTogether(settings: Settings, context: z.RefinementCtx<Setti
   for (const name of HTTP_URLS) {
     if (!isUrl(settings[name], ['http:', 'https:'])) refuse(name, 'expected an address that starts with http:// or https://');
   }
+  if (!isUrl(settings.HAL9_MAIL_URL, ['smtp:', 'smtps:'])) refuse('HAL9_MAIL_URL', 'expected smtp://user:password@host:port or smtps://user:password@host:port');
   if (settings.TEMPORAL_ADDRESS !== undefined && !/^(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}$/.test(settings.TEMPORAL_ADDRESS)) {
     refuse('TEMPORAL_ADDRESS', 'expected host:port, without a scheme');
   }

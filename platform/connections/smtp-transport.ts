@@ -5,7 +5,7 @@ import type { Egress } from './egress.ts';
 import { explainFailure, type OutsideFailure } from './failure.ts';
 
 /** A connection to the mail server, to an address that was checked. Close it. */
-export async function smtpTransport(egress: Egress, settings: SmtpSettings, timeoutMs: number) {
+export async function smtpTransport(egress: Egress, settings: Omit<SmtpSettings, 'to'>, timeoutMs: number) {
   const address = await egress.address(settings.host);
   return nodemailer.createTransport({
     host: address,

@@ -1,5 +1,3 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import { z } from 'zod';
 import type { Act } from '../../database/audit-acts.ts';
 import type { Database } from '../../database/database.ts';
 import { SignInStore } from '../../database/sign-ins.ts';
@@ -7,29 +5,22 @@ import { HalError } from '../../schemas/errors.ts';
 import { actOf } from '../audit/act.ts';
 import type { Authority } from './authority.ts';
 import type { Caller } from './caller.ts';
-import type { Challenges } from './challenges.ts';
 import type { Factors } from './factors.ts';
 import type { IncomingFacts } from './incoming-facts.ts';
+import type { PasswordLinks } from './password-links.ts';
 import { assertAcceptable, hashPassword, verifyPassword } from './passwords.ts';
 import { personalOf, type LiveSession, type Sessions } from './sessions.ts';
 import type { FactorProof, SignIn } from './sign-in.ts';
 import type { SignInThrottle } from './sign-in-throttle.ts';
 
-/** Life of a link that sets a password, seconds. */
-const RESET_SECONDS = 3600;
-const RESET_TOKEN = /^([0-9a-f-]{36})\.([0-9a-f-]{36})\.([A-Za-z0-9_-]{43})$/;
-const resetPayload = z.object({ userId: z.string(), secretHash: z.string() });
-
 export interface AccountDependencies {
   readonly database: Database;
-  readonly challenges: Challenges;
+  readonly links: PasswordLinks;
   readonly sessions: Sessions;
   readonly signIn: SignIn;
   readonly factors: Factors;
   readonly throttle: SignInThrottle;
   readonly authority: Authority;
-  /** Where people reach HAL9, without a slash at the end. */
-  readonly publicUrl: () => string;
 }
 
 /** What people do with their own account, and administrators with somebody's. */
@@ -84,25 +75,22 @@ export class Account {
     const user = await this.#store.find(caller.orgId, userId);
     if (user === undefined || !user.active) throw new HalError('NotFound', 'no such active user');
     await this.#parts.authority.assertMayTouch(caller, userId);
-    const secret = randomBytes(32).toString('base64url');
-    const challengeId = await this.#parts.challenges.create(caller.orgId, 'password-reset', { userId, secretHash: hash(secret) }, RESET_SECONDS);
+    const link = await this.#parts.links.make(caller.orgId, userId, user.passwordHash);
     await this.#store.recordRefusal(actOf(caller, 'password.issue-reset', { kind: 'user', id: userId }));
-    // After the #, browsers send it to nobody.
-    return { link: `${this.#parts.publicUrl()}/welcome#reset=${caller.orgId}.${challengeId}.${secret}`, expiresAt: new Date(Date.now() + RESET_SECONDS * 1000) };
+    return link;
   }
 
   /** Sets the password that a link allows; all sessions of the person end. Factors stay. @throws {HalError} `NotFound` for a link that does not work (any more); `InvalidInput`; `RateLimited`. */
   async reset(token: string, password: string, facts: IncomingFacts): Promise<void> {
     await this.#parts.throttle.beginAt(facts.address);
-    const [, orgId = '', challengeId = '', secret = ''] = RESET_TOKEN.exec(token) ?? [];
-    const pending = orgId === '' ? undefined : resetPayload.safeParse(await this.#parts.challenges.read(orgId, challengeId, 'password-reset'));
-    if (pending?.success !== true || !timingSafeEqual(Buffer.from(hash(secret)), Buffer.from(pending.data.secretHash))) throw spent();
+    const link = await this.#parts.links.read(token);
+    if (link === undefined) throw spent();
     await this.#parts.throttle.succeededAt(facts.address);
-    const { userId } = pending.data;
+    const { orgId, userId } = link;
     const user = await this.#store.find(orgId, userId);
-    if (user === undefined) throw spent();
+    if (user === undefined || !link.replaces(user.passwordHash)) throw spent();
     await this.#assertGood(orgId, user, password);
-    if ((await this.#parts.challenges.consume(orgId, challengeId, 'password-reset')) === undefined) throw spent();
+    if (!(await this.#parts.links.use(link))) throw spent();
     const act: Act = { orgId, action: 'password.reset', result: 'succeeded', actor: { kind: 'user', id: userId }, resource: { kind: 'user', id: userId }, requestId: facts.requestId, risk: 0, details: {}, personal: personalOf(facts) };
     if (!(await this.#store.setPassword(orgId, userId, await hashPassword(password), undefined, act))) throw spent();
     this.#parts.sessions.forget(orgId);
@@ -169,10 +157,6 @@ export function personOf(session: LiveSession | undefined): string {
   if (session === undefined || session.userId === null) throw new HalError('Forbidden', 'this needs the session of a person');
   if (session.impersonator !== null) throw new HalError('Forbidden', 'not while you act as somebody else');
   return session.userId;
-}
-
-function hash(secret: string): string {
-  return createHash('sha256').update(secret).digest('base64url');
 }
 
 function wrong(): HalError {

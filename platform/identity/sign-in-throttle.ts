@@ -13,6 +13,9 @@ const ADDRESS = { points: 30, windowSeconds: 10 * 60 };
 /** Wrong second factors of an account, wherever they come from: who gets here has the password. */
 const FACTOR = { points: 6, windowSeconds: 10 * 60 };
 
+/** Letters that may be asked for one name, whoever asks. */
+const MAIL = { points: 3, windowSeconds: 3600 };
+
 export interface Attempt {
   readonly orgId: string;
   /** What was typed, whether or not there is such an account. */
@@ -33,6 +36,7 @@ export class SignInThrottle {
   readonly #account: RateLimiterPostgres;
   readonly #address: RateLimiterPostgres;
   readonly #factor: RateLimiterPostgres;
+  readonly #mail: RateLimiterPostgres;
 
   constructor(database: Database, keys: KeyRing) {
     this.#keys = keys;
@@ -40,6 +44,7 @@ export class SignInThrottle {
     this.#account = throttleCounterAcrossOrganisations(database, { name: 'account', ...ACCOUNT });
     this.#address = throttleCounterAcrossOrganisations(database, { name: 'address', ...ADDRESS });
     this.#factor = throttleCounterAcrossOrganisations(database, { name: 'factor', ...FACTOR });
+    this.#mail = throttleCounterAcrossOrganisations(database, { name: 'mail', ...MAIL });
   }
 
   /**
@@ -78,6 +83,17 @@ export class SignInThrottle {
 
   async succeededAt(address: string): Promise<void> {
     await this.#address.reward(this.#addressKey(address));
+  }
+
+  /** Whether another letter may be sent for what was typed, whether or not it names somebody. */
+  async mayMail(orgId: string, typed: string): Promise<boolean> {
+    try {
+      await consume([[this.#mail, this.#hash(`mail\n${orgId}\n${typed.toLowerCase()}`)]]);
+      return true;
+    } catch (error) {
+      if (error instanceof HalError && error.type === 'RateLimited') return false;
+      throw error;
+    }
   }
 
   #pairKey({ orgId, account, address }: Attempt): string {

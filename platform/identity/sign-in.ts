@@ -13,6 +13,7 @@ import type { Authority } from './authority.ts';
 import type { Caller } from './caller.ts';
 import type { Challenges } from './challenges.ts';
 import type { Factors, RecoveryCodes, Site, TotpEnrolment } from './factors.ts';
+import type { ForgottenPasswords } from './forgotten-passwords.ts';
 import type { Grants } from './grants.ts';
 import type { IdentityProviders, SignInOption } from './identity-providers.ts';
 import type { IncomingFacts } from './incoming-facts.ts';
@@ -67,6 +68,8 @@ export type FactorProof =
 export interface SignInOffer {
   readonly organisation: { readonly name: string; readonly slug: string | null; readonly id: string };
   readonly passwords: boolean;
+  /** Whether a forgotten password can be set anew by mail. */
+  readonly resetByMail: boolean;
   readonly providers: readonly SignInOption[];
 }
 
@@ -82,6 +85,7 @@ export interface SignInDependencies {
   readonly apiKeys: ApiKeys;
   readonly providers: Pick<IdentityProviders, 'rules' | 'options'>;
   readonly roleMappings: Pick<RoleMappings, 'apply'>;
+  readonly forgotten: Pick<ForgottenPasswords, 'offers'>;
 }
 
 type ProviderRules = Pick<NonNullable<Awaited<ReturnType<IdentityProviders['rules']>>>, 'provisions' | 'trustsEmail' | 'vouches'>;
@@ -113,7 +117,7 @@ export class SignIn implements SignInPort {
   async offer(organisation: string): Promise<SignInOffer> {
     const found = await this.#organisation(organisation);
     if (found === undefined) throw new HalError('NotFound', 'no organisation of this name');
-    return { organisation: { name: found.name, slug: found.slug, id: found.orgId }, passwords: found.policy.passwords, providers: await this.#parts.providers.options(found.orgId) };
+    return { organisation: { name: found.name, slug: found.slug, id: found.orgId }, passwords: found.policy.passwords, resetByMail: found.policy.passwords && this.#parts.forgotten.offers(found), providers: await this.#parts.providers.options(found.orgId) };
   }
 
   /** @returns slug or id of the organisation whose people have such addresses. @throws {HalError} `NotFound`. */

@@ -39,6 +39,7 @@ export const factorProof = z.discriminatedUnion('kind', [
 export const sessionProof = z.discriminatedUnion('kind', [...factorProof.options, z.strictObject({ kind: z.literal('password'), password })]);
 export const totpConfirmation = z.strictObject({ challengeId, code, name: name.default('Authenticator app') });
 export const passkeyConfirmation = z.strictObject({ challengeId, response: registrationResponse, name: name.default('Passkey') });
+export const passwordForgotten = z.strictObject({ organisation: z.string().min(1).max(64), userName: z.string().trim().min(1).max(320).describe('User name or e-mail address.') });
 export const passwordReset = z.strictObject({ token: z.string().max(200), password });
 export const passwordChange = z.strictObject({ present: password, next: password });
 export const invitationToken = z.strictObject({ token: z.string().max(200) });
@@ -52,6 +53,7 @@ export const signInOffer = z
   .object({
     organisation: z.object({ id: z.uuid(), name: z.string(), slug: z.string().nullable() }),
     passwords: z.boolean(),
+    resetByMail: z.boolean().describe('Whether a forgotten password can be set anew by mail.'),
     providers: z.array(z.object({ id: z.uuid(), kind: z.enum(['oidc', 'saml', 'ldap']), name: z.string(), location: z.string() })),
   })
   .meta({ id: 'SignInOffer' });
@@ -109,7 +111,7 @@ export const currentSession = z
   .meta({ id: 'CurrentSession' });
 export const endedSessions = z.object({ ended: z.int() });
 export const signInPolicy = z
-  .strictObject({ requireSecondFactor: z.boolean().describe('Everybody needs a second factor, here or at their provider.'), passwords: z.boolean().default(true).describe('Whether people may sign in by a password here.') })
+  .strictObject({ requireSecondFactor: z.boolean().describe('Everybody needs a second factor, here or at their provider.'), passwords: z.boolean().default(true).describe('Whether people may sign in by a password here.'), mailConnection: z.string().max(128).nullable().default(null).describe('Name of the connection of kind smtp that carries mails about forgotten passwords; null: the mail server of the installation, if it has one.') })
   .meta({ id: 'SignInPolicy' });
 export const resetLink = z.object({ link: z.string().describe('Sets a new password, once, within an hour.'), expiresAt: z.iso.datetime() });
 export const openInvitation = z.object({ organisation: z.string(), userName: z.string().nullable(), email: z.string().nullable(), expiresAt: z.iso.datetime() });

@@ -143,7 +143,7 @@ describe('an identity provider', () => {
   it('that is disabled lets nobody finish with the second factor', async () => {
     const orgId = await house.test.organisation();
     const root = house.admin(orgId);
-    await identity.signIn.setPolicy(root, { requireSecondFactor: true, passwords: true });
+    await identity.signIn.setPolicy(root, { requireSecondFactor: true, passwords: true, mailConnection: null });
     const providerId = await add(root);
     const owed = await identity.signIn.complete(said(orgId, providerId, { secondFactor: false }), facts, undefined);
     expect(owed.kind).toBe('second-factor');

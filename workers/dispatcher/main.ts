@@ -14,6 +14,7 @@ import { createDelayedStartGuard } from './delayed-starts.ts';
 import { DrainLoop } from './drain-loop.ts';
 import type { Drain, DrainFactory } from './drains.ts';
 import { createOutboxDrain } from './outbox.ts';
+import { createPasswordMails } from './password-mails.ts';
 import { createRecovery } from './recovery.ts';
 import { createRetention } from './retention.ts';
 import { createRunsProjector, createRunsUpkeep } from './runs-projector.ts';
@@ -23,7 +24,7 @@ import { createBacklogGauges, createUpkeep } from './upkeep.ts';
 import { createQuotaAlerts, createStatementDrain, createStorageSampler, createUsageFold } from './usage.ts';
 
 /** Drains of other parts of the house; each is built once and runs in a loop of its own. */
-const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createConcurrencyDrain, createDelayedStartGuard, createRetention, createOutboxDrain, createAutomationDrain, createAutomationUpkeep, createScheduleDrain, createScheduleUpkeep, createWebhookDrain, createWebhookUpkeep, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createBillingReporter, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
+const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createConcurrencyDrain, createDelayedStartGuard, createRetention, createOutboxDrain, createPasswordMails, createAutomationDrain, createAutomationUpkeep, createScheduleDrain, createScheduleUpkeep, createWebhookDrain, createWebhookUpkeep, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createBillingReporter, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
 
 await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const { config, database, logger, operations, registry, shutdown } = context;
