@@ -7,9 +7,12 @@ import type { BulkActionName } from '../schemas/operations/bulk.ts';
 export type BulkItemState = 'waiting' | 'doing' | 'done' | 'failed' | 'aborted';
 
 export interface BulkTables {
-  bulk_actions: { org_id: string; id: string; action: BulkActionName; actor_kind: string; actor_id: string; scopes: string[]; created_at: Timestamp };
+  bulk_actions: { org_id: string; id: string; action: BulkActionName; actor_kind: string; actor_id: string; scopes: string[]; created_at: Timestamp; start_sealed: Buffer | null };
   bulk_items: { org_id: string; bulk_id: string; n: number; run_id: string; state: Generated<BulkItemState>; failure: string | null; new_run_id: string | null; at: ColumnType<Date | null, Date | null | undefined, Date | null> };
 }
+
+/** Milliseconds after which an action whose run is not there was left behind by a process that died. */
+const LEFT_MS = 5_000;
 
 export interface BulkAction {
   readonly orgId: string;
@@ -44,13 +47,14 @@ export class BulkActionStore {
   }
 
   /**
-   * Writes the action with its items, all or nothing.
+   * Writes the action with its items and what its run is to be started with, all or nothing.
+   * @param startSealed kept until {@link begun} or {@link abort}.
    * @returns how many runs it is for; with none nothing is written.
    */
-  async create(action: BulkAction, selection: BulkSelection, act: (items: number) => Act): Promise<number> {
+  async create(action: BulkAction, selection: BulkSelection, startSealed: Buffer, act: (items: number) => Act): Promise<number> {
     const { orgId, id, actor, scopes } = action;
     return this.#database.withOrg(orgId, async (tx) => {
-      await tx.insertInto('bulk_actions').values({ org_id: orgId, id, action: action.action, actor_kind: actor.kind, actor_id: actor.id, scopes: [...scopes] }).execute();
+      await tx.insertInto('bulk_actions').values({ org_id: orgId, id, action: action.action, actor_kind: actor.kind, actor_id: actor.id, scopes: [...scopes], start_sealed: startSealed }).execute();
       const chosen =
         'runIds' in selection
           ? sql`select distinct run_id from unnest(${selection.runIds}::text[]) as given (run_id)`
@@ -72,6 +76,17 @@ export class BulkActionStore {
   async get(orgId: string, id: string): Promise<(BulkAction & { createdAt: Date }) | undefined> {
     const row = await this.#database.withOrg(orgId, (tx) => tx.selectFrom('bulk_actions').selectAll().where('org_id', '=', orgId).where('id', '=', id).executeTakeFirst());
     return row === undefined ? undefined : { orgId, id, action: row.action, actor: { kind: row.actor_kind, id: row.actor_id }, scopes: row.scopes, createdAt: row.created_at };
+  }
+
+  /** Its run is there. */
+  async begun(orgId: string, id: string): Promise<void> {
+    await this.#database.withOrg(orgId, (tx) => tx.updateTable('bulk_actions').set({ start_sealed: null }).where('org_id', '=', orgId).where('id', '=', id).execute());
+  }
+
+  /** Actions that were written seconds ago and whose run is not known to be there, the oldest first. */
+  async leftAcrossOrganisations(limit: number): Promise<(BulkAction & { startSealed: Buffer })[]> {
+    const rows = await this.#database.system.selectFrom('bulk_actions').selectAll().where('start_sealed', 'is not', null).where('created_at', '<', new Date(Date.now() - LEFT_MS)).orderBy('created_at').limit(limit).execute();
+    return rows.flatMap((row) => (row.start_sealed === null ? [] : [{ orgId: row.org_id, id: row.id, action: row.action, actor: { kind: row.actor_kind, id: row.actor_id }, scopes: row.scopes, startSealed: row.start_sealed }]));
   }
 
   async counts(orgId: string, id: string): Promise<BulkCounts> {
@@ -108,6 +123,9 @@ export class BulkActionStore {
 
   /** Gives up what has not begun. */
   async abort(orgId: string, id: string): Promise<void> {
-    await this.#database.withOrg(orgId, (tx) => tx.updateTable('bulk_items').set({ state: 'aborted', at: new Date() }).where('org_id', '=', orgId).where('bulk_id', '=', id).where('state', '=', 'waiting').execute());
+    await this.#database.withOrg(orgId, async (tx) => {
+      await tx.updateTable('bulk_actions').set({ start_sealed: null }).where('org_id', '=', orgId).where('id', '=', id).execute();
+      await tx.updateTable('bulk_items').set({ state: 'aborted', at: new Date() }).where('org_id', '=', orgId).where('bulk_id', '=', id).where('state', '=', 'waiting').execute();
+    });
   }
 }

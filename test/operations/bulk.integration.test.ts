@@ -1,9 +1,14 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import pino from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunStore } from '../../database/runs.ts';
 import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
 import { Bulk, type BulkRequest } from '../../platform/operations/bulk.ts';
 import { HAL9_ROOT } from '../../platform/operations/discovery.ts';
 import { RunProjection } from '../../platform/operations/run-projection.ts';
+import { createBulkRecovery } from '../../workers/dispatcher/bulk.ts';
 import { PROJECT, serveProject, type ServedProject } from './project.ts';
 
 const KEY = '00000000-0000-4000-8000-00000000000a';
@@ -14,7 +19,7 @@ describe('actions on many runs', () => {
   let projecting: NodeJS.Timeout;
   beforeAll(async () => {
     project = await serveProject({}, {}, [HAL9_ROOT, PROJECT]);
-    bulk = new Bulk(project.test.database, project.operations);
+    bulk = new Bulk({ database: project.test.database, keys: project.keys, operations: project.operations });
     const projection = new RunProjection(project.temporal.client, new RunStore(project.test.database));
     projecting = setInterval(() => void projection.advance(AbortSignal.timeout(10_000)).catch(() => undefined), 300);
   });
@@ -73,6 +78,28 @@ describe('actions on many runs', () => {
     expect(counts.aborted).toBeGreaterThan(0);
     expect(counts.aborted + counts.done).toBe(4);
     await expect.poll(async () => (await project.operations.list(caller, { status: 'running', tag: 'many' })).runs.length, { timeout: 10_000 }).toBe(counts.aborted);
+  });
+
+  it('begins what a process that was killed between the rows and the start of the run left behind', async () => {
+    const caller = await somebody();
+    const [run = ''] = await waiting(caller, 1);
+    const { database, keys, operations } = { ...project, database: project.test.database };
+    const killed = promisify(execFile)(process.execPath, [join(import.meta.dirname, 'bulk-killed.ts'), project.test.url, project.masterKeys, caller.orgId, run], { timeout: 60_000 });
+    await expect(killed).rejects.toMatchObject({ signal: 'SIGKILL' });
+    const left = await database.withOrg(caller.orgId, (tx) => tx.selectFrom('bulk_actions').selectAll().execute());
+    expect(left).toHaveLength(1);
+    // The payload may name people: it does not lie open in the table.
+    expect(left[0]?.start_sealed?.toString('latin1')).not.toContain('title');
+    const { id = '' } = left[0] ?? {};
+    expect(await bulk.report(caller, id)).toMatchObject({ counts: { waiting: 1 } });
+    const drain = createBulkRecovery({ database, keys, operations, logger: pino({ level: 'silent' }) });
+    await expect.poll(async () => {
+      await drain.run(AbortSignal.timeout(10_000));
+      return (await bulk.report(caller, id)).counts.done;
+    }).toBe(1);
+    expect(await project.operations.result(caller, run, 20_000)).toEqual({ status: 'completed', result: { greeting: 'Good day, Dr Ada.' } });
+    // Nothing is left to begin.
+    expect(await database.withOrg(caller.orgId, (tx) => tx.selectFrom('bulk_actions').select('start_sealed').execute())).toEqual([{ start_sealed: null }]);
   });
 
   it('acts on nothing that the caller may not change', async () => {

@@ -30,6 +30,8 @@ export interface ServedProject {
   readonly config: Config;
   readonly test: TestDatabase;
   readonly keys: KeyRing;
+  /** As HAL9_MASTER_KEYS, for processes of their own. */
+  readonly masterKeys: string;
   readonly temporal: TemporalClient;
   readonly operations: Operations;
   readonly namespace: string;
@@ -44,7 +46,8 @@ export async function serveProject(options: Partial<WorkerOptions> = {}, setting
   const folder = await mkdtemp(join(tmpdir(), 'hal9-operations-'));
   const [test, namespace] = await Promise.all([createTestDatabase(), createTestNamespace()]);
   const config = loadConfig({ DATABASE_URL: test.url, TEMPORAL_ADDRESS: inject('temporalAddress'), TEMPORAL_NAMESPACE: namespace, HAL9_DATA: folder, ...settings });
-  const keys = new KeyRing([{ id: 'test', key: randomBytes(32) }]);
+  const masterKeys = `test:${randomBytes(32).toString('base64')}`;
+  const keys = KeyRing.parse(masterKeys);
   const dataConverter = createDataConverter(keys);
   const logger = pino({ level: 'silent' });
   quietRuntime();
@@ -70,7 +73,7 @@ export async function serveProject(options: Partial<WorkerOptions> = {}, setting
   );
   const running = workers.map((worker) => worker.run());
   return {
-    config, test, keys, temporal, operations, namespace,
+    config, test, keys, masterKeys, temporal, operations, namespace,
     async close() {
       for (const worker of workers) worker.shutdown();
       await Promise.all(running);
