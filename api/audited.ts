@@ -17,8 +17,12 @@ const REFUSED = new Set([402, 403, 409, 429]);
 export function audited(route: AnyRoute, handler: RequestHandler, acts: Pick<ActWriter, 'refused' | 'missing'>, callerOf: (request: Request) => Caller | undefined): RequestHandler {
   return async (request, response, next) => {
     try {
+      if (typeof route.audit !== 'string') {
+        await handler(request, response, next);
+        return;
+      }
       const { written } = await watchActs(async () => handler(request, response, next));
-      if (typeof route.audit === 'string' && !written && response.statusCode < 400) acts.missing(route.id);
+      if (!written && response.statusCode < 400) acts.missing(route.id);
     } catch (error) {
       const caller = callerOf(request);
       const failure = toHalError(error);

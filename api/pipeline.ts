@@ -149,10 +149,7 @@ type Unbound = Omit<RouteContext<unknown, unknown, unknown>, 'signal'>;
 
 async function handle(route: AnyRoute, context: Unbound, stillAllowed: Admitted['stillAllowed']): Promise<void> {
   const { request, response } = context;
-  const abort = new AbortController();
-  response.once('close', () => {
-    if (!response.writableFinished) abort.abort(new HalError('Timeout', 'the client went away'));
-  });
+  const abort = new LateAbort(response);
   const limit = route.timeoutMs ?? (route.rawBody === undefined ? HANDLER_MS : 0);
   // Node destroys a socket that times out when nobody listens for it.
   if (limit === 0) request.socket.setTimeout(STREAM_IDLE_MS);
@@ -160,7 +157,12 @@ async function handle(route: AnyRoute, context: Unbound, stillAllowed: Admitted[
   let watch: NodeJS.Timeout | undefined;
   try {
     // The list of routes forgets their types; `defineRoute` checked that the handler takes what the schemas produce.
-    const running = route.handler({ ...context, signal: abort.signal } as RouteContext<never, never, never>);
+    const running = route.handler({
+      ...context,
+      get signal() {
+        return abort.signal;
+      },
+    } as RouteContext<never, never, never>);
     // Whoever waits is cut off by a revocation; a change under way is not, for its answer tells whether it was made.
     const waits = limit === 0 || limit > HANDLER_MS || request.method === 'GET';
     const answer = await Promise.race([running, ...(limit > 0 ? [expiry()] : []), ...(waits && stillAllowed !== undefined ? [revocation(stillAllowed)] : [])]);
@@ -195,6 +197,36 @@ async function handle(route: AnyRoute, context: Unbound, stillAllowed: Admitted[
         reject(late);
       }, limit);
     });
+  }
+}
+
+/** Aborts when the client goes away or somebody says so. Made when it is asked for: most handlers have answered before anybody would look. */
+class LateAbort {
+  readonly #response: Response;
+  #controller: AbortController | undefined;
+  #reason: HalError | undefined;
+
+  constructor(response: Response) {
+    this.#response = response;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller !== undefined) return this.#controller.signal;
+    const controller = new AbortController();
+    this.#controller = controller;
+    if (this.#reason !== undefined) controller.abort(this.#reason);
+    else if (this.#response.closed) this.#left();
+    else this.#response.once('close', () => this.#left());
+    return controller.signal;
+  }
+
+  abort(reason: HalError): void {
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+  }
+
+  #left(): void {
+    if (!this.#response.writableFinished) this.abort(new HalError('Timeout', 'the client went away'));
   }
 }
 

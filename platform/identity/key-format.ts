@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 
 /**
  * `hal9_<prefix>_<secret>`: the prefix is public and finds the key, the secret proves it. Both are base62, so that a
@@ -34,7 +34,7 @@ export function generateKey(): KeyText {
 
 /** SHA-256: with 256 bits of entropy in the secret, a slow hash would add cost and no safety. */
 export function hashSecret(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest();
+  return hash('sha256', secret, 'buffer');
 }
 
 function randomBase62(length: number): string {
