@@ -1,6 +1,6 @@
 import { Kysely, PostgresDialect, type Transaction } from 'kysely';
 import pg from 'pg';
-import { beginInOrganisation, inOrganisation, OrganisationDialect, type StatementLimits } from './organisation-transactions.ts';
+import { beginInOrganisation, inOrganisation, OrganisationDialect, type TransactionSettings } from './organisation-transactions.ts';
 import type { Tables } from './tables.ts';
 
 /** Reads 64-bit integers as numbers: HAL9's counters and sequences stay below 2^53. */
@@ -48,11 +48,11 @@ export class Database {
   }
 
   /** Runs `work` on a bare client inside a transaction scoped to the organisation; for COPY and hot paths. */
-  async withOrgClient<T>(orgId: string, work: (client: pg.PoolClient) => Promise<T>, limits?: StatementLimits): Promise<T> {
+  async withOrgClient<T>(orgId: string, work: (client: pg.PoolClient) => Promise<T>, settings?: TransactionSettings): Promise<T> {
     const client = await this.appPool.connect();
     let broken: Error | undefined;
     try {
-      await beginInOrganisation(client, orgId, limits);
+      await beginInOrganisation(client, orgId, settings);
       const result = await work(client);
       await client.query('commit');
       return result;

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { CompiledQuery, PostgresDialect, PostgresDriver, type Driver, type PostgresDialectConfig, type TransactionSettings } from 'kysely';
+import { CompiledQuery, PostgresDialect, PostgresDriver, type Driver, type PostgresDialectConfig, type TransactionSettings as KyselySettings } from 'kysely';
 import type pg from 'pg';
 
 /** The organisation that the next transaction begins with; taken by the first one. */
@@ -13,18 +13,21 @@ export function inOrganisation<T>(orgId: string, work: () => Promise<T>): Promis
   return beginning.run({ orgId: checkedUuid(orgId) }, work);
 }
 
-/** What ends the statements of one transaction, milliseconds; default: the server's own settings. */
-export interface StatementLimits {
-  /** A statement may run for so long. */
+/** How one transaction differs from the server's own settings. */
+export interface TransactionSettings {
+  /** A statement may run for so long, milliseconds. */
   readonly statementMs?: number;
-  /** And wait for a lock for so long. */
+  /** And wait for a lock for so long, milliseconds. */
   readonly lockMs?: number;
+  /** `later`: the commit does not wait for the disk. For what nobody is told of before a later commit that does, which takes it along. */
+  readonly durable?: 'later';
 }
 
 /** Begins a transaction scoped to the organisation on a bare client, in one round trip. The caller ends it. */
-export async function beginInOrganisation(client: pg.PoolClient, orgId: string, { statementMs, lockMs }: StatementLimits = {}): Promise<void> {
+export async function beginInOrganisation(client: pg.PoolClient, orgId: string, { statementMs, lockMs, durable }: TransactionSettings = {}): Promise<void> {
   const begin = scopedBegin('begin', checkedUuid(orgId));
-  await client.query(`${begin}${localSetting('statement_timeout', statementMs)}${localSetting('lock_timeout', lockMs)}`);
+  const waitsForDisk = durable === 'later' ? '; set local synchronous_commit = off' : '';
+  await client.query(`${begin}${localSetting('statement_timeout', statementMs)}${localSetting('lock_timeout', lockMs)}${waitsForDisk}`);
 }
 
 function localSetting(name: string, ms: number | undefined): string {
@@ -48,7 +51,7 @@ export class OrganisationDialect extends PostgresDialect {
 type Connection = Parameters<PostgresDriver['rollbackTransaction']>[0];
 
 class OrganisationDriver extends PostgresDriver {
-  override async beginTransaction(connection: Connection, settings: TransactionSettings): Promise<void> {
+  override async beginTransaction(connection: Connection, settings: KyselySettings): Promise<void> {
     const next = beginning.getStore();
     const orgId = next?.orgId;
     if (next === undefined || orgId === undefined) {

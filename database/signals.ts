@@ -59,6 +59,9 @@ const STATEMENT_TIMEOUT_MS = 20_000;
 
 const WARY_GROUPS = 20;
 
+/** A transaction that has written nothing does not wait for the disk when it commits; one with an empty message in the write-ahead log does. */
+const WRITE_AT_COMMIT = "select pg_logical_emit_message(true, 'hal9', '')";
+
 /** The channel the dispatcher listens on. */
 export const CHUNKS_CHANNEL = 'hal9_chunks';
 
@@ -81,6 +84,8 @@ export class SignalStore {
       const plan = await planChunks(client, group);
       const result = group.rows.length < COPY_FROM_ROWS ? await insertSmall(client, group, plan) : await insertLarge(client, group, plan, this.#wary > 0);
       this.#wary = result.duplicates.size > 0 ? WARY_GROUPS : Math.max(0, this.#wary - 1);
+      // What is there already may have been committed a moment ago and be on its way to the disk; the receipt says that it is in.
+      if (result.accepted === 0) await client.query(WRITE_AT_COMMIT);
       beforeCommit(result);
       return result;
     });
@@ -88,7 +93,8 @@ export class SignalStore {
 
   /**
    * Commits a signal with a batch of its own, all in one statement because its sender waits. The dispatcher is not told: it starts the
-   * batch only should the sender's process end before it could.
+   * batch only should the sender's process end before it could. The disk has it with the commit of the decision; before the sender is
+   * told anything else, call {@link keep}.
    * @returns its chunk; undefined when the signal was there before.
    */
   async commitWaiting({ orgId, row, traceparent, batchId }: WaitedSignal): Promise<CommittedChunk | undefined> {
@@ -115,7 +121,12 @@ export class SignalStore {
       });
       const [kept] = rows;
       return kept === undefined ? undefined : { id: kept.id, lane: row.lane, signals: 1 };
-    }, { statementMs: STATEMENT_TIMEOUT_MS });
+    }, { statementMs: STATEMENT_TIMEOUT_MS, durable: 'later' });
+  }
+
+  /** Returns once all that {@link commitWaiting} has committed is on the disk: a commit that waits for it takes earlier ones along. */
+  async keep(orgId: string): Promise<void> {
+    await this.#database.withOrgClient(orgId, async (client) => client.query(WRITE_AT_COMMIT));
   }
 
   /** Whether any of these chunks is there: what a lost connection left undecided. */

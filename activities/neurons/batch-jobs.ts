@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { Database } from '../../database/database.ts';
-import type { StatementLimits } from '../../database/organisation-transactions.ts';
+import type { TransactionSettings } from '../../database/organisation-transactions.ts';
 import { type BatchHeader, readBatchHeader, readLayerResult } from '../../database/cascade-inputs.ts';
 import { signalOfEmission } from '../../neurons/emission-signal.ts';
 import { HalError } from '../../schemas/errors.ts';
@@ -113,14 +113,14 @@ export class BatchJobs {
   }
 
   /** Runs `work` in a transaction unless an earlier attempt has committed the stage; a race is decided by the fence. */
-  async #fenced<T>(orgId: string, batchId: string, stage: Stage, work: (client: pg.ClientBase, batch: BatchHeader) => Promise<T>, stored: (summary: StageSummary) => T, limits?: StatementLimits): Promise<T> {
+  async #fenced<T>(orgId: string, batchId: string, stage: Stage, work: (client: pg.ClientBase, batch: BatchHeader) => Promise<T>, stored: (summary: StageSummary) => T, settings?: TransactionSettings): Promise<T> {
     try {
       return await this.#database.withOrgClient(orgId, async (client) => {
         const batch = await openBatch(client, batchId, stage);
         if (batch.storedSummary !== null) return stored(stageSummarySchema.parse(batch.storedSummary));
         if (batch.state !== 'open') throw new HalError('Conflict', `the batch is ${batch.state}`);
         return work(client, batch);
-      }, limits);
+      }, settings);
     } catch (error) {
       if (!(error instanceof FenceLost)) throw error;
       const summary = await this.#database.withOrgClient(orgId, (client) => readLayerResult(client, batchId, stage));

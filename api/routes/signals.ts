@@ -136,8 +136,14 @@ async function waited(options: SignalRouteOptions, caller: Caller, value: unknow
   const row = receiver.prepareOne(caller, value, { defaultSpecversion: form === 'json' });
   await receiver.admit(caller, 1);
   const waiting = await commitWaiting(store, caller, row);
-  if (waiting === undefined) return { status: 200, body: await knownDecision({ decisions, reads }, caller, uuidText(row.key), limits) };
-  return { status: 200, body: await decide(caller, waiting, limits) };
+  try {
+    const body = waiting === undefined ? await knownDecision({ decisions, reads }, caller, uuidText(row.key), limits) : await decide(caller, waiting, limits);
+    return { status: 200, body };
+  } catch (error) {
+    // Without a decision that is on the disk the failure says no less: the signal is in.
+    await store.keep(caller.orgId);
+    throw error;
+  }
 }
 
 /** The body as it arrives. Left open at the end of the loop, so that a failure halfway can still be answered. */

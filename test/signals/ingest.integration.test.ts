@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sql } from 'kysely';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
@@ -46,6 +47,23 @@ describe('ingest', () => {
     expect(await counts(orgId)).toEqual({ signals: 301, keys: 301, chunked: 301 });
     const other = await test.organisation();
     expect(await under.receiver.batch(callerOf(other), signals, { defaultSpecversion: false })).toMatchObject({ accepted: 300, duplicates: 0 });
+  });
+
+  it('has on the disk whatever a receipt says is in, a signal that another waits for included', async () => {
+    const orgId = await test.organisation();
+    const row = under.receiver.prepareOne(callerOf(orgId), signalOf(), { defaultSpecversion: false });
+    const written = async (): Promise<string> => (await sql<{ at: string }>`select pg_current_wal_insert_lsn()::text as at`.execute(test.database.system)).rows[0]?.at ?? '';
+    const flushed = async (at: string): Promise<boolean> => (await sql<{ flushed: boolean }>`select pg_current_wal_flush_lsn() >= ${at}::pg_lsn as flushed`.execute(test.database.system)).rows[0]?.flushed ?? false;
+    await expect(under.store.commitWaiting({ orgId, row, traceparent: undefined, batchId: randomUUID() })).resolves.toMatchObject({ lane: row.lane, signals: 1 });
+    const first = await written();
+    await expect(under.store.commit({ orgId, rows: [row], traceparent: undefined })).resolves.toMatchObject({ accepted: 0, duplicates: new Set([0]) });
+    expect(await flushed(first)).toBe(true);
+    const other = under.receiver.prepareOne(callerOf(orgId), signalOf(), { defaultSpecversion: false });
+    await under.store.commitWaiting({ orgId, row: other, traceparent: undefined, batchId: randomUUID() });
+    const second = await written();
+    await under.store.keep(orgId);
+    expect(await flushed(second)).toBe(true);
+    await expect(under.store.commitWaiting({ orgId, row, traceparent: undefined, batchId: randomUUID() })).resolves.toBeUndefined();
   });
 
   it('takes a large group with a few duplicates, then many, then none, each signal once', async () => {
