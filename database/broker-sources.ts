@@ -37,11 +37,11 @@ export interface BrokerTables {
   };
 }
 
-export interface StoredSource {
+export interface StoredSource<Draft extends SourceDraft = SourceDraft> {
   readonly orgId: string;
   readonly id: string;
   readonly version: number;
-  readonly draft: SourceDraft;
+  readonly draft: Draft;
   readonly state: SourceState;
   readonly lastFailure: string | null;
   readonly lastMessageAt: Date | null;

@@ -16,7 +16,7 @@ const PURPOSE = 'broker-dead-letters';
 /** Longest cause kept, characters. */
 const CAUSE_LENGTH = 1000;
 
-const sealedMessage = z.object({ body: z.base64(), contentType: z.string().optional(), messageId: z.string().optional(), route: z.string(), headers: z.record(z.string(), z.string()) });
+const sealedMessage = z.object({ body: z.base64(), contentType: z.string().optional(), messageId: z.string().optional(), key: z.string().optional(), route: z.string(), headers: z.record(z.string(), z.string()) });
 
 export interface IntakeParts {
   readonly database: Database;
@@ -67,8 +67,8 @@ export class BrokerIntake {
 
   /** Takes a dead letter in with the mapping of today. @throws {HalError} InvalidInput with the cause when it is still no signal. */
   async replay(source: StoredSource, letter: { readonly id: string; readonly sealed: Buffer }): Promise<void> {
-    const { body, contentType, messageId, ...rest } = sealedMessage.parse(JSON.parse(this.#parts.keys.open(source.orgId, PURPOSE, letter.sealed, letter.id).toString('utf8')));
-    const prepared = this.#prepare(source, { ...rest, contentType, messageId, body: Buffer.from(body, 'base64') });
+    const { body, contentType, messageId, key, ...rest } = sealedMessage.parse(JSON.parse(this.#parts.keys.open(source.orgId, PURPOSE, letter.sealed, letter.id).toString('utf8')));
+    const prepared = this.#prepare(source, { ...rest, contentType, messageId, ...(key === undefined ? {} : { key }), body: Buffer.from(body, 'base64') });
     if (typeof prepared === 'string') throw new HalError('InvalidInput', `the message is still no signal: ${prepared}`);
     await this.#parts.ingest.accept(source.orgId, undefined, [prepared]);
   }

@@ -10,24 +10,26 @@ export interface BrokerMessage {
   readonly contentType: string | undefined;
   /** The sender's id of it, if any. */
   readonly messageId: string | undefined;
+  /** The key a record was sent with; none in AMQP. */
+  readonly key?: string;
   /** Routing key or topic. */
   readonly route: string;
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** Application properties of the AMQP binding; both separators are in use (section 3.1.3.1). */
-const PREFIXES = ['cloudEvents:', 'cloudEvents_'];
+/** Application properties of the AMQP binding, where both separators are in use (section 3.1.3.1), and headers of the Kafka binding (section 3.2.3). */
+const PREFIXES = ['cloudEvents:', 'cloudEvents_', 'ce_'];
 const JSON_TYPE = /^application\/(?:[a-z0-9.+-]+\+)?json\b/i;
 
 /**
  * The signal a message means: a CloudEvent in structured or binary mode
- * (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md), else what the mapping makes of it.
+ * (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md, and kafka-protocol-binding.md beside it), else what the mapping makes of it.
  * The source is always the source's own, followed by the one the event names: a message cannot pass for somebody else's.
  * @throws {HalError} MalformedBody, InvalidInput; the words never quote the message.
  */
 export function signalOfMessage(message: BrokerMessage, sourceId: string, mapping: SourceDraft['mapping']): Record<string, unknown> {
   const own = `${BROKER_SOURCE}${sourceId}`;
-  const trace = message.headers['traceparent'] === undefined ? {} : { traceparent: message.headers['traceparent'] };
+  const trace = { ...(message.headers['traceparent'] === undefined ? {} : { traceparent: message.headers['traceparent'] }), ...(message.key === undefined ? {} : { partitionkey: message.key }) };
   if (/^application\/cloudevents\+json\b/i.test(message.contentType ?? '')) {
     const event = jsonOf(message.body);
     if (!isRecord(event)) throw new HalError('InvalidInput', 'the event is no JSON object');
@@ -46,16 +48,17 @@ export function signalOfMessage(message: BrokerMessage, sourceId: string, mappin
     source: own,
     type: find(mapping.typeFrom) ?? mapping.type,
     ...(subject === undefined ? {} : { subject }),
-    ...(partitionkey === undefined ? {} : { partitionkey }),
     ...trace,
+    ...(partitionkey === undefined ? {} : { partitionkey }),
     ...(message.contentType === undefined ? {} : { datacontenttype: message.contentType }),
     ...parts,
   };
 }
 
 /** SHA-256 over what the message says, 64 hexadecimal digits. */
-export function messageHash({ body, contentType, messageId, route, headers }: BrokerMessage): string {
-  return hash('sha256', JSON.stringify([body.toString('base64'), contentType ?? null, messageId ?? null, route, Object.entries(headers).sort(([a], [b]) => (a < b ? -1 : 1))]), 'hex');
+export function messageHash({ body, contentType, messageId, route, headers, key }: BrokerMessage): string {
+  const said = [body.toString('base64'), contentType ?? null, messageId ?? null, route, Object.entries(headers).sort(([a], [b]) => (a < b ? -1 : 1)), ...(key === undefined ? [] : [key])];
+  return hash('sha256', JSON.stringify(said), 'hex');
 }
 
 function sourceOf(own: string, named: unknown): string {
@@ -109,6 +112,7 @@ function textOf(body: Buffer): string {
 function selected(selector: string, message: BrokerMessage, data: unknown): string | undefined {
   if (selector === 'route') return message.route === '' ? undefined : message.route;
   if (selector === 'message-id') return message.messageId;
+  if (selector === 'key') return message.key;
   if (selector.startsWith('header:')) return message.headers[selector.slice('header:'.length)];
   let value = data;
   // RFC 6901.

@@ -38,7 +38,7 @@ export class Sources {
     return source;
   }
 
-  /** @throws {HalError} `InvalidInput` when the connection is none of AMQP, `Conflict` when the name is taken. */
+  /** @throws {HalError} `InvalidInput` when the connection is none of its kind of broker, `Conflict` when the name is taken. */
   async create(caller: Caller, draft: SourceDraft): Promise<StoredSource> {
     await this.#check(caller, draft);
     const id = randomUUID();
@@ -49,6 +49,7 @@ export class Sources {
 
   /** Whoever consumes begins anew. @throws {HalError} as {@link create}; `NotFound`; `Conflict` when another version is there by now. */
   async replace(caller: Caller, id: string, expected: number | undefined, draft: SourceDraft): Promise<StoredSource> {
+    await this.get(caller, id);
     await this.#check(caller, draft);
     return changed(await this.#store.change(caller.orgId, id, expected, draft, actOf(caller, 'source.update', { kind: 'source', id }, { enabled: draft.enabled })));
   }
@@ -75,7 +76,7 @@ export class Sources {
 
   async #check(caller: Caller, draft: SourceDraft): Promise<void> {
     try {
-      await this.#connections.open(caller.orgId, draft.connection, ['amqp']);
+      await this.#connections.open(caller.orgId, draft.connection, [draft.kind]);
     } catch (error) {
       if (!(error instanceof HalError) || (error.type !== 'NotFound' && error.type !== 'Conflict')) throw error;
       throw new HalError('InvalidInput', 'the connection does not fit', { errors: [{ path: '/connection', message: error.message }] });

@@ -54,13 +54,14 @@ export class Egress {
   readonly #allowPrivate: boolean;
   readonly #resolve: ResolveAll;
   readonly #agent: Agent;
+  /** For sockets that look their host up themselves; always the whole list, as sockets ask that choose between families. A literal address is never looked up: see {@link permits}. */
+  readonly lookup: LookupFunction;
 
   constructor(options: EgressOptions) {
     this.#allowPrivate = options.allowPrivate;
     this.#resolve = options.resolve ?? resolveBySystem;
-    // Always the whole list (`all`): that is how sockets ask when they choose between families.
-    const lookup: LookupFunction = callbackify(async (hostname: string, { family }: LookupOptions) => [...(await this.#addresses(hostname, familyOf(family)))]);
-    const connect = buildConnector({ lookup, autoSelectFamily: true, timeout: options.connectTimeoutMs ?? 10_000 });
+    this.lookup = callbackify(async (hostname: string, { family }: LookupOptions) => [...(await this.#addresses(hostname, familyOf(family)))]);
+    const connect = buildConnector({ lookup: this.lookup, autoSelectFamily: true, timeout: options.connectTimeoutMs ?? 10_000 });
     this.#agent = new Agent({
       connect: (target, callback) => {
         // A literal address is never looked up.

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import type { AmqpSettings, ConnectionSettings, LlmSettings, SmtpSettings } from '../../schemas/rest/connections.ts';
+import type { AmqpSettings, ConnectionSettings, KafkaSettings, KubernetesSettings, LlmSettings, SmtpSettings } from '../../schemas/rest/connections.ts';
 import { connectAmqp, explainAmqpFailure } from './amqp.ts';
 import type { Egress, EgressAnswer } from './egress.ts';
 import { explainFailure, explainStatus, type OutsideFailure } from './failure.ts';
+import { connectKafka, explainKafkaFailure } from './kafka.ts';
+import { KubernetesApi, KubernetesRefusal } from './kubernetes.ts';
 import { explainSmtpFailure, smtpTransport } from './smtp-transport.ts';
 import { webhookHeaders } from './webhook-signature.ts';
 
@@ -13,7 +15,7 @@ const PROBE_MS = 10_000;
  * Uses a connection for real, without consequences where the other side has such a call:
  * smtp connects, encrypts and signs in; slack sends a message without text, which a valid hook refuses with 400;
  * pagerduty resolves an incident that does not exist; webhook posts `{"type":"hal9.test"}`; llm lists the models; http gets the base URL;
- * amqp connects and signs in.
+ * amqp connects and signs in; website gets its first origin; kafka asks a broker for the cluster, signed in; kubernetes asks the API server whose the token is.
  * @returns what is wrong; undefined when it works.
  */
 export async function probe(egress: Egress, settings: ConnectionSettings, signal: AbortSignal): Promise<OutsideFailure | undefined> {
@@ -24,6 +26,10 @@ export async function probe(egress: Egress, settings: ConnectionSettings, signal
         return await probeSmtp(egress, settings);
       case 'amqp':
         return await probeAmqp(egress, settings);
+      case 'kafka':
+        return await probeKafka(egress, settings);
+      case 'kubernetes':
+        return await probeKubernetes(egress, settings, limited);
       case 'slack':
         return probeSlack(await egress.request(settings.url, { method: 'POST', headers: JSON_BODY, body: '{}', signal: limited }));
       case 'pagerduty':
@@ -42,6 +48,12 @@ export async function probe(egress: Egress, settings: ConnectionSettings, signal
       case 'llm': {
         const { url, headers } = modelList(settings);
         return unlessOk(await egress.request(url, { method: 'GET', headers, signal: limited, limitBytes: 8 * 1024 * 1024 }));
+      }
+      case 'website': {
+        // A sign-in would count, and might lock somebody out: only that the site answers.
+        const [origin = ''] = settings.origins;
+        const answer = await egress.request(origin, { method: 'GET', headers: {}, signal: limited });
+        return answer.status >= 500 ? explainStatus(answer.status, answer.headers) : undefined;
       }
       case 'http': {
         const answer = await egress.request(settings.baseUrl, { method: 'GET', headers: settings.headers, signal: limited });
@@ -75,6 +87,35 @@ async function probeAmqp(egress: Egress, settings: AmqpSettings): Promise<Outsid
     return undefined;
   } catch (error) {
     return explainAmqpFailure(error);
+  }
+}
+
+async function probeKafka(egress: Egress, settings: KafkaSettings): Promise<OutsideFailure | undefined> {
+  try {
+    const { admin } = await connectKafka(egress, settings, PROBE_MS);
+    const client = admin();
+    try {
+      await client.metadata({ topics: [] });
+    } finally {
+      await client.close();
+    }
+    return undefined;
+  } catch (error) {
+    return explainKafkaFailure(error);
+  }
+}
+
+/** The API server tells any account whose token it takes who it is. */
+async function probeKubernetes(egress: Egress, settings: KubernetesSettings, signal: AbortSignal): Promise<OutsideFailure | undefined> {
+  const cluster = new KubernetesApi(egress, settings);
+  try {
+    await cluster.create('/apis/authentication.k8s.io/v1/selfsubjectreviews', { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' }, signal);
+    return undefined;
+  } catch (error) {
+    if (error instanceof KubernetesRefusal) return explainStatus(error.status, new Headers());
+    throw error;
+  } finally {
+    await cluster.close();
   }
 }
 

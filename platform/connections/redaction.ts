@@ -26,6 +26,18 @@ export function redact(settings: ConnectionSettings): RedactedSettings {
       const { host, port, tls, username, vhost } = settings;
       return { settings: { kind: settings.kind, host, port, tls, username, vhost }, secrets: ['password'] };
     }
+    case 'kafka': {
+      const { brokers, tls, ca, mechanism, username } = settings;
+      return { settings: { kind: settings.kind, brokers, tls, ...(ca === undefined ? {} : { ca }), ...(username === undefined ? {} : { mechanism, username }) }, secrets: settings.password === undefined ? [] : ['password'] };
+    }
+    case 'website': {
+      const { username, password, totpSeed } = settings;
+      return { settings: { kind: settings.kind, origins: settings.origins }, secrets: Object.entries({ username, password, totpSeed }).filter(([, value]) => value !== undefined).map(([name]) => name) };
+    }
+    case 'kubernetes': {
+      const { server, ca } = settings;
+      return { settings: { kind: settings.kind, server: bareUrl(server), ...(ca === undefined ? {} : { ca }) }, secrets: ['token'] };
+    }
     case 'http':
       return { settings: { kind: settings.kind, baseUrl: bareUrl(settings.baseUrl) }, secrets: headerNames(settings.headers) };
   }

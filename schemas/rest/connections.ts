@@ -62,10 +62,35 @@ export const amqpSettings = z.strictObject({
   vhost: z.string().min(1).max(255).default('/').describe('Virtual host.'),
 });
 
+export const kafkaSettings = z.strictObject({
+  kind: z.literal('kafka'),
+  brokers: z.array(z.string().regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]{1,253}):\d{1,5}$/, 'use HOST:PORT')).min(1).max(20).describe('Some brokers of the cluster; they name the others.'),
+  tls: z.boolean().default(true),
+  ca: z.string().max(65_536).regex(/^-----BEGIN CERTIFICATE-----/, 'is no PEM').optional().describe('PEM of the authorities that sign the brokers\' certificates. Default: those everybody trusts.'),
+  mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).default('scram-sha-512').describe('How SASL proves the password.'),
+  username: z.string().min(1).max(320).optional().describe('Without one no SASL is spoken.'),
+  password: secret('Password of the user.').optional(),
+});
+
+export const websiteSettings = z.strictObject({
+  kind: z.literal('website'),
+  origins: z.array(z.url({ protocol: /^https?$/ }).max(2048).transform((url) => new URL(url).origin)).min(1).max(20).describe('Origins whose pages may be given the credential, e.g. `https://shop.example`.'),
+  username: secret('What is typed as the name.').optional(),
+  password: secret('What is typed as the password.').optional(),
+  totpSeed: z.string().regex(/^[A-Z2-7]{16,128}=*$/i, 'is not Base32').optional().describe('Base32 seed of one-time codes (RFC 6238, SHA-1, six digits, 30 s).').meta({ writeOnly: true }),
+});
+
+export const kubernetesSettings = z.strictObject({
+  kind: z.literal('kubernetes'),
+  server: httpUrl.describe('Address of the API server, e.g. `https://10.0.0.1:6443`.'),
+  ca: z.string().max(65_536).regex(/^-----BEGIN CERTIFICATE-----/, 'is no PEM').optional().describe('PEM of the authority that signs its certificate. Default: those everybody trusts.'),
+  token: secret('Token of a service account.'),
+});
+
 export const connectionSettings = z
-  .discriminatedUnion('kind', [smtpSettings, slackSettings, pagerdutySettings, webhookSettings, llmSettings, httpSettings, amqpSettings])
+  .discriminatedUnion('kind', [smtpSettings, slackSettings, pagerdutySettings, webhookSettings, llmSettings, httpSettings, amqpSettings, kafkaSettings, websiteSettings, kubernetesSettings])
   .refine((settings) => settings.kind !== 'llm' || settings.provider !== 'openai-compatible' || settings.baseUrl !== undefined, { path: ['baseUrl'], message: 'is required for openai-compatible' })
-  .refine((settings) => settings.kind !== 'smtp' || (settings.username === undefined) === (settings.password === undefined), { path: ['password'], message: 'username and password come together' });
+  .refine((settings) => (settings.kind !== 'smtp' && settings.kind !== 'kafka') || (settings.username === undefined) === (settings.password === undefined), { path: ['password'], message: 'username and password come together' });
 
 export type SmtpSettings = z.infer<typeof smtpSettings>;
 export type SlackSettings = z.infer<typeof slackSettings>;
@@ -74,6 +99,9 @@ export type WebhookSettings = z.infer<typeof webhookSettings>;
 export type LlmSettings = z.infer<typeof llmSettings>;
 export type HttpSettings = z.infer<typeof httpSettings>;
 export type AmqpSettings = z.infer<typeof amqpSettings>;
+export type KafkaSettings = z.infer<typeof kafkaSettings>;
+export type KubernetesSettings = z.infer<typeof kubernetesSettings>;
+export type WebsiteSettings = z.infer<typeof websiteSettings>;
 export type ConnectionSettings = z.infer<typeof connectionSettings>;
 
 const connectionName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,127}$/, 'use lower-case letters, digits, dots, dashes');
@@ -100,7 +128,7 @@ export const connectionView = z
   .object({
     id: z.uuid(),
     name: z.string(),
-    kind: z.enum(['smtp', 'slack', 'pagerduty', 'webhook', 'llm', 'http', 'amqp']),
+    kind: z.enum(['smtp', 'slack', 'pagerduty', 'webhook', 'llm', 'http', 'amqp', 'kafka', 'website', 'kubernetes']),
     version: z.int(),
     settings: z.record(z.string(), z.unknown()).nullable().describe('What is no secret; null when no master key in the ring opens it.'),
     secrets: z.array(z.string()).describe('Names of the secret settings that are set.'),

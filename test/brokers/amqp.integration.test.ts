@@ -18,7 +18,7 @@ import { KeyRing } from '../../platform/keys/key-ring.ts';
 import { SignalIngest } from '../../platform/signals/ingest.ts';
 import { LaneChooser } from '../../platform/signals/lane.ts';
 import { IngestMetrics } from '../../platform/signals/metrics.ts';
-import { sourceDraftSchema } from '../../schemas/brokers/definition.ts';
+import { sourceDraftSchema, type AmqpSourceDraft } from '../../schemas/brokers/definition.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { consumeQueue, type AmqpConsumerParts } from '../../workers/consumers/amqp-consumer.ts';
 import { keepLeases } from '../../workers/consumers/lease-keeper.ts';
@@ -30,6 +30,8 @@ if (tool === undefined) {
   if (process.env['CI'] !== undefined) throw new Error(RABBITMQ_MISSING);
   process.stderr.write(`${RABBITMQ_MISSING}\n`);
 }
+type AmqpSource = StoredSource<AmqpSourceDraft>;
+
 const logger = pino({ level: 'silent' });
 const keys = new KeyRing([{ id: 'test', key: randomBytes(32) }]);
 
@@ -83,18 +85,20 @@ describe.skipIf(tool === undefined)('an AMQP source', () => {
     channel.on('error', () => undefined);
   }
 
-  async function sourceOf(parts: Readonly<Record<string, unknown>> = {}): Promise<StoredSource> {
+  async function sourceOf(parts: Readonly<Record<string, unknown>> = {}): Promise<AmqpSource> {
     const queue = `q-${randomUUID()}`;
     await channel.assertQueue(queue, { durable: true });
-    return sources.create(caller, sourceDraftSchema.parse({ name: queue, connection: 'rabbit', queue, ...parts }));
+    const source = await sources.create(caller, sourceDraftSchema.parse({ kind: 'amqp', name: queue, connection: 'rabbit', queue, ...parts }));
+    if (source.draft.kind !== 'amqp') throw new Error('not what was asked for');
+    return { ...source, draft: source.draft };
   }
 
-  async function publish(source: StoredSource, body: unknown, options: Options.Publish = {}): Promise<void> {
+  async function publish(source: AmqpSource, body: unknown, options: Options.Publish = {}): Promise<void> {
     channel.publish('', source.draft.queue, Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body)), { persistent: true, contentType: 'application/json', ...options });
     await channel.waitForConfirms();
   }
 
-  function consuming(source: StoredSource, more: Partial<AmqpConsumerParts> = {}) {
+  function consuming(source: AmqpSource, more: Partial<AmqpConsumerParts> = {}) {
     const stop = new AbortController();
     const done = consumeQueue(
       {

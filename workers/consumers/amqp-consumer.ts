@@ -1,62 +1,26 @@
 import { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Channel, ConsumeMessage, ChannelModel, ConfirmChannel } from 'amqplib';
-import type { Logger } from 'pino';
-import type { StoredSource } from '../../database/broker-sources.ts';
-import { isConnectionFailure } from '../../database/failures.ts';
-import type { BrokerIntake, Poison } from '../../platform/brokers/intake.ts';
+import type { Poison } from '../../platform/brokers/intake.ts';
 import type { BrokerMessage } from '../../platform/brokers/message.ts';
 import { explainAmqpFailure } from '../../platform/connections/amqp.ts';
-import { HalError } from '../../schemas/errors.ts';
+import type { AmqpSourceDraft } from '../../schemas/brokers/definition.ts';
+import { keepConsuming, takenIn, type SourceConsumerParts } from './source-consumer.ts';
 
 /** Most messages of a commit. */
 const BATCH = 500;
 /** How long a session waits for more before it takes less than a batch, ms. */
 const LINGER_MS = 5;
-const RETRY_MS = 250;
 /** Time the broker has to answer the end of a session, ms. */
 const FAREWELL_MS = 2_000;
-const FIRST_BACKOFF_MS = 200;
-const LAST_BACKOFF_MS = 5_000;
 
-export interface AmqpConsumerParts {
-  readonly source: StoredSource;
+export interface AmqpConsumerParts extends SourceConsumerParts<AmqpSourceDraft> {
   readonly connect: () => Promise<ChannelModel>;
-  readonly intake: Pick<BrokerIntake, 'take'>;
-  /** Resolves when messages may be taken in: Temporal is there. Rejects when the signal aborts. */
-  readonly gate: (signal: AbortSignal) => Promise<void>;
-  /** How it stands, for people; failures in plain words. */
-  readonly onState: (state: 'connected' | 'failed', failure: string | null) => Promise<void>;
-  readonly onTaken: (messages: number, deadLetters: number) => void;
-  readonly logger: Logger;
 }
 
 /** Consumes one queue until the signal aborts, whatever the broker does meanwhile. */
 export async function consumeQueue(parts: AmqpConsumerParts, signal: AbortSignal): Promise<void> {
-  for (let failures = 0; !signal.aborted; ) {
-    try {
-      await new Session(parts, signal).run(() => {
-        failures = 0;
-      });
-    } catch (error) {
-      if (signal.aborted) return;
-      const { message } = explainAmqpFailure(error);
-      parts.logger[failures === 0 ? 'warn' : 'debug']({ source: parts.source.id, reason: message }, 'a source cannot be consumed');
-      await noted(parts, 'failed', message);
-      failures += 1;
-    }
-    // An aborted pause is the end, not a failure.
-    await sleep(Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(failures, 8)), undefined, { signal }).catch(() => undefined);
-  }
-}
-
-/** What people see must not keep messages waiting. */
-async function noted({ onState, logger }: AmqpConsumerParts, state: 'connected' | 'failed', failure: string | null): Promise<void> {
-  try {
-    await onState(state, failure);
-  } catch (error) {
-    logger.debug({ err: error }, 'the state of a source was not written');
-  }
+  await keepConsuming(parts, explainAmqpFailure, (onConnected) => new Session(parts, signal).run(onConnected), signal);
 }
 
 /** From connecting to the end of the connection. */
@@ -73,7 +37,7 @@ class Session {
     this.#signal = signal;
   }
 
-  async run(onConnected: () => void): Promise<void> {
+  async run(onConnected: () => Promise<void>): Promise<void> {
     const { connect, source } = this.#parts;
     const connection = await connect();
     const stop = (): void => this.#end(undefined);
@@ -88,8 +52,7 @@ class Session {
       const confirming = source.draft.deadLetter === undefined ? undefined : await connection.createConfirmChannel();
       if (confirming !== undefined) this.#follow(confirming);
       const { consumerTag } = await channel.consume(source.draft.queue, (message) => this.#arrived(message), { exclusive: true });
-      onConnected();
-      await noted(this.#parts, 'connected', null);
+      await onConnected();
       await this.#work(channel, confirming);
       if (this.#failure === undefined) {
         await channel.cancel(consumerTag);
@@ -132,7 +95,7 @@ class Session {
       }
       if (this.#waiting.length < BATCH) await new Promise((resolve) => setTimeout(resolve, LINGER_MS));
       const batch = this.#waiting.splice(0, BATCH);
-      const poison = await this.#taken(batch.map(messageOf));
+      const poison = await takenIn(this.#parts, batch.map(messageOf), ended);
       if (poison === undefined) return;
       if (confirming !== undefined) await this.#bury(confirming, poison);
       const last = batch.at(-1);
@@ -140,24 +103,6 @@ class Session {
       channel.ack(last, true);
       this.#parts.onTaken(batch.length, poison.length);
     }
-  }
-
-  /** The same messages again until they are in: those after them must not overtake. Undefined when the session ended before. */
-  async #taken(messages: readonly BrokerMessage[]): Promise<Poison[] | undefined> {
-    const { gate, intake, source } = this.#parts;
-    const ended = this.#ended.signal;
-    while (!ended.aborted) {
-      try {
-        await gate(ended);
-        return await intake.take(source, messages);
-      } catch (error) {
-        if (ended.aborted) return undefined;
-        const passes = isConnectionFailure(error) || (error instanceof HalError && error.failure.retryable);
-        if (!passes) throw error;
-        await sleep(RETRY_MS, undefined, { signal: ended }).catch(() => undefined);
-      }
-    }
-    return undefined;
   }
 
   async #bury(channel: ConfirmChannel, poison: readonly Poison[]): Promise<void> {

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter } from 'prom-client';
-import { SourceStore } from '../../database/broker-sources.ts';
+import { SourceStore, type StoredSource } from '../../database/broker-sources.ts';
 import { SignalStore } from '../../database/signals.ts';
 import { BrokerIntake } from '../../platform/brokers/intake.ts';
 import { connectAmqp } from '../../platform/connections/amqp.ts';
+import { connectKafka } from '../../platform/connections/kafka.ts';
 import { Connections } from '../../platform/connections/connections.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { SignalIngest } from '../../platform/signals/ingest.ts';
@@ -11,6 +12,7 @@ import { LaneChooser } from '../../platform/signals/lane.ts';
 import { IngestMetrics } from '../../platform/signals/metrics.ts';
 import { runProcess } from '../process.ts';
 import { consumeQueue } from './amqp-consumer.ts';
+import { consumeTopics } from './kafka-consumer.ts';
 import { keepLeases } from './lease-keeper.ts';
 
 const CONNECT_MS = 10_000;
@@ -42,27 +44,32 @@ await runProcess('consumers', { temporalWorker: false }, async (context) => {
     }
   };
 
+  const consume = async (source: StoredSource, signal: AbortSignal): Promise<void> => {
+    const { orgId, id, draft } = source;
+    const parts = {
+      intake,
+      gate,
+      logger,
+      onState: (state: 'connected' | 'failed', failure: string | null) => store.noteState(orgId, id, state, failure),
+      onTaken: (messages: number, dead: number) => {
+        taken.inc({ outcome: 'signal' }, messages - dead);
+        taken.inc({ outcome: 'dead-letter' }, dead);
+      },
+    };
+    switch (draft.kind) {
+      case 'amqp':
+        return consumeQueue({ ...parts, source: { ...source, draft }, connect: async () => connectAmqp(egress, (await connections.open(orgId, draft.connection, ['amqp'])).settings, CONNECT_MS) }, signal);
+      case 'kafka':
+        return consumeTopics({ ...parts, source: { ...source, draft }, connect: async () => connectKafka(egress, (await connections.open(orgId, draft.connection, ['kafka'])).settings, CONNECT_MS) }, signal);
+    }
+  };
+
   context.ready();
   await keepLeases(
     {
       store,
       logger,
-      consume: (source, signal) =>
-        consumeQueue(
-          {
-            source,
-            intake,
-            gate,
-            logger,
-            connect: async () => connectAmqp(egress, (await connections.open(source.orgId, source.draft.connection, ['amqp'])).settings, CONNECT_MS),
-            onState: (state, failure) => store.noteState(source.orgId, source.id, state, failure),
-            onTaken: (messages, dead) => {
-              taken.inc({ outcome: 'signal' }, messages - dead);
-              taken.inc({ outcome: 'dead-letter' }, dead);
-            },
-          },
-          signal,
-        ),
+      consume,
     },
     shutdown,
   );
