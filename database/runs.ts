@@ -27,9 +27,15 @@ export interface RunRow {
   startAct?: { readonly impersonatorId: string | null; readonly risk: number; readonly personal: Act['personal'] } | undefined;
 }
 
-export interface RunQuery {
-  /** Undefined for all. */
-  operations: readonly string[] | undefined;
+/** Which runs somebody may see. */
+export interface VisibleRuns {
+  /** Of these operations; undefined for all. */
+  readonly operations: readonly string[] | undefined;
+  /** And these, whatever their operation. */
+  readonly runIds?: readonly string[];
+}
+
+export interface RunQuery extends VisibleRuns {
   status?: RunStatus;
   tag?: string;
   /** Part of the failure's type, upper and lower case alike. */
@@ -134,11 +140,9 @@ export class RunStore {
 
   /** Newest first. */
   async list(orgId: string, query: RunQuery): Promise<RunRow[]> {
-    const { operations, status, tag, failure, actor, origin, startedFrom, startedTo, after } = query;
-    if (operations?.length === 0) return [];
+    const { status, tag, failure, actor, origin, startedFrom, startedTo, after } = query;
     const rows = await this.#database.withOrg(orgId, (tx) => {
-      let select = tx.selectFrom('runs').selectAll().where('org_id', '=', orgId);
-      if (operations !== undefined) select = select.where('operation', 'in', [...operations]);
+      let select = tx.selectFrom('runs').selectAll().where('org_id', '=', orgId).where(visible(query));
       if (status !== undefined) select = select.where('status', '=', status);
       if (tag !== undefined) select = select.where(sql<boolean>`tags @> array[${tag}]::text[]`);
       if (failure !== undefined) select = select.where('failure', 'ilike', `%${failure.replace(/[\\%_]/g, '\\$&')}%`);
@@ -153,11 +157,10 @@ export class RunStore {
   }
 
   /** Runs that failed or timed out, by operation and type of failure, the latest first. */
-  async failures(orgId: string, query: { operations: readonly string[] | undefined; from: Date; to: Date; limit: number }): Promise<FailureGroup[]> {
-    const { operations, from, to, limit } = query;
-    if (operations?.length === 0) return [];
+  async failures(orgId: string, query: VisibleRuns & { from: Date; to: Date; limit: number }): Promise<FailureGroup[]> {
+    const { from, to, limit } = query;
     return this.#database.withOrg(orgId, (tx) => {
-      let select = tx
+      const select = tx
         .selectFrom('runs')
         .select([
           'operation',
@@ -170,8 +173,8 @@ export class RunStore {
         .where('org_id', '=', orgId)
         .where('status', 'in', ['failed', 'timed-out'])
         .where('closed_at', '>=', from)
-        .where('closed_at', '<', to);
-      if (operations !== undefined) select = select.where('operation', 'in', [...operations]);
+        .where('closed_at', '<', to)
+        .where(visible(query));
       return select.groupBy([sql`1`, sql`2`]).orderBy(sql`5 desc`).orderBy(sql`1`).orderBy(sql`2`).limit(limit).execute();
     });
   }
@@ -202,6 +205,10 @@ export class RunStore {
 
 /** News of an execution whose end is known already: it started before that end. */
 const isStale = sql<boolean>`(known.closed_at is not null and excluded.started_at < known.closed_at and (excluded.closed_at is null or excluded.closed_at < known.closed_at))`;
+
+function visible({ operations, runIds = [] }: VisibleRuns) {
+  return operations === undefined ? sql<boolean>`true` : sql<boolean>`(operation = any(${[...operations]}::text[]) or run_id = any(${[...runIds]}::text[]))`;
+}
 
 function fromRow(row: {
   org_id: string; run_id: string; operation: string; origin: string; status: RunStatus; tags: string[]; actor: string | null;

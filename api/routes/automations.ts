@@ -9,12 +9,11 @@ import {
   automationDryRunBody, automationParams, automationTestBody, automationVersionView, automationView, firingQuery, firingView, savedAutomation, storedDryRunBody, trialResult,
 } from '../../schemas/rest/automations.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
-import { pageOfList } from '../page.ts';
+import { BY_DRAFT_NAME, READABLE, pageOfList, pageOfReadable } from '../page.ts';
 import { IF_MATCH, ifMatch } from '../if-match.ts';
 import { defineRoute, type AnyRoute, type RouteAnswer } from '../route.ts';
 
 const tag = 'Automations';
-const BY_DRAFT_NAME = { position: z.object({ name: z.string() }).transform(({ name }) => name), of: ({ draft }: { readonly draft: { readonly name: string } }) => ({ name: draft.name }) };
 const BY_SEQUENCE = { position: z.object({ seq: z.int() }).transform(({ seq }) => seq), of: ({ seq }: { readonly seq: number }) => ({ seq }) };
 const MOST_VERSIONS = 200;
 const found = { 200: { description: 'The automation.', schema: savedAutomation } };
@@ -29,10 +28,11 @@ export function createAutomationRoutes({ automations }: { automations: Automatio
       tag,
       summary: 'Lists automations by name',
       permission: 'automations:read',
+      access: READABLE,
       query: pageQuery,
       responses: { 200: { description: 'A page of automations.', schema: pageOf(automationView) } },
       handler: async ({ caller, query }) => {
-        const { items, nextCursor } = await pageOfList(query, BY_DRAFT_NAME, (limit, after) => automations.list(caller, limit, after));
+        const { items, nextCursor } = await pageOfReadable(caller, 'automations:read', query, BY_DRAFT_NAME, (limit, after) => automations.list(caller, limit, after));
         return { status: 200, body: { items: items.map(view), nextCursor } };
       },
     }),

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Connections } from '../../platform/connections/connections.ts';
 import { connectionChange, connectionDraft, connectionRotation, connectionView, testQuery } from '../../schemas/rest/connections.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
-import { BY_NAME, pageOfList } from '../page.ts';
+import { BY_NAME, READABLE, pageOfReadable } from '../page.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 const tag = 'Connections';
@@ -18,9 +18,10 @@ export function createConnectionRoutes({ connections }: { connections: Connectio
       tag,
       summary: 'Lists connections by name',
       permission: 'connections:read',
+      access: READABLE,
       query: pageQuery,
       responses: { 200: { description: 'A page of connections, without their secrets.', schema: pageOf(connectionView) } },
-      handler: async ({ caller, query }) => ({ status: 200, body: await pageOfList(query, BY_NAME, (limit, after) => connections.list(caller, limit, after)) }),
+      handler: async ({ caller, query }) => ({ status: 200, body: await pageOfReadable(caller, 'connections:read', query, BY_NAME, (limit, after) => connections.list(caller, limit, after)) }),
     }),
     defineRoute({
       method: 'post',

@@ -11,7 +11,7 @@ import { type NeuronDraft, neuronDraftSchema, type Rule } from '../../schemas/ne
 import type { OperationContract } from '../../schemas/operations/operation.ts';
 import { neuronDetail, neuronParams, neuronPatch, neuronQuery, neuronTestBody, neuronTestResult, neuronVersionView, neuronView, storedNeuronTestBody } from '../../schemas/rest/neurons.ts';
 import { pageOf } from '../../schemas/rest/page.ts';
-import { decodeCursor, encodeCursor } from '../cursor.ts';
+import { BY_DRAFT_NAME, READABLE, pageOfReadable } from '../page.ts';
 import { testNeuron } from '../neuron-test.ts';
 import { IF_MATCH, ifMatch } from '../if-match.ts';
 import { defineRoute, type AnyRoute, type RouteAnswer } from '../route.ts';
@@ -24,7 +24,6 @@ export interface NeuronRouteOptions {
 }
 
 const tag = 'Neurons';
-const position = z.object({ name: z.string() });
 const MOST_VERSIONS = 200;
 const found = { 200: { description: 'The neuron.', schema: neuronView } };
 
@@ -42,6 +41,7 @@ export function createNeuronRoutes({ neurons, breakers, contracts }: NeuronRoute
       tag,
       summary: 'Lists neurons by name',
       permission: 'neurons:read',
+      access: READABLE,
       query: neuronQuery,
       responses: { 200: { description: 'A page of neurons.', schema: pageOf(neuronView) } },
       handler: async ({ caller, query }) => {
@@ -50,11 +50,8 @@ export function createNeuronRoutes({ neurons, breakers, contracts }: NeuronRoute
           ...(query.kind === undefined ? {} : { kind: query.kind }),
           ...(query.enabled === undefined ? {} : { enabled: query.enabled === 'true' }),
         };
-        const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor, position).name;
-        const page = await neurons.list(caller.orgId, filter, query.limit + 1, after);
-        const items = page.slice(0, query.limit);
-        const last = page.length > query.limit ? items.at(-1) : undefined;
-        return { status: 200, body: { items: items.map(view), nextCursor: last === undefined ? null : encodeCursor({ name: last.draft.name }) } };
+        const { items, nextCursor } = await pageOfReadable(caller, 'neurons:read', query, BY_DRAFT_NAME, (limit, after) => neurons.list(caller.orgId, filter, limit, after));
+        return { status: 200, body: { items: items.map(view), nextCursor } };
       },
     }),
     defineRoute({

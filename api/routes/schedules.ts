@@ -1,15 +1,13 @@
-import { z } from 'zod';
 import type { ScheduleFiring, StoredSchedule } from '../../database/schedules.ts';
 import type { Schedules, ScheduleView } from '../../platform/schedules/schedules.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
 import { scheduleBackfillBody, scheduleDetail, scheduleFiringView, scheduleParams, schedulePauseBody, scheduleTriggerBody, scheduleView } from '../../schemas/rest/schedules.ts';
 import { scheduleDraftSchema } from '../../schemas/schedules/definition.ts';
-import { BY_TIME, pageOfList } from '../page.ts';
+import { BY_DRAFT_NAME, BY_TIME, READABLE, pageOfList, pageOfReadable } from '../page.ts';
 import { IF_MATCH, ifMatch } from '../if-match.ts';
 import { defineRoute, type AnyRoute, type RouteAnswer } from '../route.ts';
 
 const tag = 'Schedules';
-const BY_DRAFT_NAME = { position: z.object({ name: z.string() }).transform(({ name }) => name), of: ({ draft }: { readonly draft: { readonly name: string } }) => ({ name: draft.name }) };
 const found = { 200: { description: 'The schedule.', schema: scheduleDetail } };
 
 /** Schedules: what happens at its time. */
@@ -22,10 +20,11 @@ export function createScheduleRoutes({ schedules }: { schedules: Schedules }): A
       tag,
       summary: 'Lists schedules by name',
       permission: 'schedules:read',
+      access: READABLE,
       query: pageQuery,
       responses: { 200: { description: 'A page of schedules.', schema: pageOf(scheduleView) } },
       handler: async ({ caller, query }) => {
-        const { items, nextCursor } = await pageOfList(query, BY_DRAFT_NAME, (limit, after) => schedules.list(caller, limit, after));
+        const { items, nextCursor } = await pageOfReadable(caller, 'schedules:read', query, BY_DRAFT_NAME, (limit, after) => schedules.list(caller, limit, after));
         return { status: 200, body: { items: items.map(view), nextCursor } };
       },
     }),

@@ -1,15 +1,13 @@
-import { z } from 'zod';
 import type { BrokerDeadLetter, StoredSource } from '../../database/broker-sources.ts';
 import type { Sources } from '../../platform/brokers/sources.ts';
 import { sourceDraftSchema } from '../../schemas/brokers/definition.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
 import { sourceLetterParams, sourceLetterView, sourceParams, sourceView } from '../../schemas/rest/sources.ts';
-import { BY_TIME, pageOfList } from '../page.ts';
+import { BY_DRAFT_NAME, BY_TIME, READABLE, pageOfList, pageOfReadable } from '../page.ts';
 import { IF_MATCH, ifMatch } from '../if-match.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 const tag = 'Sources';
-const BY_DRAFT_NAME = { position: z.object({ name: z.string() }).transform(({ name }) => name), of: ({ draft }: { readonly draft: { readonly name: string } }) => ({ name: draft.name }) };
 const found = { 200: { description: 'The source.', schema: sourceView } };
 
 /** Sources: queues of brokers whose messages become signals. */
@@ -22,10 +20,11 @@ export function createSourceRoutes({ sources }: { sources: Sources }): AnyRoute[
       tag,
       summary: 'Lists sources by name',
       permission: 'sources:read',
+      access: READABLE,
       query: pageQuery,
       responses: { 200: { description: 'A page of sources.', schema: pageOf(sourceView) } },
       handler: async ({ caller, query }) => {
-        const { items, nextCursor } = await pageOfList(query, BY_DRAFT_NAME, (limit, after) => sources.list(caller, limit, after));
+        const { items, nextCursor } = await pageOfReadable(caller, 'sources:read', query, BY_DRAFT_NAME, (limit, after) => sources.list(caller, limit, after));
         return { status: 200, body: { items: items.map(view), nextCursor } };
       },
     }),

@@ -5,10 +5,10 @@ import { webhookId } from '../../platform/webhooks/sender.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
 import { endpointChange, endpointDraft, endpointParams, endpointRotation, endpointView, endpointWithSecret, messageDetail, messageQuery, messageView } from '../../schemas/rest/webhook-endpoints.ts';
 import { decodeCursor, encodeCursor } from '../cursor.ts';
+import { BY_NAME, READABLE, pageOfReadable } from '../page.ts';
 import { defineRoute, type AnyRoute, type RouteAnswer } from '../route.ts';
 
 const tag = 'Webhook endpoints';
-const byName = z.object({ name: z.string() });
 const bySeq = z.object({ seq: z.int() });
 
 /** Outgoing webhooks: endpoints, and what was sent to them. */
@@ -21,14 +21,12 @@ export function createWebhookEndpointRoutes({ endpoints }: { endpoints: Endpoint
       tag,
       summary: 'Lists outgoing webhooks by name',
       permission: 'webhook-endpoints:read',
+      access: READABLE,
       query: pageQuery,
       responses: { 200: { description: 'A page of endpoints, without their secrets.', schema: pageOf(endpointView) } },
       handler: async ({ caller, query }) => {
-        const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor, byName).name;
-        const page = await endpoints.list(caller, query.limit + 1, after);
-        const items = page.slice(0, query.limit);
-        const last = page.length > query.limit ? items.at(-1) : undefined;
-        return { status: 200, body: { items: items.map(view), nextCursor: last === undefined ? null : encodeCursor({ name: last.name }) } };
+        const { items, nextCursor } = await pageOfReadable(caller, 'webhook-endpoints:read', query, BY_NAME, (limit, after) => endpoints.list(caller, limit, after));
+        return { status: 200, body: { items: items.map(view), nextCursor } };
       },
     }),
     defineRoute({

@@ -7,12 +7,11 @@ import type { Webhook, Webhooks, WebhookWithSecret } from '../../platform/webhoo
 import { HalError } from '../../schemas/errors.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
 import { hookParams, hookReceipt, webhookChange, webhookDraft, webhookParams, webhookRotation, webhookView, webhookWithSecret } from '../../schemas/rest/webhooks.ts';
-import { decodeCursor, encodeCursor } from '../cursor.ts';
+import { BY_NAME, READABLE, pageOfReadable } from '../page.ts';
 import { readBytes } from '../json-body.ts';
 import { defineRoute, type AnyRoute, type RouteAnswer } from '../route.ts';
 
 const tag = 'Webhooks';
-const byName = z.object({ name: z.string() });
 /** Largest delivery, bytes. GitHub's own limit is 25 MB, but it cuts what is larger than it should be; most are a few KB. */
 const BODY_LIMIT = 5 * 1024 * 1024;
 /** Time a delivery has to arrive, ms: senders give up after about ten seconds. */
@@ -111,14 +110,12 @@ export function createWebhookRoutes({ webhooks, intake, throttles }: WebhookRout
       tag,
       summary: 'Lists inbound webhooks by name',
       permission: 'webhooks:read',
+      access: READABLE,
       query: pageQuery,
       responses: { 200: { description: 'A page of webhooks, without their secrets.', schema: pageOf(webhookView) } },
       handler: async ({ caller, query }) => {
-        const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor, byName).name;
-        const page = await webhooks.list(caller, query.limit + 1, after);
-        const items = page.slice(0, query.limit);
-        const last = page.length > query.limit ? items.at(-1) : undefined;
-        return { status: 200, body: { items: items.map(view), nextCursor: last === undefined ? null : encodeCursor({ name: last.name }) } };
+        const { items, nextCursor } = await pageOfReadable(caller, 'webhooks:read', query, BY_NAME, (limit, after) => webhooks.list(caller, limit, after));
+        return { status: 200, body: { items: items.map(view), nextCursor } };
       },
     }),
     defineRoute({

@@ -43,6 +43,12 @@ export function canSome(caller: Pick<Caller, 'scopes'>, permission: string): boo
   return caller.scopes.map(parse).some((scope) => (scope.resource === '*' || scope.resource === resource) && (scope.verb === '*' || scope.verb === verb));
 }
 
+/** Ids of single resources that some scope grants `permission` for and nothing more, as the scopes of what a team was given do. */
+export function namedIds(caller: Pick<Caller, 'scopes'>, permission: string): string[] {
+  const ids = caller.scopes.map(parse).flatMap(({ narrowings }) => (narrowings.length === 1 && narrowings[0]?.startsWith('id=') === true ? [narrowings[0].slice('id='.length)] : []));
+  return [...new Set(ids)].filter((id) => can(caller, permission, { id }));
+}
+
 /** @throws {HalError} `Forbidden`, naming the permission that is missing. */
 export function assertCan(caller: Pick<Caller, 'scopes'>, permission: string, attributes: ScopeAttributes = {}): void {
   if (!can(caller, permission, attributes)) {

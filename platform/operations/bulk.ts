@@ -103,7 +103,7 @@ export class Bulk {
 
   #selection(caller: Caller, { runIds, query }: BulkRequest): BulkSelection {
     if (runIds !== undefined) {
-      for (const runId of runIds) assertCan(caller, 'runs:write', { type: parseRunId(runId)?.operation ?? '' });
+      for (const runId of runIds) assertCan(caller, 'runs:write', { type: parseRunId(runId)?.operation ?? '', id: runId });
       return { runIds };
     }
     const { type, ...rest } = query ?? {};

@@ -8,12 +8,12 @@ import {
 } from '@temporalio/client';
 import type { ConcurrencyLeaseStore } from '../../database/concurrency-leases.ts';
 import type { RunEvent } from '../../database/run-events.ts';
-import type { FailureGroup, RunRow, RunStore } from '../../database/runs.ts';
+import type { FailureGroup, RunRow, RunStore, VisibleRuns } from '../../database/runs.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { RESERVED_QUERIES, type Progress } from '../../schemas/names/messages.ts';
 import type { OperationContract } from '../../schemas/operations/operation.ts';
 import type { Caller } from '../identity/caller.ts';
-import { assertCan, can } from '../identity/permissions.ts';
+import { assertCan, can, namedIds } from '../identity/permissions.ts';
 import type { RunDescription, RunFilter, RunPage, RunResult, RunSummary } from './contract.ts';
 import { pendingActivities } from './pending-activities.ts';
 import { readRunMemo } from './run-memo.ts';
@@ -51,7 +51,7 @@ export class RunReader {
   async list(caller: Caller, filter: RunFilter): Promise<RunPage> {
     const limit = Math.min(Math.max(filter.limit ?? 50, 1), 200);
     const rows = await this.#store.list(caller.orgId, {
-      operations: this.#visibleOperations(caller, filter.operation),
+      ...this.#visible(caller, filter.operation),
       ...(filter.status !== undefined && { status: filter.status }),
       ...(filter.tag !== undefined && { tag: filter.tag }),
       ...(filter.failure !== undefined && { failure: filter.failure }),
@@ -128,7 +128,7 @@ export class RunReader {
   }
 
   async failures(caller: Caller, query: { operation?: string; from: Date; to: Date; limit: number }): Promise<FailureGroup[]> {
-    return this.#store.failures(caller.orgId, { ...query, operations: this.#visibleOperations(caller, query.operation) });
+    return this.#store.failures(caller.orgId, { ...query, ...this.#visible(caller, query.operation) });
   }
 
   /** Each event once, in order, from the one after `after`; ends after `closed`, or when `signal` aborts. */
@@ -234,15 +234,16 @@ export class RunReader {
   }
 
   /** Undefined for all: an unrestricted reader also sees runs of operations this process no longer knows. */
-  #visibleOperations(caller: Caller, wanted: string | undefined): string[] | undefined {
+  #visible(caller: Caller, wanted: string | undefined): VisibleRuns {
     if (wanted !== undefined) {
       assertCan(caller, 'runs:read', { type: wanted });
-      return [wanted];
+      return { operations: [wanted] };
     }
-    if (can(caller, 'runs:read')) return undefined;
-    const visible = [...this.#contracts.keys()].filter((name) => can(caller, 'runs:read', { type: name }));
-    if (visible.length === 0) assertCan(caller, 'runs:read');
-    return visible;
+    if (can(caller, 'runs:read')) return { operations: undefined };
+    const operations = [...this.#contracts.keys()].filter((name) => can(caller, 'runs:read', { type: name }));
+    const runIds = namedIds(caller, 'runs:read');
+    if (operations.length + runIds.length === 0) assertCan(caller, 'runs:read');
+    return { operations, runIds };
   }
 }
 
