@@ -9,13 +9,13 @@ import type { Registry } from 'prom-client';
 import type { Credentials } from '../platform/identity/credentials.ts';
 import type { Sessions } from '../platform/identity/sessions.ts';
 import { toHalError } from '../platform/failures/translate.ts';
+import type { RateLimits } from '../platform/usage/rate-limits.ts';
 import { HalError } from '../schemas/errors.ts';
 import type { ActWriter } from '../platform/audit/act-writer.ts';
 import { audited } from './audited.ts';
 import { HttpMetrics } from './http-metrics.ts';
 import { factsOf, pipeline } from './pipeline.ts';
 import { PROBLEM_TYPE, problemOf } from './problem.ts';
-import type { RateLimits } from './rate-limits.ts';
 import { requestLog } from './request-log.ts';
 import type { AnyRoute } from './route.ts';
 import { SCIM_MEDIA_TYPE } from '../schemas/rest/scim.ts';
@@ -130,7 +130,7 @@ function hardened(https: boolean): RequestHandler {
 }
 
 function crossOrigin(options: AppOptions): RequestHandler {
-  const exposed = ['X-Request-Id', 'X-Trace-Id', 'Retry-After', 'Link'];
+  const exposed = ['X-Request-Id', 'X-Trace-Id', 'Retry-After', 'RateLimit', 'RateLimit-Policy', 'Link'];
   const allowed = cors({ origin: [...options.corsOrigins], exposedHeaders: exposed, maxAge: 600 });
   // Cookies cross origins for the Temporal UI only, and only on the codec endpoint.
   const session = cors({ origin: options.uiOrigin ?? false, credentials: true, methods: ['POST'], maxAge: 600 });

@@ -7,10 +7,11 @@ import type { Config } from '../platform/config/config.ts';
 import type { KeyRing } from '../platform/keys/key-ring.ts';
 import type { Operations } from '../platform/operations/contract.ts';
 import type { Admission } from '../platform/usage/quota-gate.ts';
+import { RateLimits } from '../platform/usage/rate-limits.ts';
+import { SharedCounters } from '../platform/usage/shared-counters.ts';
 import { createApp } from './app.ts';
 import type { Identity } from './identity.ts';
 import { openApiOf, type OpenApiDocument } from './openapi.ts';
-import { RateLimits } from './rate-limits.ts';
 import type { AnyRoute } from './route.ts';
 import { createApiKeyRoutes } from './routes/api-keys.ts';
 import { createCodecRoutes } from './routes/codec.ts';
@@ -42,6 +43,8 @@ export interface ApiParts {
   readonly operations: Operations;
   /** Names soft quotas that are passed in answers to starts. */
   readonly admission?: Admission;
+  /** Shared with the other processes; default: this one counts for itself. */
+  readonly rates?: RateLimits;
   /** Writes acts that have no transaction of their own. */
   readonly acts: ActWriter;
   readonly dependencies: readonly Dependency[];
@@ -65,14 +68,14 @@ export interface AssembledApi {
 export function assembleApi(parts: ApiParts): AssembledApi {
   const { config, operations, identity, logger, registry } = parts;
   const { apiKeys, credentials, sessions, https } = identity;
-  const limits = new RateLimits({ requestsPerKey: config.HAL9_RATE_LIMIT, failedAuthentications: config.HAL9_FAILED_LOGINS });
+  const limits = parts.rates ?? new RateLimits({ counters: new SharedCounters(undefined, logger), requestsPerKey: config.HAL9_RATE_LIMIT, failedAuthentications: config.HAL9_FAILED_LOGINS, addressKey: (address) => address, logger });
   const proxied = config.HAL9_TEMPORAL_UI_UPSTREAM;
   const uiUrl = config.TEMPORAL_UI_URL ?? (proxied === undefined ? undefined : TEMPORAL_UI_PATH);
   const ui = uiUrl === undefined ? undefined : { url: uiUrl, namespace: config.TEMPORAL_NAMESPACE };
   const uiOrigin = config.TEMPORAL_UI_URL === undefined ? undefined : new URL(config.TEMPORAL_UI_URL).origin;
 
   const routes: AnyRoute[] = [
-    ...createWorkflowRoutes({ operations, temporalUi: ui, admission: parts.admission }),
+    ...createWorkflowRoutes({ operations, temporalUi: ui, admission: parts.admission, rates: limits }),
     ...createRunRoutes({ operations, temporalUi: ui }),
     ...parts.resources,
     ...createApiKeyRoutes({ apiKeys }),

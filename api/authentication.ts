@@ -2,9 +2,9 @@ import type { Request, Response } from 'express';
 import type { Authenticated, Credentials } from '../platform/identity/credentials.ts';
 import { sessionCookieName } from '../platform/identity/session-cookie.ts';
 import type { LiveSession, Sessions } from '../platform/identity/sessions.ts';
+import type { RateLimits } from '../platform/usage/rate-limits.ts';
 import { HalError } from '../schemas/errors.ts';
 import { cookieOf, incomingFacts } from './incoming-facts.ts';
-import type { RateLimits } from './rate-limits.ts';
 
 export interface AuthenticationOptions {
   credentials: Credentials;
@@ -44,7 +44,7 @@ export async function authenticate(request: Request, response: Response, proof: 
   const found = sent === undefined ? await fromSession(request, response, target, proof, options) : await options.credentials.ofText(sent);
   if (found === undefined) {
     // Only failures count, so nobody can lock out a holder of a valid key behind the same address.
-    await options.limits.countFailedAuthentication(request.ip ?? 'unknown');
+    options.limits.takeFailedAuthentication(request.ip ?? 'unknown');
     throw new HalError('Unauthenticated', 'the request carries no valid credential');
   }
   if (target !== undefined && found.orgId !== target) throw new HalError('Forbidden', 'a key acts in its own organisation only');

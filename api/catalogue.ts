@@ -26,6 +26,7 @@ export function describeOperation(contract: OperationContract): WorkflowView {
     effect: contract.effect,
     exposure: contract.exposure,
     executionTimeout: contract.timeouts.execution,
+    ...(contract.rate === undefined ? {} : { rate: contract.rate }),
   };
   known.set(contract, view);
   return view;

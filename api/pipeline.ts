@@ -10,6 +10,7 @@ import { authenticate, type AuthenticationOptions } from './authentication.ts';
 import type { HttpMetrics } from './http-metrics.ts';
 import { incomingFacts } from './incoming-facts.ts';
 import { readJson } from './json-body.ts';
+import { addRateLimits } from './rate-limit-headers.ts';
 import { RequestTrace } from './request-trace.ts';
 import type { AnyRoute, RouteAnswer, RouteContext } from './route.ts';
 
@@ -41,6 +42,8 @@ const facts = new WeakMap<object, RequestFacts>();
 export function factsOf(request: object): RequestFacts | undefined {
   return facts.get(request);
 }
+
+const TOO_MANY = { key: 'this credential is over its requests per second', organisation: 'the organisation is over the requests per second of its plan', operation: 'the operation is over its starts' } as const;
 
 const NOBODY = { orgId: '', actor: { kind: 'system', id: 'public' }, scopes: [] } as const;
 
@@ -87,7 +90,9 @@ async function callerOf(route: AnyRoute, request: Request, response: Response, t
   const { orgId, homeOrgId, actor, scopes, impersonatorId, risk } = found;
   const caller: Caller = { orgId, homeOrgId, actor, scopes, requestId, traceparent, client, sessionId: found.session?.id, impersonatorId, risk };
   fact.caller = caller;
-  await options.limits.countRequest(fact.keyId);
+  const { standings, refused } = options.limits.takeRequest(found.orgId, fact.keyId);
+  addRateLimits(response, standings);
+  if (refused !== undefined) throw new HalError('RateLimited', TOO_MANY[refused.name], { retryAfterSeconds: refused.resetSeconds });
   assertAllowed(route, request, caller);
   if (route.stepUp === true) assertRecentProof(found);
   return {

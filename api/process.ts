@@ -15,6 +15,7 @@ import { createOperations } from '../platform/operations/operations.ts';
 import { createLogger } from '../platform/telemetry/logger.ts';
 import { startTracing } from '../platform/telemetry/tracing.ts';
 import { QuotaGate } from '../platform/usage/quota-gate.ts';
+import { openRateLimits } from '../platform/usage/open-rate-limits.ts';
 import { connectTemporalClient } from '../platform/temporal/connect.ts';
 import { assembleApi, type AssembledApi } from './assemble.ts';
 import { openIdentity } from './identity.ts';
@@ -67,7 +68,9 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
     const temporal = await connectTemporalClient(config, createDataConverter(keys), tracing.clientInterceptors);
     closing.push(() => temporal.close());
     const admission = new QuotaGate({ database, defaultPlan: config.HAL9_DEFAULT_PLAN, logger });
-    const operations = createOperations({ client: temporal.client, database, contracts, keys, logger, admission });
+    const rates = openRateLimits({ config, database, keys, logger });
+    closing.push(() => rates.close());
+    const operations = createOperations({ client: temporal.client, database, contracts, keys, logger, admission, rates });
     closing.push(() => operations.close());
     const identity = openIdentity({ config, database, keys, logger });
     closing.push(() => identity.close());
@@ -94,6 +97,7 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
       acts,
       operations,
       admission,
+      rates,
       dependencies,
       logger,
       registry,

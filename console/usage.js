@@ -4,7 +4,7 @@ const DAYS = 30;
 const DAY_MS = 86_400_000;
 const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [760, 190, 62, 12, 24];
 const TITLES = { 'runs': 'Runs', 'signals': 'Signals', 'tokens': 'Tokens', 'browser-seconds': 'Browser', 'storage-byte-hours': 'Storage', 'plugin-cpu-ms': 'Plugin CPU' };
-const LIMITS = { openRuns: 'Open runs', apiKeys: 'API keys', seats: 'Seats', retentionDays: 'Retention, days' };
+const LIMITS = { openRuns: 'Open runs', apiKeys: 'API keys', seats: 'Seats', retentionDays: 'Retention, days', requestsPerSecond: 'Requests a second', keyRequestsPerSecond: 'Requests a second of a key' };
 
 /** A quantity as people read it: `1.2 M`, `3.4 GiB·h`. */
 function readable(meter, quantity) {

@@ -3,9 +3,10 @@ import { entitlementsOf, planOverridesSchema, type Entitlements, type PlanName, 
 import type { Meter } from '../schemas/usage/meters.ts';
 import { recordAct, type Act } from './audit-acts.ts';
 import type { Database } from './database.ts';
+import type { OpenRunPlaceTables } from './open-run-places.ts';
 import type { Timestamp } from './organisations.ts';
 
-export interface PlanTables {
+export interface PlanTables extends OpenRunPlaceTables {
   organisation_plans: {
     org_id: string;
     plan: PlanName;

@@ -16,6 +16,7 @@ import type { Operations } from '../platform/operations/contract.ts';
 import { contractsByName, discoverProjects, projectRoots, type Project } from '../platform/operations/discovery.ts';
 import { createOperations } from '../platform/operations/operations.ts';
 import { announceReady, createLogger } from '../platform/telemetry/logger.ts';
+import { openRateLimits } from '../platform/usage/open-rate-limits.ts';
 import { QuotaGate } from '../platform/usage/quota-gate.ts';
 import { startTracing, type Tracing } from '../platform/telemetry/tracing.ts';
 import { connectTemporalClient, temporalTarget } from '../platform/temporal/connect.ts';
@@ -129,7 +130,9 @@ async function open(
   closing.push(() => database.close());
   const temporal = await connectTemporalClient(config, createDataConverter(keys), tracing.clientInterceptors);
   closing.push(() => temporal.close());
-  const operations = createOperations({ client: temporal.client, database, contracts: contractsByName(projects), keys, logger, admission: new QuotaGate({ database, defaultPlan: config.HAL9_DEFAULT_PLAN, logger }) });
+  const rates = openRateLimits({ config, database, keys, logger });
+  closing.push(() => rates.close());
+  const operations = createOperations({ client: temporal.client, database, contracts: contractsByName(projects), keys, logger, rates, admission: new QuotaGate({ database, defaultPlan: config.HAL9_DEFAULT_PLAN, logger }) });
   closing.push(() => operations.close());
 
   const registry = new Registry();

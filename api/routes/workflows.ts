@@ -2,11 +2,13 @@ import type { Request } from 'express';
 import { z } from 'zod';
 import type { Operations, RunResult, StartedRun } from '../../platform/operations/contract.ts';
 import { quotaHeader, type Admission } from '../../platform/usage/quota-gate.ts';
+import type { RateLimits } from '../../platform/usage/rate-limits.ts';
 import { HalError } from '../../schemas/errors.ts';
 import type { OperationContract } from '../../schemas/operations/operation.ts';
 import { startedRun, startOptions } from '../../schemas/rest/runs.ts';
 import { workflowParams, workflowView } from '../../schemas/rest/workflows.ts';
 import { describeOperation } from '../catalogue.ts';
+import { addRateLimits } from '../rate-limit-headers.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 import { runLinks, type TemporalUi } from '../run-links.ts';
 import { START_HEADERS } from '../start-headers.ts';
@@ -15,6 +17,7 @@ export interface WorkflowRouteDependencies {
   operations: Operations;
   temporalUi?: TemporalUi | undefined;
   admission?: Pick<Admission, 'warning'> | undefined;
+  rates?: Pick<RateLimits, 'ofStarts'> | undefined;
 }
 
 /** Longest wait of `Prefer: wait`, seconds. */
@@ -22,7 +25,7 @@ const WAIT_LIMIT = 60;
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
 
 /** The catalogue of operations, and how to start one. */
-export function createWorkflowRoutes({ operations, temporalUi, admission }: WorkflowRouteDependencies): AnyRoute[] {
+export function createWorkflowRoutes({ operations, temporalUi, admission, rates }: WorkflowRouteDependencies): AnyRoute[] {
   const contractOf = (type: string): OperationContract => {
     const contract = operations.contracts.get(type);
     if (contract === undefined) throw new HalError('UnknownOperation', `there is no operation ${JSON.stringify(type)}`);
@@ -48,8 +51,9 @@ export function createWorkflowRoutes({ operations, temporalUi, admission }: Work
       headers: START_HEADERS,
       body: startOptions,
       responses: { 201: { description: 'The run was started.', schema: startedRun }, 200: { description: 'The run was there already.', schema: startedRun } },
-      async handler({ caller, params, body, request }) {
-        if (contractOf(params.type).exposure === 'internal') throw new HalError('UnknownOperation', `${params.type} is started by HAL9 alone`);
+      async handler({ caller, params, body, request, response }) {
+        const contract = contractOf(params.type);
+        if (contract.exposure === 'internal') throw new HalError('UnknownOperation', `${params.type} is started by HAL9 alone`);
         const key = idempotencyKey(request);
         const wait = preferredWait(request);
         const run = await inInput(() =>
@@ -65,7 +69,11 @@ export function createWorkflowRoutes({ operations, temporalUi, admission }: Work
             ...(body.memo === undefined ? {} : { memo: body.memo }),
             ...(body.tags === undefined ? {} : { tags: body.tags }),
           }),
-        );
+        ).finally(() => {
+          // A refused start says so too.
+          const standing = rates?.ofStarts(caller.orgId, contract);
+          if (standing !== undefined) addRateLimits(response, [standing]);
+        });
         const outcome = await outcomeOf(run, wait);
         const links = runLinks(caller.orgId, run.runId, temporalUi);
         return {

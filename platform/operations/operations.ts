@@ -18,6 +18,7 @@ import type { Caller } from '../identity/caller.ts';
 import { assertCan } from '../identity/permissions.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 import type { Admission } from '../usage/quota-gate.ts';
+import type { RateLimits } from '../usage/rate-limits.ts';
 import { withTraceparent } from '../telemetry/trace-context.ts';
 import type { RunEvent } from '../../database/run-events.ts';
 import type { FailureGroup } from '../../database/runs.ts';
@@ -56,6 +57,8 @@ export interface OperationsDependencies {
   readonly logger: Logger;
   /** Asked before each start but those of cascades; default: nothing is refused. */
   readonly admission?: Admission;
+  /** Holds operations to their rate; default: no rate is enforced. */
+  readonly rates?: Pick<RateLimits, 'takeStart'>;
 }
 
 /** The one way in. One per process; it keeps a small buffer of runs to record, so `close` it. */
@@ -87,6 +90,7 @@ class TemporalOperations implements Operations {
   readonly #acts: AuditActStore;
   readonly #logger: Logger;
   readonly #admission: Admission | undefined;
+  readonly #rates: Pick<RateLimits, 'takeStart'> | undefined;
   readonly #reader: RunReader;
   readonly #feed: RunFeed;
   readonly #leases: ConcurrencyLeaseStore;
@@ -99,6 +103,7 @@ class TemporalOperations implements Operations {
     this.#client = client;
     this.#keys = keys;
     this.#admission = dependencies.admission;
+    this.#rates = dependencies.rates;
     this.#idempotency = new IdempotencyStore(database);
     this.#delayed = new DelayedStarts(database);
     const store = new RunStore(database);
@@ -311,9 +316,15 @@ class TemporalOperations implements Operations {
     const begin = (changes: Partial<WorkflowStartOptions>): Promise<WorkflowHandleWithFirstExecutionRunId> =>
       this.#client.withDeadline(Date.now() + RPC_MS, () => this.#client.workflow.start(workflowType, { ...options, ...changes }));
     // Signals were admitted when they came in; the cascade that decides them is not refused.
+    if (request.origin !== 'dispatcher') this.#rates?.takeStart(caller.orgId, contract);
     const admitted = request.origin === 'dispatcher' ? undefined : this.#admission?.admit(caller.orgId, 'runs', 1);
     if (admitted !== undefined) await admitted;
-    const lease = await this.#leaseFor(caller, request, prepared);
+    const place = request.origin === 'dispatcher' ? undefined : this.#admission?.openRun(caller.orgId, runId);
+    if (place !== undefined) await place;
+    const lease = await this.#leaseFor(caller, request, prepared).catch(async (error: unknown) => {
+      await this.#admission?.notOpened(caller.orgId, runId);
+      throw error;
+    });
     if (lease?.state === 'queued') {
       options.memo = { ...options.memo, [QUEUED_MEMO]: true };
       options.workflowExecutionTimeout = holdMs(contract, request) + QUEUE_SECONDS * 1000;
@@ -327,6 +338,7 @@ class TemporalOperations implements Operations {
       // Whether a call that failed has reached Temporal is not known: the dispatcher looks after a minute.
       if (error instanceof WorkflowExecutionAlreadyStartedError && lease?.mine === true) await this.#leases.release(caller.orgId, runId);
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw fromTemporal(error, 'start', runId);
+      await this.#admission?.notOpened(caller.orgId, runId);
       const once = options.workflowIdReusePolicy === 'REJECT_DUPLICATE' && contract.reusePolicy !== 'reject-duplicate';
       noActHere('nothing-changed');
       if (once) return { runId, workflowId, created: false };
@@ -393,7 +405,7 @@ class TemporalOperations implements Operations {
   #ownRun(caller: Caller, runId: string, permission: string): string {
     const parts = parseRunId(runId);
     if (parts === undefined) throw new HalError('NotFound', 'no such run');
-    assertCan(caller, permission, { type: parts.operation, id: runId });
+    assertCan(caller, permission, { type: parts.operation });
     return formatWorkflowId({ orgId: caller.orgId, ...parts });
   }
 

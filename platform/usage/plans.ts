@@ -72,7 +72,7 @@ export class Plans {
         const [used, { soft, hard }] = [totals[meter], quotas[meter]];
         return { meter, unit: METER_UNITS[meter], used, projected: projected(used, month, now), soft, hard, state: hard !== null && used >= hard ? 'over-hard' : soft !== null && used > soft ? 'over-soft' : 'within' };
       }),
-      limits: PLAN_LIMITS.map((name) => ({ name, used: name === 'retentionDays' ? null : counts[name], limit: limits[name] })),
+      limits: PLAN_LIMITS.map((name) => ({ name, used: name === 'openRuns' || name === 'apiKeys' || name === 'seats' ? counts[name] : null, limit: limits[name] })),
     };
   }
 

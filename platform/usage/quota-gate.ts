@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Database } from '../../database/database.ts';
+import { OpenRunPlaceStore } from '../../database/open-run-places.ts';
 import { PlanStore } from '../../database/plans.ts';
 import { UsageStore } from '../../database/usage.ts';
 import { HalError } from '../../schemas/errors.ts';
@@ -28,7 +29,7 @@ interface Known {
   readonly month: string;
   readonly loadedAt: number;
   /** In PostgreSQL when it was read, and let through here since. */
-  readonly used: Record<Meter | 'openRuns', number>;
+  readonly used: Record<Meter, number>;
 }
 
 /** What asks before using. */
@@ -38,6 +39,13 @@ export interface Admission {
    * @throws {HalError} QuotaExceeded.
    */
   admit(orgId: string, meter: 'runs' | 'signals', quantity: number): Promise<void> | undefined;
+  /**
+   * Takes a place for an open run, or throws; asked before the start, after {@link admit}. Exact, whichever process asks; an organisation whose plan does not
+   * limit open runs is never waited for. @throws {HalError} QuotaExceeded.
+   */
+  openRun(orgId: string, runId: string): Promise<void> | undefined;
+  /** Gives back the place of a start that came to nothing. */
+  notOpened(orgId: string, runId: string): Promise<void> | undefined;
   /** Soft quotas that are passed, as the header `Hal9-Quota-Warning` names them; undefined for none. */
   warning(orgId: string): string | undefined;
 }
@@ -50,6 +58,7 @@ export interface Admission {
 export class QuotaGate implements Admission {
   readonly #plans: PlanStore;
   readonly #usage: UsageStore;
+  readonly #places: OpenRunPlaceStore;
   readonly #options: QuotaGateOptions;
   readonly #now: () => number;
   readonly #known = new Map<string, Known>();
@@ -59,6 +68,7 @@ export class QuotaGate implements Admission {
     this.#options = options;
     this.#plans = new PlanStore(options.database);
     this.#usage = new UsageStore(options.database);
+    this.#places = new OpenRunPlaceStore(options.database);
     this.#now = options.now ?? Date.now;
   }
 
@@ -70,6 +80,24 @@ export class QuotaGate implements Admission {
       return undefined;
     }
     return this.#load(orgId).then((fresh) => take(fresh, meter, quantity));
+  }
+
+  openRun(orgId: string, runId: string): Promise<void> | undefined {
+    const { plan, most } = this.#openRunsOf(orgId);
+    if (most === null) return undefined;
+    return this.#places.take(orgId, runId, most).then((taken) => {
+      if (!taken) throw new HalError('QuotaExceeded', `the plan ${plan} has ${most} open runs at once, and so many are open`);
+    });
+  }
+
+  notOpened(orgId: string, runId: string): Promise<void> | undefined {
+    return this.#openRunsOf(orgId).most === null ? undefined : this.#places.release(orgId, runId);
+  }
+
+  /** The plan was read when the start was admitted. */
+  #openRunsOf(orgId: string): { plan: string; most: number | null } {
+    const entitlements = this.#known.get(orgId)?.entitlements;
+    return { plan: entitlements?.plan ?? '', most: entitlements?.limits.openRuns ?? null };
   }
 
   warning(orgId: string): string | undefined {
@@ -102,10 +130,9 @@ export class QuotaGate implements Admission {
     const { entitlements } = plan;
     const month = monthOf(new Date(loadedAt));
     const limited = entitlements.limits.openRuns !== null || METERS.some((meter) => entitlements.quotas[meter].hard !== null || entitlements.quotas[meter].soft !== null);
-    const nothing = { 'runs': 0, 'signals': 0, 'tokens': 0, 'browser-seconds': 0, 'storage-byte-hours': 0, 'plugin-cpu-ms': 0, 'openRuns': 0 };
+    const nothing = { 'runs': 0, 'signals': 0, 'tokens': 0, 'browser-seconds': 0, 'storage-byte-hours': 0, 'plugin-cpu-ms': 0 };
     if (!limited) return { entitlements, limited, month: month.name, loadedAt, used: nothing };
-    const [totals, counts] = await Promise.all([this.#usage.totals(orgId, month.from, month.to), entitlements.limits.openRuns === null ? undefined : this.#plans.counts(orgId)]);
-    return { entitlements, limited, month: month.name, loadedAt, used: { ...totals, openRuns: counts?.openRuns ?? 0 } };
+    return { entitlements, limited, month: month.name, loadedAt, used: await this.#usage.totals(orgId, month.from, month.to) };
   }
 }
 
@@ -119,11 +146,6 @@ function take(known: Known, meter: 'runs' | 'signals', quantity: number): undefi
   const storage = entitlements.quotas['storage-byte-hours'].hard;
   if (meter === 'signals' && storage !== null && used['storage-byte-hours'] >= storage) {
     throw new HalError('QuotaExceeded', `the plan ${entitlements.plan} has ${storage} storage-byte-hours a month, and they are used up in ${month}; signals would be stored`);
-  }
-  if (meter === 'runs') {
-    const { openRuns } = entitlements.limits;
-    if (openRuns !== null && used.openRuns + quantity > openRuns) throw new HalError('QuotaExceeded', `the plan ${entitlements.plan} has ${openRuns} open runs at once, and so many are open`);
-    used.openRuns += quantity;
   }
   used[meter] += quantity;
   return undefined;

@@ -49,6 +49,14 @@ export interface ConcurrencyRule<Input> {
   readonly onConflict: ConcurrencyConflict;
 }
 
+/** So many starts of an operation in an organisation, however they come (but those of HAL9's own cascades). */
+export interface RateRule {
+  /** In each window. */
+  readonly starts: number;
+  /** Length of the window, seconds. */
+  readonly perSeconds: number;
+}
+
 /**
  * One long-running operation. Routes, validation, permissions, OpenAPI, CLI verbs, clients and reference docs come out of
  * this value; the workflow exported under {@link workflowName} implements it. Evolution rule: add optional fields only.
@@ -83,6 +91,8 @@ export interface OperationContract<Input extends z.ZodType = z.ZodType, Result e
   readonly effect: EffectClass;
   /** So many runs at once for each key; default no limit. A start may bring a rule of its own instead. */
   readonly concurrency?: ConcurrencyRule<z.output<Input>>;
+  /** So many starts in a time; beyond it a start is refused with `RateLimited`. Default no limit. */
+  readonly rate?: RateRule;
   /** Runs shorter than a day stay on the build that started them; longer ones move on and use `patched`. */
   readonly versioning: 'pinned' | 'auto-upgrade';
   /** `internal` operations are started by HAL9 only: listed and readable, but without a start route. */

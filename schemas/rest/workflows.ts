@@ -20,6 +20,7 @@ export const workflowView = z
     effect: z.enum(['pure', 'idempotent', 'irreversible']),
     exposure: z.enum(['public', 'internal']).describe('`internal` operations are started by HAL9 alone.'),
     executionTimeout: z.string(),
+    rate: z.object({ starts: z.int(), perSeconds: z.number() }).optional().describe('So many starts in so many seconds; missing: no limit.'),
   })
   .meta({ id: 'Workflow' });
 

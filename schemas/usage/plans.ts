@@ -5,7 +5,7 @@ export const PLAN_NAMES = ['free', 'starter', 'professional', 'enterprise'] as c
 export type PlanName = (typeof PLAN_NAMES)[number];
 
 /** What is limited besides the meters. */
-export const PLAN_LIMITS = ['openRuns', 'apiKeys', 'seats', 'retentionDays'] as const;
+export const PLAN_LIMITS = ['openRuns', 'apiKeys', 'seats', 'retentionDays', 'requestsPerSecond', 'keyRequestsPerSecond'] as const;
 export type PlanLimit = (typeof PLAN_LIMITS)[number];
 
 /** Of one calendar month (UTC). Null: none. */
@@ -54,7 +54,7 @@ export const PLANS: Readonly<Record<PlanName, Entitlements>> = {
       'storage-byte-hours': upTo(0.8 * GIB_HOURS, GIB_HOURS),
       'plugin-cpu-ms': upTo(480_000, 600_000),
     },
-    limits: { openRuns: 10, apiKeys: 5, seats: 3, retentionDays: 7 },
+    limits: { openRuns: 10, apiKeys: 5, seats: 3, retentionDays: 7, requestsPerSecond: 50, keyRequestsPerSecond: 25 },
   },
   starter: {
     plan: 'starter',
@@ -66,7 +66,7 @@ export const PLANS: Readonly<Record<PlanName, Entitlements>> = {
       'storage-byte-hours': upTo(10 * GIB_HOURS, 20 * GIB_HOURS),
       'plugin-cpu-ms': upTo(18_000_000, 36_000_000),
     },
-    limits: { openRuns: 200, apiKeys: 25, seats: 15, retentionDays: 30 },
+    limits: { openRuns: 200, apiKeys: 25, seats: 15, retentionDays: 30, requestsPerSecond: 400, keyRequestsPerSecond: 200 },
   },
   professional: {
     plan: 'professional',
@@ -78,12 +78,12 @@ export const PLANS: Readonly<Record<PlanName, Entitlements>> = {
       'storage-byte-hours': upTo(200 * GIB_HOURS, 1000 * GIB_HOURS),
       'plugin-cpu-ms': upTo(360_000_000, 1_800_000_000),
     },
-    limits: { openRuns: 5_000, apiKeys: 250, seats: 150, retentionDays: 365 },
+    limits: { openRuns: 5_000, apiKeys: 250, seats: 150, retentionDays: 365, requestsPerSecond: 4_000, keyRequestsPerSecond: 2_000 },
   },
   enterprise: {
     plan: 'enterprise',
     quotas: { 'runs': NO_QUOTA, 'signals': NO_QUOTA, 'tokens': NO_QUOTA, 'browser-seconds': NO_QUOTA, 'storage-byte-hours': NO_QUOTA, 'plugin-cpu-ms': NO_QUOTA },
-    limits: { openRuns: null, apiKeys: null, seats: null, retentionDays: null },
+    limits: { openRuns: null, apiKeys: null, seats: null, retentionDays: null, requestsPerSecond: null, keyRequestsPerSecond: null },
   },
 };
 

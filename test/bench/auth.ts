@@ -6,7 +6,8 @@ import { Registry } from 'prom-client';
 import { Pool } from 'undici';
 import { createApp } from '../../api/app.ts';
 import { openIdentity, type Identity } from '../../api/identity.ts';
-import { RateLimits } from '../../api/rate-limits.ts';
+import { RateLimits } from '../../platform/usage/rate-limits.ts';
+import { SharedCounters } from '../../platform/usage/shared-counters.ts';
 import { defineRoute, type AnyRoute } from '../../api/route.ts';
 import { listen, type RunningServer } from '../../api/server.ts';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
@@ -90,7 +91,7 @@ async function openServer(stack: Stack): Promise<OwnServer> {
     routes: [route('/guarded', 'runs:read'), route('/open', 'public')],
     credentials: identity.credentials,
     sessions: identity.sessions,
-    limits: new RateLimits({ requestsPerKey: 0, failedAuthentications: 0 }),
+    limits: new RateLimits({ counters: new SharedCounters(undefined, logger), requestsPerKey: 0, failedAuthentications: 0, addressKey: (address) => address, logger }),
     logger,
     registry,
     acts,

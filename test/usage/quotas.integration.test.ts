@@ -110,15 +110,29 @@ describe('quotas', () => {
     expect(await budgets.reserve(orgId, request)).toMatchObject({ kind: 'reserved' });
   });
 
-  it('limits open runs', async () => {
-    const orgId = await organisation('free', { limits: { openRuns: 2 } });
-    const run = (n: number, origin: string, status: 'running' | 'completed') => ({
-      orgId, runId: `greet~${n}`, operation: 'greet', origin, status, tags: [], actor: null, requestId: null, traceparent: null, startedAt: new Date(), closedAt: status === 'running' ? null : new Date(), failure: null,
+  it('limits open runs, exactly, whichever process is asked', async () => {
+    const orgId = await organisation('free', { limits: { openRuns: 5 } });
+    const run = (runId: string, origin: string, status: 'running' | 'completed') => ({
+      orgId, runId, operation: 'greet', origin, status, tags: [], actor: null, requestId: null, traceparent: null, startedAt: new Date(), closedAt: status === 'running' ? null : new Date(), failure: null,
     });
-    await new RunStore(test.database).recordOfAllOrganisations([run(1, 'api', 'running'), run(2, 'api', 'completed'), run(3, 'dispatcher', 'running')]);
-    const gate = gateAt({ now: Date.now() });
-    await gate.admit(orgId, 'runs', 1);
-    await expect(async () => gate.admit(orgId, 'runs', 1)).rejects.toMatchObject({ type: 'QuotaExceeded', message: expect.stringContaining('2 open runs') });
+    const runs = new RunStore(test.database);
+    await runs.recordOfAllOrganisations([run('greet~1', 'api', 'running'), run('greet~2', 'api', 'completed'), run('greet~3', 'dispatcher', 'running')]);
+    const gates = [gateAt({ now: Date.now() }), gateAt({ now: Date.now() }), gateAt({ now: Date.now() })];
+    for (const gate of gates) await gate.admit(orgId, 'runs', 1);
+    const names = Array.from({ length: 30 }, (_, n) => `greet~new-${n}`);
+    const open = async (runId: string, n: number) => gates[n % 3]?.openRun(orgId, runId);
+    const answers = await Promise.allSettled(names.map(open));
+    const taken = names.filter((_, n) => answers[n]?.status === 'fulfilled');
+    expect(taken).toHaveLength(4);
+    expect(answers.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { type: 'QuotaExceeded', message: expect.stringContaining('5 open runs') } });
+    const [first = '', second = '', third = '', fourth = ''] = taken;
+    // One that came to nothing, and one that was started and has ended, make room; those that are started go on counting, once.
+    await gates[0]?.notOpened(orgId, first);
+    await runs.recordOfAllOrganisations([run(second, 'api', 'completed'), run(third, 'api', 'running'), run(fourth, 'api', 'running')]);
+    const again = await Promise.allSettled(Array.from({ length: 10 }, (_, n) => open(`greet~later-${n}`, n)));
+    expect(again.filter(({ status }) => status === 'fulfilled')).toHaveLength(2);
+    // Who asks for a run that is open already takes no other place.
+    await open(third, 0);
   });
 
   it('says how much of a stream is in when the quota ends it', async () => {
