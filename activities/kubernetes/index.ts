@@ -1,0 +1,239 @@
+import { activityInfo, cancellationSignal, heartbeat, sleep } from '@temporalio/activity';
+import { Connections } from '../../platform/connections/connections.ts';
+import { Egress } from '../../platform/connections/egress.ts';
+import { MERGE_PATCH, type KubernetesApi } from '../../platform/connections/kubernetes.ts';
+import { loadKeyRing } from '../../platform/keys/load.ts';
+import { ROLLOUT_ANNOTATIONS } from '../../schemas/names/rollouts.ts';
+import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
+import { formatRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
+import type { RolloutService, Strategy, Verdict } from '../../schemas/operations/rollout.ts';
+import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
+import type { KubernetesActivities, Look, Target, Version } from './activity-contract.ts';
+import { Clusters, problem } from './cluster.ts';
+import { diagnose, isReady } from './diagnosis.ts';
+import { freezeAt } from './freeze.ts';
+import { lookAt } from './look.ts';
+import type { Service, Workload } from './objects.ts';
+import { requirePermissions } from './permissions.ts';
+import { splitTraffic } from './traffic.ts';
+import { imagesOf, isApart, nextDeployment, nextName, nextPath, nextSelector, nextService, servicePath, shapeOf, workloadPath } from './workload.ts';
+
+const STRATEGIC_PATCH = 'application/strategic-merge-patch+json';
+/** Pauses between reads while pods start, milliseconds: short at first, when most get ready. */
+const POLL_MS = { first: 150, longest: 2_000 } as const;
+const HEARTBEAT_MS = 2_000;
+
+export interface KubernetesActivityDependencies {
+  readonly clusters: Clusters;
+  readonly connections: Pick<Connections, 'open'>;
+  readonly egress: Egress;
+}
+
+export function createKubernetesActivities(deps: KubernetesActivityDependencies): KubernetesActivities {
+  const on = <Result>(target: Pick<Target, 'cluster'>, work: (api: KubernetesApi) => Promise<Result>): Promise<Result> => deps.clusters.use(run().orgId, target.cluster, work);
+  return {
+    inspect: (cluster, service, strategy, rollbackWindowSeconds) => on({ cluster }, (api) => inspect(api, cluster, service, strategy, rollbackWindowSeconds)),
+
+    claim: (target) =>
+      on(target, async (api) => {
+        const { metadata } = await api.get<Workload>(workloadPath(target));
+        const holder = metadata?.annotations?.[ROLLOUT_ANNOTATIONS.run];
+        if (holder === run().runId) return;
+        if (holder !== undefined) throw problem('busy', `${target.kind} ${target.name} is being rolled out by the run ${holder}`);
+        await api.patch(workloadPath(target), { metadata: { resourceVersion: metadata?.resourceVersion, annotations: { [ROLLOUT_ANNOTATIONS.run]: run().runId } } }, MERGE_PATCH);
+      }),
+
+    release: (target, promoted) =>
+      on(target, async (api) => {
+        const found = await api.find<Workload>(workloadPath(target));
+        if (found?.metadata?.annotations?.[ROLLOUT_ANNOTATIONS.run] !== run().runId) return;
+        const noted = promoted ? { [ROLLOUT_ANNOTATIONS.previous]: JSON.stringify(target.from), [ROLLOUT_ANNOTATIONS.promotedAt]: new Date().toISOString() } : {};
+        await api.patch(workloadPath(target), { metadata: { annotations: { [ROLLOUT_ANNOTATIONS.run]: null, ...noted } } }, MERGE_PATCH);
+      }),
+
+    scale: (target, next, stable) => on(target, (api) => scale(api, target, next, stable)),
+    awaitReady: (target, version, deadlineSeconds) => on(target, (api) => awaitReady(api, target, version, deadlineSeconds)),
+    setWeight: (target, traffic, weight) => on(target, (api) => splitTraffic(api, target, traffic, weight)),
+    switchTo: (target, version) => on(target, (api) => switchTo(api, target, version)),
+    setImages: (target, version) => on(target, (api) => setImages(api, target, version)),
+    removeNext: (target) => on(target, (api) => removeNext(api, target)),
+    standing: (target) => on(target, async (api) => standingOf(await api.find<Workload>(workloadPath(target)), target)),
+    look: (look) => takeLook(deps, look),
+    frozen: (calendar) => Promise.resolve(freezeAt(calendar, new Date())),
+  };
+}
+
+async function inspect(api: KubernetesApi, cluster: string, service: RolloutService, strategy: Strategy, rollbackWindowSeconds: number): Promise<Target> {
+  const { namespace, kind, name: called, images: to } = service;
+  const name = service.workload ?? called;
+  const place = { namespace, kind, name };
+  await requirePermissions(api, place, strategy);
+  const workload = await api.get<Workload>(workloadPath(place));
+  const template = workload.spec?.template;
+  const containers = Object.keys(to);
+  const now = imagesOf(template, containers);
+  const unknown = containers.filter((container) => now[container] === undefined);
+  if (unknown.length > 0) throw problem('unknown-container', `${kind} ${name} has no container ${unknown.join(', ')}`);
+  const front = service.service === undefined ? undefined : await frontOf(api, namespace, service.service, name, template?.metadata?.labels ?? {});
+  const annotations = workload.metadata?.annotations ?? {};
+  const from = Object.fromEntries(containers.map((container) => [container, now[container] ?? '']));
+  const target: Target = {
+    cluster,
+    service: called,
+    ...place,
+    uid: workload.metadata?.uid ?? '',
+    replicas: workload.spec?.replicas ?? 1,
+    from,
+    to,
+    shape: shapeOf(template, containers),
+    ...(front === undefined ? {} : { front }),
+    strategy,
+    isReturn: isReturn(annotations, to, rollbackWindowSeconds),
+  };
+  const holder = annotations[ROLLOUT_ANNOTATIONS.run];
+  if (holder !== undefined && holder !== run().runId) throw problem('busy', `${kind} ${name} is being rolled out by the run ${holder}`);
+  // What the API server or an admission webhook would refuse is known before anything changes.
+  await api.patch(`${workloadPath(place)}?dryRun=All`, imagePatch(target.to, workload), STRATEGIC_PATCH);
+  if (strategy.kind !== 'rolling' && (await api.find(nextPath(target))) === undefined) await api.create(`${nextPath(target).replace(/\/[^/]+$/, '')}?dryRun=All`, nextDeployment(target, workload, 1));
+  return target;
+}
+
+async function frontOf(api: KubernetesApi, namespace: string, name: string, workload: string, labels: Readonly<Record<string, string>>): Promise<NonNullable<Target['front']>> {
+  const found = await api.get<Service>(servicePath(namespace, name));
+  const selector = found.spec?.selector ?? {};
+  const wrong = Object.entries(selector).filter(([key, value]) => labels[key] !== value);
+  if (Object.keys(selector).length === 0 || wrong.length > 0) {
+    const shown = Object.entries(selector).map(([key, value]) => `${key}=${value}`).join(',');
+    throw problem('selector-mismatch', `the Service ${name} selects ${shown === '' ? 'nothing' : shown}, which the pods of ${workload} are not`);
+  }
+  return { name, selector };
+}
+
+function isReturn(annotations: Readonly<Record<string, string>>, to: Readonly<Record<string, string>>, windowSeconds: number): boolean {
+  const at = Date.parse(annotations[ROLLOUT_ANNOTATIONS.promotedAt] ?? '');
+  const previous = annotations[ROLLOUT_ANNOTATIONS.previous];
+  if (previous === undefined || !(Date.now() - at <= windowSeconds * 1000)) return false;
+  const replaced = new Map(Object.entries(JSON.parse(previous) as Record<string, string>));
+  return Object.entries(to).every(([container, image]) => replaced.get(container) === image);
+}
+
+function standingOf(workload: Workload | undefined, target: Target): 'new' | 'old' | 'edited' {
+  const containers = Object.keys(target.to);
+  const template = workload?.spec?.template;
+  if (workload === undefined || workload.metadata?.uid !== target.uid || shapeOf(template, containers) !== target.shape) return 'edited';
+  const now = imagesOf(template, containers);
+  const isOf = (images: Readonly<Record<string, string>>): boolean => containers.every((container) => now[container] === images[container]);
+  return isOf(target.to) ? 'new' : isOf(target.from) ? 'old' : 'edited';
+}
+
+/** @throws {ApplicationFailure} `edited-elsewhere` when the template is none that this rollout knows. */
+async function ownWorkload(api: KubernetesApi, target: Target): Promise<Workload> {
+  const workload = await api.get<Workload>(workloadPath(target));
+  if (standingOf(workload, target) === 'edited') throw problem('edited-elsewhere', `${target.kind} ${target.name} was changed by somebody else while the rollout ran`);
+  return workload;
+}
+
+async function scale(api: KubernetesApi, target: Target, next: number, stable: number): Promise<void> {
+  const workload = await ownWorkload(api, target);
+  const beside = await api.find<Workload>(nextPath(target));
+  if (beside === undefined) await api.create(nextPath(target).replace(/\/[^/]+$/, ''), nextDeployment(target, workload, next));
+  else if (JSON.stringify(imagesOf(beside.spec?.template, Object.keys(target.to))) !== JSON.stringify(target.to)) {
+    // Left by a rollout that was ended by force: not ours to serve. The next attempt makes a new one.
+    await api.remove(nextPath(target));
+    throw new Error(`${nextName(target.name)} is of another rollout and is being removed`);
+  } else if (beside.spec?.replicas !== next) await api.patch(nextPath(target), { spec: { replicas: next } }, MERGE_PATCH);
+  if (isApart(target) && target.front !== undefined) {
+    const path = servicePath(target.namespace);
+    if ((await api.find(`${path}/${nextName(target.front.name)}`)) === undefined) await api.create(path, nextService(target, await api.get<Service>(servicePath(target.namespace, target.front.name))));
+  }
+  if (workload.spec?.replicas !== stable) await api.patch(workloadPath(target), { spec: { replicas: stable } }, MERGE_PATCH);
+}
+
+async function awaitReady(api: KubernetesApi, target: Target, version: Version, deadlineSeconds: number): Promise<void> {
+  const path = version === 'stable' ? workloadPath(target) : nextPath(target);
+  const deadline = activityInfo().scheduledTimestampMs + deadlineSeconds * 1000;
+  for (let pause: number = POLL_MS.first; ; pause = Math.min(pause * 1.3, POLL_MS.longest)) {
+    const workload = await api.get<Workload>(path, cancellationSignal());
+    if (isReady(workload)) return;
+    if (Date.now() > deadline) {
+      const { code, message } = await diagnose(api, target.namespace, workload, deadlineSeconds);
+      throw problem(code, message);
+    }
+    heartbeat();
+    await sleep(pause);
+  }
+}
+
+async function switchTo(api: KubernetesApi, target: Target, version: Version): Promise<void> {
+  if (target.front === undefined) return;
+  const path = servicePath(target.namespace, target.front.name);
+  const { metadata, spec } = await api.get<Service>(path);
+  const selectors = { stable: target.front.selector, next: nextSelector(target.front.selector) };
+  const now = JSON.stringify(spec?.selector ?? {});
+  if (sameSelector(spec?.selector, selectors[version])) return;
+  if (!sameSelector(spec?.selector, selectors[version === 'stable' ? 'next' : 'stable'])) throw problem('edited-elsewhere', `the selector of the Service ${target.front.name} was changed by somebody else to ${now}`);
+  await api.patch(path, { metadata: { resourceVersion: metadata?.resourceVersion }, spec: { selector: selectors[version] } }, MERGE_PATCH);
+}
+
+function sameSelector(found: Readonly<Record<string, string>> | undefined, wanted: Readonly<Record<string, string>>): boolean {
+  const keys = Object.keys(wanted);
+  return found !== undefined && Object.keys(found).length === keys.length && keys.every((key) => found[key] === wanted[key]);
+}
+
+async function setImages(api: KubernetesApi, target: Target, version: Version): Promise<void> {
+  const workload = await ownWorkload(api, target);
+  const images = version === 'stable' ? target.from : target.to;
+  // Only a canary by replicas takes some from the old version; otherwise they are the autoscaler's.
+  const taken = target.strategy.kind === 'canary' && target.strategy.traffic === undefined && (workload.spec?.replicas ?? 0) < target.replicas;
+  if (standingOf(workload, target) === (version === 'stable' ? 'old' : 'new') && !taken) return;
+  await api.patch(workloadPath(target), imagePatch(images, workload, taken ? target.replicas : undefined), STRATEGIC_PATCH);
+}
+
+/** Only if nobody wrote in between: the API server refuses another resource version. */
+function imagePatch(images: Readonly<Record<string, string>>, workload: Workload, replicas?: number): unknown {
+  const initial = new Set(workload.spec?.template.spec?.initContainers?.map(({ name }) => name));
+  const list = Object.entries(images).map(([name, image]) => ({ name, image }));
+  const initContainers = list.filter(({ name }) => initial.has(name));
+  const containers = list.filter(({ name }) => !initial.has(name));
+  const spec = { ...(containers.length === 0 ? {} : { containers }), ...(initContainers.length === 0 ? {} : { initContainers }) };
+  return { metadata: { resourceVersion: workload.metadata?.resourceVersion }, spec: { ...(replicas === undefined ? {} : { replicas }), template: { spec } } };
+}
+
+async function removeNext(api: KubernetesApi, target: Target): Promise<void> {
+  if (target.strategy.kind === 'rolling') return;
+  await api.remove(nextPath(target));
+  if (isApart(target) && target.front !== undefined) await api.remove(servicePath(target.namespace, nextName(target.front.name)));
+}
+
+async function takeLook(deps: KubernetesActivityDependencies, look: Look): Promise<Verdict[]> {
+  const { orgId } = run();
+  const signal = cancellationSignal();
+  const { activityId, workflowExecution } = activityInfo();
+  const beat = setInterval(() => heartbeat(), HEARTBEAT_MS);
+  try {
+    const cluster = <Result>(work: (api: KubernetesApi) => Promise<Result>): Promise<Result> => deps.clusters.use(orgId, look.target.cluster, work);
+    for (let taken = 1; ; taken += 1) {
+      const key = `${workflowExecution?.runId ?? ''}/${activityId}/${taken}`;
+      const verdicts = await Promise.all(look.metrics.map((metric) => lookAt({ orgId, egress: deps.egress, connections: deps.connections, cluster, signal, key }, look, metric)));
+      if (taken >= look.looks || verdicts.some(({ outcome }) => outcome !== 'pass')) return verdicts;
+      await sleep(look.intervalSeconds * 1000);
+    }
+  } finally {
+    clearInterval(beat);
+  }
+}
+
+/** The organisation and name of the run this activity belongs to. */
+function run(): { orgId: string; runId: string } {
+  const parts = parseWorkflowId(activityInfo().workflowExecution?.workflowId ?? '');
+  if (parts === undefined) throw new TypeError('rollouts are runs of an organisation');
+  return { orgId: parts.orgId, runId: formatRunId(parts) };
+}
+
+/** Discovered: workloads of Kubernetes clusters. */
+export default async function register({ config, database }: ActivityDependencies): Promise<RegisteredActivities> {
+  const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
+  const connections = new Connections({ database, keys: await loadKeyRing(config), egress });
+  const activities = createKubernetesActivities({ clusters: new Clusters(connections, egress), connections, egress });
+  return { queues: { [TASK_QUEUES.core]: { ...activities } }, shutdown: () => egress.close() };
+}

@@ -1,0 +1,85 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { pino } from 'pino';
+import { createApprovalActivities } from '../../activities/approvals/index.ts';
+import { Clusters } from '../../activities/kubernetes/cluster.ts';
+import { createKubernetesActivities } from '../../activities/kubernetes/index.ts';
+import { ApprovalStore } from '../../database/approvals.ts';
+import { Connections } from '../../platform/connections/connections.ts';
+import { Egress } from '../../platform/connections/egress.ts';
+import { systemCaller } from '../../platform/identity/caller.ts';
+import { KeyRing } from '../../platform/keys/key-ring.ts';
+import { createNotify } from '../../platform/notify/notify.ts';
+import { createOperations } from '../../platform/operations/operations.ts';
+import { ROLLOUT_DECISION_UPDATE, ROLLOUT_QUERY } from '../../schemas/names/rollouts.ts';
+import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
+import rolloutContract, { rolloutInputSchema, rolloutResultSchema, type RolloutResult, type RolloutStanding } from '../../schemas/operations/rollout.ts';
+import type { ConnectionSettings } from '../../schemas/rest/connections.ts';
+import type { ControlPlane } from '../cluster/control-plane.ts';
+import type { TestDatabase } from '../environment/database.ts';
+import { createTestNamespace } from '../environment/temporal.ts';
+
+Runtime.install({ logger: new DefaultLogger('ERROR') });
+
+export interface RolloutRun {
+  readonly handle: WorkflowHandle;
+  result(): Promise<RolloutResult>;
+  standing(): Promise<RolloutStanding>;
+  decide(action: 'abort' | 'retry' | 'promote', reason?: string): Promise<void>;
+}
+
+export interface RolloutBench {
+  connect(name: string, settings: ConnectionSettings): Promise<void>;
+  start(input: object): Promise<RolloutRun>;
+  stop(): Promise<void>;
+}
+
+/** The workflow and its activities in a namespace of their own, against real servers; the cluster is the connection `cluster`. */
+export async function rolloutBench(temporalAddress: string, test: TestDatabase, cluster: ControlPlane): Promise<RolloutBench> {
+  const [connection, clientConnection, orgId] = [await NativeConnection.connect({ address: temporalAddress }), await Connection.connect({ address: temporalAddress }), await test.organisation()];
+  const namespace = await createTestNamespace();
+  const client = new Client({ connection: clientConnection, namespace });
+  const taskQueue = TASK_QUEUES.core;
+  const keys = new KeyRing([{ id: 'a', key: randomBytes(32) }]);
+  const logger = pino({ level: 'silent' });
+  const operations = createOperations({ client, database: test.database, contracts: new Map([[rolloutContract.name, rolloutContract]]), keys, logger });
+  const egress = new Egress({ allowPrivate: true });
+  const connections = new Connections({ database: test.database, keys, egress });
+  const asking = createApprovalActivities({ store: new ApprovalStore(test.database), connections, notify: createNotify({ database: test.database, connections, egress }), operations, keys, publicUrl: 'http://127.0.0.1', logger });
+  const worker = await Worker.create({
+    connection,
+    namespace,
+    taskQueue,
+    workflowsPath: join(import.meta.dirname, '../../workflows/rollout/index.ts'),
+    activities: { ...asking, ...createKubernetesActivities({ clusters: new Clusters(connections, egress), connections, egress }) },
+    shutdownForceTime: '5 seconds',
+  });
+  const running = worker.run();
+  const bench: RolloutBench = {
+    async connect(name, settings) {
+      await connections.create(systemCaller(orgId, 'test'), { name, settings }, { test: settings.kind === 'kubernetes', signal: AbortSignal.timeout(20_000) });
+    },
+    async start(input) {
+      const handle = await client.workflow.start('rollout', { taskQueue, workflowId: `${orgId}/rollout/${randomUUID()}`, args: [rolloutInputSchema.parse(input)], workflowExecutionTimeout: '10 minutes' });
+      return {
+        handle,
+        result: async () => rolloutResultSchema.parse(await handle.result()),
+        standing: () => handle.query<RolloutStanding>(ROLLOUT_QUERY),
+        async decide(action, reason = '') {
+          await handle.executeUpdate(ROLLOUT_DECISION_UPDATE, { args: [{ action, reason }] });
+        },
+      };
+    },
+    async stop() {
+      worker.shutdown();
+      await running;
+      await operations.close();
+      await egress.close();
+      await Promise.all([clientConnection.close(), connection.close()]);
+    },
+  };
+  await bench.connect('cluster', { kind: 'kubernetes', server: cluster.server, ca: cluster.ca, token: cluster.token });
+  return bench;
+}
