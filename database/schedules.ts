@@ -154,6 +154,15 @@ export class ScheduleStore {
     });
   }
 
+  /** Temporal paused it by itself after a failure nobody here heard of. @returns whether the row is still that version, and was not paused. */
+  async adoptPause(orgId: string, id: string, version: number, note: string, act: Act): Promise<boolean> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const row = await tx.selectFrom('schedules').select('id').where('id', '=', id).where('version', '=', version).where('applied_version', '=', version).where('paused_at', 'is', null).where('deleted_at', 'is', null).forUpdate().executeTakeFirst();
+      if (row === undefined) return false;
+      return (await setPaused(tx, orgId, id, { by: 'hal9', note }, undefined, act)) !== undefined;
+    });
+  }
+
   /** Pauses it, or with undefined lets it go on, owned by `owner` from then on if given. @returns undefined when it is not there. */
   async setPaused(orgId: string, id: string, pause: SchedulePause | undefined, owner: AutomationOwner | undefined, act: Act): Promise<StoredSchedule | undefined> {
     return this.#database.withOrg(orgId, (tx) => setPaused(tx, orgId, id, pause, owner, act));
@@ -171,10 +180,7 @@ export class ScheduleStore {
 
   /** Firings that count against the limit. */
   async spent(orgId: string, { id, limitFrom }: Pick<StoredSchedule, 'id' | 'limitFrom'>): Promise<number> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const { count } = await tx.selectFrom('schedule_firings').select(sql<number>`count(*)::int`.as('count')).where('schedule_id', '=', id).where('created_at', '>=', limitFrom).executeTakeFirstOrThrow();
-      return count;
-    });
+    return this.#database.withOrg(orgId, (tx) => spent(tx, id, limitFrom));
   }
 
   /** Takes note of a firing; the second time it answers what the first stored. */
@@ -235,19 +241,32 @@ export class ScheduleStore {
     return (await query.execute()).map(stored);
   }
 
-  /** Temporal has the version now, or refuses it. */
-  async noteApplied(orgId: string, id: string, version: number, problem: string | null): Promise<void> {
-    await this.#database.withOrg(orgId, (tx) => tx.updateTable('schedules').set(problem === null ? { applied_version: version, problem: null } : { problem }).where('id', '=', id).where('version', '=', version).execute());
+  /**
+   * Makes Temporal as the row says, one process at a time for a schedule: whoever comes second finds the row as it is by then, so an older
+   * version never lands on a newer one. Holds a transaction while Temporal is asked.
+   * @param parts `apply` answers why Temporal refuses the version, or null; `remove` is for a row that is deleted or gone.
+   * @returns the schedule as it was applied; undefined when there is none any more.
+   */
+  async applyAlone(orgId: string, id: string, parts: { readonly apply: (schedule: StoredSchedule, spent: number) => Promise<string | null>; readonly remove: () => Promise<void> }): Promise<StoredSchedule | undefined> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      await sql`select pg_advisory_xact_lock(hashtextextended(${`schedule/${orgId}/${id}`}, 0))`.execute(tx);
+      const row = await tx.selectFrom('schedules').selectAll().where('id', '=', id).executeTakeFirst();
+      if (row === undefined || row.deleted_at !== null) {
+        await parts.remove();
+        await tx.deleteFrom('schedules').where('id', '=', id).where('deleted_at', 'is not', null).execute();
+        return undefined;
+      }
+      const problem = await parts.apply(stored(row), await spent(tx, id, row.limit_from));
+      const applied = problem === null ? { applied_version: row.version, problem } : { problem };
+      // A change in between is a version of its own, to be applied by whoever made it.
+      await tx.updateTable('schedules').set(applied).where('id', '=', id).where('version', '=', row.version).execute();
+      return stored({ ...row, ...applied });
+    });
   }
 
   /** Temporal lost it. */
   async forgetApplied(orgId: string, id: string): Promise<void> {
     await this.#database.withOrg(orgId, (tx) => tx.updateTable('schedules').set({ applied_version: 0 }).where('id', '=', id).execute());
-  }
-
-  /** Temporal's schedule is gone: the row may go. */
-  async purge(orgId: string, id: string): Promise<void> {
-    await this.#database.withOrg(orgId, (tx) => tx.deleteFrom('schedules').where('id', '=', id).where('deleted_at', 'is not', null).execute());
   }
 
   /** Brings back a row that this database lost, from what Temporal kept. @returns false when it is there, its name is taken, or its organisation is gone. */
@@ -278,6 +297,11 @@ export class ScheduleStore {
   async forgetFiringsAcrossOrganisations(days: number): Promise<void> {
     await sql`delete from schedule_firings where created_at < now() - make_interval(days => ${days}) and state <> 'running'`.execute(this.#database.system);
   }
+}
+
+async function spent(tx: Tx, id: string, limitFrom: Date): Promise<number> {
+  const { count } = await tx.selectFrom('schedule_firings').select(sql<number>`count(*)::int`.as('count')).where('schedule_id', '=', id).where('created_at', '>=', limitFrom).executeTakeFirstOrThrow();
+  return count;
 }
 
 async function setPaused(tx: Tx, orgId: string, id: string, pause: SchedulePause | undefined, owner: AutomationOwner | undefined, act: Act): Promise<StoredSchedule | undefined> {

@@ -12,7 +12,8 @@ import { ownerOf, permissionOf } from '../automations/owner.ts';
 import type { Caller } from '../identity/caller.ts';
 import { assertCan } from '../identity/permissions.ts';
 import { parsePayload } from '../operations/validation.ts';
-import { ScheduleRefused, TemporalSchedules, type ScheduleTimes } from './temporal-schedules.ts';
+import { applySchedule } from './reconcile.ts';
+import { TemporalSchedules, type ScheduleTimes } from './temporal-schedules.ts';
 
 /** Longest span a backfill may cover, days. */
 const LONGEST_BACKFILL_DAYS = 400;
@@ -95,8 +96,7 @@ export class Schedules {
   async remove(caller: Caller, id: string): Promise<void> {
     if (!(await this.#store.remove(caller.orgId, id, actOf(caller, 'schedule.delete', { kind: 'schedule', id })))) throw missing();
     try {
-      await this.#temporal.remove(caller.orgId, id);
-      await this.#store.purge(caller.orgId, id);
+      await applySchedule({ store: this.#store, temporal: this.#temporal, logger: this.#logger }, caller.orgId, id);
     } catch (error) {
       this.#later(id, error);
     }
@@ -137,16 +137,11 @@ export class Schedules {
 
   /** Tries at once; the dispatcher goes on trying. */
   async #applied(schedule: StoredSchedule): Promise<ScheduleView> {
-    const { orgId, id, version } = schedule;
+    const { orgId, id } = schedule;
     try {
-      await this.#temporal.apply(schedule, await this.#store.spent(orgId, schedule));
-      await this.#store.noteApplied(orgId, id, version, null);
-      return { schedule: { ...schedule, appliedVersion: version }, times: (await this.#timesOf(schedule)) ?? null };
+      const applied = (await applySchedule({ store: this.#store, temporal: this.#temporal, logger: this.#logger }, orgId, id)) ?? schedule;
+      return { schedule: applied, times: applied.problem === null ? ((await this.#timesOf(applied)) ?? null) : null };
     } catch (error) {
-      if (error instanceof ScheduleRefused) {
-        await this.#store.noteApplied(orgId, id, version, error.message);
-        return { schedule: { ...schedule, problem: error.message }, times: null };
-      }
       this.#later(id, error);
       return { schedule, times: null };
     }

@@ -19,6 +19,8 @@ export interface ScheduleTimes {
   readonly next: readonly Date[];
   /** Firings left under the limit; null without one. */
   readonly remaining: number | null;
+  /** Also by Temporal itself, after a failure. */
+  readonly paused: boolean;
   readonly running: number;
   readonly taken: number;
   readonly missedCatchUp: number;
@@ -100,6 +102,7 @@ export class TemporalSchedules {
         return {
           next: info.nextActionTimes.slice(0, 10),
           remaining: state.remainingActions ?? null,
+          paused: state.paused,
           running: info.runningActions.length,
           taken: info.numActionsTaken,
           missedCatchUp: info.numActionsMissedCatchupWindow,

@@ -16,7 +16,7 @@ import { KeyRing } from '../../platform/keys/key-ring.ts';
 import type { Operations } from '../../platform/operations/contract.ts';
 import { createOperations } from '../../platform/operations/operations.ts';
 import { ScheduleFirer } from '../../platform/schedules/firing.ts';
-import { applyPending, compareAll } from '../../platform/schedules/reconcile.ts';
+import { applyPending, applySchedule, compareAll } from '../../platform/schedules/reconcile.ts';
 import { Schedules } from '../../platform/schedules/schedules.ts';
 import { TemporalSchedules } from '../../platform/schedules/temporal-schedules.ts';
 import { LaneChooser } from '../../platform/signals/lane.ts';
@@ -145,6 +145,14 @@ describe('a schedule', () => {
     const wall = new Intl.DateTimeFormat('en-GB', { timeZone: 'America/New_York', weekday: 'short', hour: '2-digit', minute: '2-digit' });
     expect(times?.next).toHaveLength(10);
     for (const at of times?.next ?? []) expect(wall.format(at)).toMatch(/^(Mon|Tue|Wed|Thu|Fri),? 09:15$/);
+  });
+
+  it('fires at every interval from its offset on', async () => {
+    const caller = await owner();
+    const { times } = await schedules.create(caller, draft({ intervals: [{ everySeconds: 3600, offsetSeconds: 600 }] }));
+    expect(times?.next).toHaveLength(10);
+    expect(new Set(times?.next.map((at) => at.toISOString().slice(13)))).toEqual(new Set([':10:00.000Z']));
+    expect((times?.next[9]?.getTime() ?? 0) - (times?.next[0]?.getTime() ?? 0)).toBe(9 * 3_600_000);
   });
 
   it('keeps to its start, its end, its left-out times and its jitter', async () => {
@@ -286,6 +294,64 @@ describe('reconciliation', () => {
     while (await applyPending(parts())) continue;
     expect(await temporal.describe(caller.orgId, schedule.id)).toBeDefined();
     expect(await store.find(caller.orgId, schedule.id)).toMatchObject({ version: 1, appliedVersion: 1 });
+  });
+
+  /** One that waits before it asks Temporal, as a slow process does. */
+  function slow() {
+    const reached = Promise.withResolvers<void>();
+    const go = Promise.withResolvers<void>();
+    const apply: TemporalSchedules['apply'] = async (schedule, spent) => {
+      reached.resolve();
+      await go.promise;
+      await temporal.apply(schedule, spent);
+    };
+    return { reached: reached.promise, go: () => go.resolve(), parts: { ...parts(), temporal: Object.assign(new TemporalSchedules(client), { apply }) } };
+  }
+
+  it('lets the newer version win when two processes apply at once', async () => {
+    const caller = await owner();
+    const { schedule } = await schedules.create(caller, draft({ cron: ['0 1 * * *'] }));
+    await store.forgetApplied(caller.orgId, schedule.id);
+    const { reached, go, parts: late } = slow();
+    const older = applySchedule(late, caller.orgId, schedule.id);
+    await reached;
+    const newer = schedules.replace(caller, schedule.id, 1, { ...schedule.draft, cron: ['0 2 * * *'] });
+    await until(async () => ((await store.find(caller.orgId, schedule.id))?.version === 2 ? true : undefined));
+    go();
+    expect([await older, (await newer).schedule]).toMatchObject([{ version: 1 }, { version: 2, appliedVersion: 2 }]);
+    expect((await temporal.kept(caller.orgId, schedule.id))?.draft.cron).toEqual(['0 2 * * *']);
+    expect(await store.find(caller.orgId, schedule.id)).toMatchObject({ version: 2, appliedVersion: 2 });
+  });
+
+  it('does not bring a schedule back that is deleted while somebody applies it', async () => {
+    const caller = await owner();
+    const { schedule } = await schedules.create(caller, draft({}));
+    await store.forgetApplied(caller.orgId, schedule.id);
+    const { reached, go, parts: late } = slow();
+    const applying = applySchedule(late, caller.orgId, schedule.id);
+    await reached;
+    const removing = schedules.remove(caller, schedule.id);
+    await until(async () => ((await store.find(caller.orgId, schedule.id)) === undefined ? true : undefined));
+    go();
+    await Promise.all([applying, removing]);
+    expect(await temporal.describe(caller.orgId, schedule.id)).toBeUndefined();
+    expect(await applySchedule(parts(), caller.orgId, schedule.id)).toBeUndefined();
+  });
+
+  it('mends a pause that only one side knows of, and keeps one that a failure made', async () => {
+    const caller = await owner();
+    const astray = await schedules.create(caller, draft({}));
+    const failed = await schedules.create(caller, draft({ pauseOnFailure: true }));
+    for (const { schedule } of [astray, failed]) await client.schedule.getHandle(`${caller.orgId}/schedule/${schedule.id}`).pause('from outside');
+    const paused = async (id: string) => (await temporal.describe(caller.orgId, id))?.paused;
+    await until(async () => {
+      await compareAll(parts());
+      while (await applyPending(parts())) continue;
+      return (await paused(astray.schedule.id)) === false && (await store.find(caller.orgId, failed.schedule.id))?.pausedBy === 'hal9' ? true : undefined;
+    });
+    expect(await store.find(caller.orgId, astray.schedule.id)).toMatchObject({ pausedAt: null });
+    expect(await store.find(caller.orgId, failed.schedule.id)).toMatchObject({ pausedBy: 'hal9', note: 'a firing failed or was ended from outside' });
+    expect(await paused(failed.schedule.id)).toBe(true);
   });
 
   it('is applied by several at once', async () => {
