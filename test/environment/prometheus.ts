@@ -29,6 +29,8 @@ export async function findPrometheus(): Promise<PrometheusTools | undefined> {
 }
 
 export interface Prometheus {
+  /** Where its HTTP API is. */
+  readonly url: string;
   /** An instant query (HTTP API v1); answers its samples. */
   query(expression: string): Promise<{ metric: Record<string, string>; value: number }[]>;
   /** A path of the HTTP API v1, its `data`. */
@@ -60,6 +62,7 @@ export async function startPrometheus(tools: PrometheusTools, folder: string, co
     await sleep(50);
   }
   return {
+    url: `http://127.0.0.1:${port}`,
     api,
     async query(expression) {
       const { result } = (await api(`query?query=${encodeURIComponent(expression)}`)) as { result: { metric: Record<string, string>; value: [number, string] }[] };
