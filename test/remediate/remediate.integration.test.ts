@@ -11,6 +11,7 @@ import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { remediateResultSchema } from '../../schemas/operations/remediate.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { BURN, IDLE, ownProcess } from '../host/fault-process.ts';
+import { freePort } from '../environment/ports.ts';
 import { lockPileUp } from './lock-pile-up.ts';
 import { remediationBench, type RemediationBench } from './remediation.ts';
 
@@ -193,5 +194,24 @@ describe('remediate under a policy that asks', () => {
     expect(result).toMatchObject({ helped: false, escalated: true, attempts: [{ action: 'terminateProcess', state: 'refused', detail: expect.stringContaining('not allowed') }] });
     expect(isAlive(hog.reading())).toBe(true);
     await hog.end();
+  });
+});
+
+describe('remediate without evidence', () => {
+  let test: TestDatabase;
+  let bench: RemediationBench;
+  beforeAll(async () => {
+    test = await createTestDatabase();
+    bench = await remediationBench(inject('temporalAddress'), test, `mark-${randomUUID()}`, {}, `postgres://nobody@127.0.0.1:${await freePort()}/none`);
+  });
+  afterAll(async () => {
+    await bench.stop();
+    await test.drop();
+  });
+
+  it('escalates a lock pile-up when PostgreSQL could not be asked, instead of taking the symptom for gone', async () => {
+    const result = remediateResultSchema.parse(await (await bench.start({ cause: 'lock-pile-up' })).result());
+    expect(result).toMatchObject({ action: null, helped: false, escalated: true, reason: 'no evidence: PostgreSQL did not tell which sessions block others (ECONNREFUSED)', evidence: { sessions: null } });
+    expect(bench.escalations).toContainEqual(expect.objectContaining({ incidentId: result.incidentId, cause: 'lock-pile-up' }));
   });
 });

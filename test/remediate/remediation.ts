@@ -36,14 +36,17 @@ export interface RemediationBench {
   stop(): Promise<void>;
 }
 
-/** The workflow and one host agent with a policy of the test's choice, in a namespace of their own, against real servers. */
-export async function remediationBench(temporalAddress: string, test: TestDatabase, mark: string, changes: Partial<HostPolicy> = {}): Promise<RemediationBench> {
+/**
+ * The workflow and one host agent with a policy of the test's choice, in a namespace of their own, against real servers.
+ * @param watched where the agent asks for sessions that block others.
+ */
+export async function remediationBench(temporalAddress: string, test: TestDatabase, mark: string, changes: Partial<HostPolicy> = {}, watched = test.url): Promise<RemediationBench> {
   const [connection, clientConnection, orgId] = [await NativeConnection.connect({ address: temporalAddress }), await Connection.connect({ address: temporalAddress }), await test.organisation()];
   const namespace = await createTestNamespace();
   const client = new Client({ connection: clientConnection, namespace });
   const hostId = `host-${randomUUID().slice(0, 8)}`;
   const taskQueue = TASK_QUEUES.core;
-  const sessions = new Sessions(test.url);
+  const sessions = new Sessions(watched);
   const actions = new RemediationActionStore(test.database);
   const escalations: Escalation[] = [];
   const policy = testPolicy(mark, { hostId, orgId, ...changes });
