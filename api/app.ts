@@ -17,6 +17,7 @@ import { HttpMetrics } from './http-metrics.ts';
 import { factsOf, pipeline } from './pipeline.ts';
 import { PROBLEM_TYPE, problemOf } from './problem.ts';
 import { requestLog } from './request-log.ts';
+import { traceparentOf } from './request-trace.ts';
 import type { AnyRoute } from './route.ts';
 import { SCIM_MEDIA_TYPE } from '../schemas/rest/scim.ts';
 import { SCIM_PATH, scimProblemOf, scimStatusOf } from './scim-problem.ts';
@@ -71,13 +72,17 @@ export function createApp(options: AppOptions): Express {
   app.use(requestLog(options.logger));
   app.use(hardened(options.https));
   app.use(crossOrigin(options));
-  // Paths without parameters first: `/v1/runs/:id` would take `/v1/runs/bulk` for the run "bulk".
-  const paths = [...byPath(options.routes)].sort(([a], [b]) => Number(a.includes(':')) - Number(b.includes(':')));
-  for (const [path, routes] of paths) {
-    const endpoint = app.route(path);
+  // A router tries its paths one after the other. Those without parameters, most of all, are told by one look.
+  const [fixed, named] = [express.Router(), express.Router()];
+  const fixedPaths = new Set<string>();
+  for (const [path, routes] of byPath(options.routes)) {
+    if (!path.includes(':')) fixedPaths.add(plainPath(path));
+    const endpoint = (path.includes(':') ? named : fixed).route(path);
     for (const route of routes) endpoint[route.method](audited(route, pipeline(route, pipelineOptions), options.acts, (request) => factsOf(request)?.caller));
     endpoint.all(refuseMethod(routes));
   }
+  // `/v1/runs/:id` would take `/v1/runs/bulk` for the run "bulk".
+  app.use((request, response, next) => (fixedPaths.has(plainPath(request.path)) ? fixed : named)(request, response, next));
   if (options.temporalUi !== undefined) app.use(TEMPORAL_UI_PATH, options.temporalUi);
   app.use(() => {
     throw new HalError('NotFound', 'there is nothing at this path');
@@ -94,6 +99,9 @@ function identified(metrics: HttpMetrics): RequestHandler {
     const id = typeof sent === 'string' && REQUEST_ID.test(sent) ? sent : randomUUID();
     request.id = id;
     response.setHeader('X-Request-Id', id);
+    request.traceparent = traceparentOf(request);
+    response.setHeader('X-Trace-Id', request.traceparent.slice(3, 35));
+    response.setHeader('traceresponse', request.traceparent);
     response.setHeader('Cache-Control', 'no-store');
     metrics.begin();
     const unreadable = unreadableIn(request);
@@ -142,6 +150,11 @@ function crossOrigin(options: AppOptions): RequestHandler {
     }
     (request.path.startsWith('/codec/') ? session : allowed)(request, response, next);
   };
+}
+
+/** A path as Express compares it: case and a slash at its end do not count. */
+function plainPath(path: string): string {
+  return (path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path).toLowerCase();
 }
 
 function byPath(routes: readonly AnyRoute[]): Map<string, AnyRoute[]> {

@@ -5,8 +5,8 @@ import { HalError } from '../schemas/errors.ts';
 const ARRIVAL_MS = 30_000;
 /** Nesting beyond which a body is refused before anything recursive sees it. */
 const DEPTH_LIMIT = 64;
-/** What may be a number that JSON.parse turns into infinity: a large exponent, or very many digits. */
-const HUGE_NUMBER = /[eE]\+?\d{3}|\d{300}/;
+/** What may be a number that JSON.parse turns into infinity: a large exponent, which a UUID only resembles, or very many digits. */
+const HUGE_NUMBER = /\d[eE]\+?\d{3,}\s*(?:[,}\]]|$)|\d{300}/;
 const UNSTORABLE = 'holds a NUL or half a surrogate pair, which cannot be stored';
 const decoder = new TextDecoder('utf-8', { fatal: true });
 

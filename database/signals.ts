@@ -244,16 +244,22 @@ async function insertKeys(client: pg.PoolClient, group: SignalGroup, plan: Chunk
   return answer.rows[0]?.kept ?? undefined;
 }
 
+/** Text of this length goes to the server in one piece: V8 flattens a long text that was put together of very many parts slowly. */
+const COPY_PIECE = 64 * 1024;
+
 /** Streams the rows into the staging table. */
 async function stage(client: pg.PoolClient, rows: readonly SignalRow[]): Promise<void> {
-  let text = '';
-  for (const [n, row] of rows.entries()) {
-    text += `${n}\t${row.lane}\t${row.key}\t${copyText(row.source)}\t${copyText(row.type)}\t${row.time}\t${copyText(row.envelope)}\n`;
-  }
   const copy = client.query(copyFrom('copy hal9_staging from stdin'));
   const finished = once(copy, 'finish');
   // A breaking connection may report itself twice; the first report is the one that counts.
   copy.on('error', () => undefined);
+  let text = '';
+  for (const [n, row] of rows.entries()) {
+    text += `${n}\t${row.lane}\t${row.key}\t${copyText(row.source)}\t${copyText(row.type)}\t${row.time}\t${copyText(row.envelope)}\n`;
+    if (text.length < COPY_PIECE) continue;
+    copy.write(Buffer.from(text, 'utf8'));
+    text = '';
+  }
   copy.end(Buffer.from(text, 'utf8'));
   await finished;
 }

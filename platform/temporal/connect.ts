@@ -79,6 +79,9 @@ export function lazyConnection(options: ConnectionOptions): ClosableConnection {
   };
 }
 
+/** What the gRPC library does for each call beside making it: books that nobody reads, and buffers for retries that are made above it ({@link lazyConnection}). */
+const CHANNEL = { 'grpc.enable_channelz': 0, 'grpc.enable_retries': 0 } as const;
+
 export interface TemporalClient {
   readonly client: Client;
   close(): Promise<void>;
@@ -89,7 +92,7 @@ export interface TemporalClient {
  * reconnects by itself.
  */
 export async function connectTemporalClient(config: TemporalConfig, dataConverter: DataConverter, interceptors?: ClientInterceptors): Promise<TemporalClient> {
-  const { connection, close } = lazyConnection({ ...(await temporalTarget(config)), connectTimeout: '10s' });
+  const { connection, close } = lazyConnection({ ...(await temporalTarget(config)), connectTimeout: '10s', channelArgs: CHANNEL });
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE, dataConverter, ...(interceptors && { interceptors }) });
   return { client, close };
 }
