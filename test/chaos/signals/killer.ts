@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Stack } from '../../../deploy/local/stack.ts';
 
 export interface KillerOptions {
-  readonly stack: Stack;
+  /** What is killed and comes back by itself. */
+  readonly stack: Pick<Stack, 'kill' | 'whenReady'>;
   /** Processes to choose from; each is killed once before any is killed again. */
   readonly names: readonly string[];
   readonly kills: number;
