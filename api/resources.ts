@@ -47,6 +47,7 @@ import { createBudgetRoutes } from './routes/budgets.ts';
 import { createConnectionRoutes } from './routes/connections.ts';
 import { createComplianceRoutes } from './routes/compliance.ts';
 import { createConsentRoutes } from './routes/consents.ts';
+import { createPrivacyRoutes } from './routes/privacy.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
 import { createInvitationAcceptanceRoutes } from './routes/invitation-acceptance.ts';
 import { createDirectoryRoutes } from './routes/directory.ts';
@@ -58,6 +59,9 @@ import { createNeuronRoutes } from './routes/neurons.ts';
 import { createNotificationRoutes } from './routes/notifications.ts';
 import { createScimRoutes } from './routes/scim.ts';
 import { createRemediationActionRoutes } from './routes/remediation-actions.ts';
+import { Erasures } from '../platform/privacy/erasures.ts';
+import { LegalHolds } from '../platform/privacy/legal-holds.ts';
+import { PrivacySources } from '../platform/privacy/sources.ts';
 import { LaneChooser } from '../platform/signals/lane.ts';
 import { createScheduleRoutes } from './routes/schedules.ts';
 import { createSignalRoutes } from './routes/signals.ts';
@@ -107,6 +111,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createBillingRoutes({ billing: new Billing({ database, provider: billingProvider(config, egress), planAfterEnd: config.HAL9_DEFAULT_PLAN }) }),
       ...createComplianceRoutes({ compliance: new Compliance(database) }),
       ...createConsentRoutes({ consents: new Consents({ database, keys }) }),
+      ...createPrivacyRoutes({ sources: new PrivacySources({ database, keys }), holds: new LegalHolds({ database, keys }), erasures: new Erasures({ database, keys, operations }) }),
       ...createUsageRoutes({ plans: new Plans(database, config.HAL9_DEFAULT_PLAN) }),
       ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),
       ...createAutomationRoutes({ automations: new Automations({ database, engine: automationEngine, contracts: operations.contracts }) }),

@@ -13,6 +13,10 @@ On this machine:
   demo, api, worker <NAME>       its parts
   check [DIR]                    contracts, workflows, replays and tests of a project of operations
   audit verify EXPORT --key KEY  an exported audit log, without a server
+  privacy map --sql FILE --dataset FILE
+                                 where people are found in a schema, and in which order they are erased
+  privacy verify-receipt FILE --key KEY
+                                 the receipt of an erasure, without a server
 
 Exit codes: 0 ok, 1 the run failed, 2 usage, 3 refused, 4 not found, 5 conflict, 6 limited, 7 unavailable, 8 timeout, 130 Ctrl-C.`;
 

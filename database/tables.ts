@@ -23,6 +23,9 @@ import type { SigningKeyTables } from './signing-keys.ts';
 import type { PlanTables } from './plans.ts';
 import type { BillingTables } from './billing.ts';
 import type { ConsentTables } from './consents.ts';
+import type { ErasureTables } from './erasures.ts';
+import type { LegalHoldTables } from './legal-holds.ts';
+import type { PrivacySourceTables } from './privacy-sources.ts';
 import type { EvidenceTables } from './evidence.ts';
 import type { StatementTables } from './statements.ts';
 import type { UsageTables } from './usage-events.ts';
@@ -63,6 +66,9 @@ export interface Tables
     PlanTables,
     StatementTables,
     ConsentTables,
+    PrivacySourceTables,
+    LegalHoldTables,
+    ErasureTables,
     BillingTables,
     EvidenceTables,
     UsageTables,

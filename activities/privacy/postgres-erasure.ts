@@ -4,10 +4,11 @@ import { columnOf, type AnnotatedTable } from '../../platform/privacy/annotated-
 import { quoted, quotedRelation, type Column } from '../../platform/privacy/catalog.ts';
 import type { DataMap } from '../../platform/privacy/data-map.ts';
 import type { ErasureStep } from '../../platform/privacy/erasure-order.ts';
+import type { Identities } from '../../platform/privacy/identities.ts';
 import { maskDocument, maskValue, type MaskContext } from '../../platform/privacy/masks.ts';
 import type { MaskedField, Treatment } from '../../platform/privacy/treatment.ts';
 import { HalError } from '../../schemas/errors.ts';
-import { findRows, type FoundRows, type Identities } from './postgres-rows.ts';
+import { findRows, type FoundRows } from './postgres-rows.ts';
 
 /** What happened, or would happen, to a person's rows of one table. */
 export interface TableOutcome {

@@ -2,10 +2,8 @@ import type { ClientBase } from 'pg';
 import { columnOf, type AnnotatedTable } from '../../platform/privacy/annotated-schema.ts';
 import { quoted, quotedRelation } from '../../platform/privacy/catalog.ts';
 import type { DataMap } from '../../platform/privacy/data-map.ts';
+import { normalised, type Identities } from '../../platform/privacy/identities.ts';
 import type { Edge, Pair } from '../../platform/privacy/references.ts';
-
-/** What a person is looked up by: values by kind, e.g. `{email: ['a@example.com']}`. */
-export type Identities = Readonly<Record<string, readonly string[]>>;
 
 /** Rows of one table, named by partition and place: good for the transaction they were found in. */
 export class RowSet {
@@ -86,7 +84,7 @@ export async function findRows(client: ClientBase, map: DataMap, identities: Ide
 }
 
 async function seedRows(client: ClientBase, table: AnnotatedTable, path: readonly string[], values: readonly string[]): Promise<Place[]> {
-  const wanted = values.map((value) => value.trim().toLowerCase());
+  const wanted = values.map(normalised);
   const { rows } = await client.query<Place>(`select t.tableoid::int8 as oid, t.ctid::text as tid from ${quotedRelation(table.relation)} t where ${matches(table, path, (text) => `lower(${text}) = any ($1::text[])`)}`, [wanted]);
   return rows;
 }

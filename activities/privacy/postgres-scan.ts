@@ -2,7 +2,7 @@ import type { ClientBase } from 'pg';
 import { isPersonal } from '../../platform/privacy/annotated-schema.ts';
 import { qualified, quoted, quotedRelation, type Catalog, type Relation } from '../../platform/privacy/catalog.ts';
 import type { DataMap } from '../../platform/privacy/data-map.ts';
-import type { Identities } from './postgres-rows.ts';
+import { normalised, type Identities } from '../../platform/privacy/identities.ts';
 
 /** Where a person's identity is still written. */
 export interface Remainder {
@@ -21,7 +21,7 @@ const SHORTEST = 4;
  * not, materialized views included. Reads whole tables.
  */
 export async function scanFor(client: ClientBase, catalog: Catalog, map: DataMap, identities: Identities): Promise<Remainder[]> {
-  const values = Object.values(identities).flat().map((value) => value.trim().toLowerCase()).filter((value) => value.length >= SHORTEST);
+  const values = Object.values(identities).flat().map(normalised).filter((value) => value.length >= SHORTEST);
   const left: Remainder[] = [];
   for (const relation of catalog.relations) {
     if (relation.kind === 'view' || relation.kind === 'foreign-table' || (relation.parent !== null && map.schema.holder(relation) !== map.schema.tables.get(qualified(relation)))) continue;

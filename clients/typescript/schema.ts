@@ -2244,6 +2244,197 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/privacy/erasures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists erasures */
+        get: operations["listErasures"];
+        put?: never;
+        /**
+         * Forgets a person
+         * @description Writes the request down without naming anybody, and starts a run that rehearses it in every source, asks people where the policy says so, erases, looks again and hands out a receipt.
+         */
+        post: operations["requestErasure"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/erasures/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads how an erasure stands */
+        get: operations["getErasure"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/erasures/{id}/receipt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads the receipt of an erasure */
+        get: operations["getErasureReceipt"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/erasures/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Has an erasure try again at once
+         * @description After what stood in the way was mended. Starts the run where there is none.
+         */
+        post: operations["resumeErasure"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/holds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists legal holds */
+        get: operations["listLegalHolds"];
+        put?: never;
+        /** Keeps a person or a table from being erased */
+        post: operations["placeLegalHold"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/holds/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads a legal hold */
+        get: operations["getLegalHold"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/holds/{id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Releases a legal hold
+         * @description Erasures that waited for it go on within a day, or at once when they are resumed.
+         */
+        post: operations["releaseLegalHold"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads who must agree to erasures, and by when they must be done */
+        get: operations["getPrivacyPolicy"];
+        /**
+         * Says who must agree to erasures, and by when they must be done
+         * @description Holds for erasures asked for from now on.
+         */
+        put: operations["setPrivacyPolicy"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/sources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the systems that hold data of people */
+        get: operations["listPrivacySources"];
+        put?: never;
+        /**
+         * Declares a system that holds data of people
+         * @description The annotations are checked against the live schema before each erasure, not here.
+         */
+        post: operations["createPrivacySource"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/sources/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads a source */
+        get: operations["getPrivacySource"];
+        put?: never;
+        post?: never;
+        /** Forgets a source; its data stays where it is */
+        delete: operations["deletePrivacySource"];
+        options?: never;
+        head?: never;
+        /** Changes address or annotations of a source */
+        patch: operations["changePrivacySource"];
+        trace?: never;
+    };
     "/v1/remediation-actions": {
         parameters: {
             query?: never;
@@ -4026,6 +4217,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/workflows/rollout/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Bring new versions out on Kubernetes, watched, and back if they are worse
+         * @description Gives Deployments and StatefulSets that are there new images: rolling, as a canary by replicas or by weights of Gateway API, Istio or nginx, or blue-green; several services in order, clusters in waves. Metrics are judged while it goes; a failed one rolls everything back in reverse, and one that decides nothing waits for people. A rollout always ends fully old or fully new.
+         *
+         *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/rollout`.
+         */
+        post: operations["startRollout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/welcome": {
         parameters: {
             query?: never;
@@ -4555,7 +4768,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             /** @enum {string} */
-            kind: "smtp" | "slack" | "pagerduty" | "webhook" | "llm" | "http" | "amqp";
+            kind: "smtp" | "slack" | "pagerduty" | "webhook" | "llm" | "http" | "amqp" | "kafka" | "website" | "kubernetes";
             lastFailure: string | null;
             lastTestedAt: string | null;
             name: string;
@@ -4859,6 +5072,62 @@ export interface components {
             /** @description The header `webhook-id`: the same in every attempt. */
             webhookId: string;
         };
+        Erasure: {
+            /** Format: date-time */
+            dueAt: string;
+            finishedAt: string | null;
+            hasReceipt: boolean;
+            /** Format: uuid */
+            id: string;
+            kept: {
+                column: string;
+                rows: number;
+                source: string;
+                table: string;
+                why: string;
+            }[];
+            /** @description What stands in the way, and where somebody must act. */
+            reasons: string[];
+            /** Format: date-time */
+            requestedAt: string;
+            requestedBy: string;
+            runId: string;
+            /** @enum {string} */
+            state: "requested" | "blocked" | "waiting" | "erasing" | "complete" | "denied";
+            /** @description What the rehearsal found, then what was done. */
+            tables: {
+                /**
+                 * @description `none`: the rows hold nothing personal, or are kept; see `why`.
+                 * @enum {string}
+                 */
+                method: "mask" | "delete" | "none";
+                /** @description Rows of the person. */
+                rows: number;
+                /** @description Rows that stay because rows of others point at them too. */
+                shared: number;
+                source: string;
+                table: string;
+                why: string;
+            }[];
+            verification: string;
+        };
+        ErasureSummary: {
+            /** Format: date-time */
+            dueAt: string;
+            finishedAt: string | null;
+            hasReceipt: boolean;
+            /** Format: uuid */
+            id: string;
+            /** @description What stands in the way, and where somebody must act. */
+            reasons: string[];
+            /** Format: date-time */
+            requestedAt: string;
+            requestedBy: string;
+            runId: string;
+            /** @enum {string} */
+            state: "requested" | "blocked" | "waiting" | "erasing" | "complete" | "denied";
+            verification: string;
+        };
         Evidence: {
             /** Format: date-time */
             at: string;
@@ -5055,6 +5324,19 @@ export interface components {
             roles: string[];
             teamIds: string[];
             userId: string | null;
+        };
+        LegalHold: {
+            /** Format: date-time */
+            createdAt: string;
+            createdBy: string;
+            everybody: boolean;
+            /** Format: uuid */
+            id: string;
+            reason: string;
+            releasedAt: string | null;
+            source: string | null;
+            table: string | null;
+            until: string | null;
         };
         Neuron: {
             behaviour: {
@@ -6028,6 +6310,33 @@ export interface components {
             /** @description Kind and id, or `default`. */
             updatedBy: string;
         };
+        PrivacyPolicy: {
+            /** @description People who must agree before anything is destroyed. */
+            approvals: number;
+            /** @description Connection that carries questions and reminders. */
+            connection: string | null;
+            /** @description Art. 12(3) GDPR: a month. */
+            deadlineDays: number;
+            /** @description Days before the deadline on which people are reminded. */
+            remindDays: number[];
+        };
+        PrivacySource: {
+            annotations: string;
+            /** Format: date-time */
+            createdAt: string;
+            database: string | null;
+            /** @description Null when no master key opens the address. */
+            host: string | null;
+            /** Format: uuid */
+            id: string;
+            /** @constant */
+            kind: "postgres";
+            name: string;
+            /** Format: date-time */
+            updatedAt: string;
+            updatedBy: string;
+            version: number;
+        };
         Problem: {
             detail: string;
             errors: {
@@ -6963,16 +7272,18 @@ export interface components {
             enabled: boolean;
             /** Format: uuid */
             id: string;
+            /** @constant */
+            kind: "amqp";
             lastFailure: string | null;
             lastMessageAt: string | null;
             /** @description For messages that are no CloudEvents; those say it themselves. */
             mapping: {
                 /**
-                 * @description Where the id is found by which a message is taken in once; the hash of the message when it is not.
+                 * @description Where the id is found by which a message is taken in once; the hash of the message when it is not. The `message-id` of a Kafka record is its topic, partition, offset and time.
                  * @default message-id
                  */
                 idFrom: string;
-                /** @description Where the key is found within which order holds; the source when it is not. */
+                /** @description Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP. */
                 partitionKeyFrom?: string;
                 subjectFrom?: string;
                 /**
@@ -6980,7 +7291,7 @@ export interface components {
                  * @default message.received
                  */
                 type: string;
-                /** @description Where the type is found; `type` when it is not. */
+                /** @description Where the type is found; `type` when it is not. `route` is the routing key or the topic. */
                 typeFrom?: string;
             };
             name: string;
@@ -6998,6 +7309,65 @@ export interface components {
              * @enum {string}
              */
             state: "waiting" | "connected" | "failed";
+            /** Format: date-time */
+            updatedAt: string;
+            /** @description Grows with every change; send it back in If-Match. */
+            version: number;
+        } | {
+            /** @description Name of a connection of kind `kafka`. */
+            connection: string;
+            /** Format: date-time */
+            createdAt: string;
+            /** @description Where records that are no signals are sent as well, with the header `x-hal9-cause`, before their offset is committed. */
+            deadLetter?: {
+                topic: string;
+            };
+            /** @default  */
+            description: string;
+            /** @default true */
+            enabled: boolean;
+            /**
+             * @description Where a group that has no offset begins.
+             * @default earliest
+             * @enum {string}
+             */
+            from: "earliest" | "latest";
+            /** @description Consumer group whose offsets are used and moved. Default: one of its own, `hal9-` and the id of the source. */
+            group?: string;
+            /** Format: uuid */
+            id: string;
+            /** @constant */
+            kind: "kafka";
+            lastFailure: string | null;
+            lastMessageAt: string | null;
+            /** @description For messages that are no CloudEvents; those say it themselves. */
+            mapping: {
+                /**
+                 * @description Where the id is found by which a message is taken in once; the hash of the message when it is not. The `message-id` of a Kafka record is its topic, partition, offset and time.
+                 * @default message-id
+                 */
+                idFrom: string;
+                /** @description Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP. */
+                partitionKeyFrom?: string;
+                subjectFrom?: string;
+                /**
+                 * @description Type of the signals.
+                 * @default message.received
+                 */
+                type: string;
+                /** @description Where the type is found; `type` when it is not. `route` is the routing key or the topic. */
+                typeFrom?: string;
+            };
+            name: string;
+            /** @description Messages taken in, redelivered ones included. */
+            received: number;
+            /**
+             * @description `waiting`: no consumer has it yet, or it is switched off.
+             * @enum {string}
+             */
+            state: "waiting" | "connected" | "failed";
+            /** @description Topics that exist. */
+            topics: string[];
             /** Format: date-time */
             updatedAt: string;
             /** @description Grows with every change; send it back in If-Match. */
@@ -7192,7 +7562,7 @@ export interface components {
                 /** @description Null: none. */
                 limit: number | null;
                 /** @enum {string} */
-                name: "openRuns" | "apiKeys" | "seats" | "retentionDays";
+                name: "openRuns" | "apiKeys" | "seats" | "retentionDays" | "requestsPerSecond" | "keyRequestsPerSecond";
                 /** @description Null for what is no count. */
                 used: number | null;
             }[];
@@ -7406,6 +7776,11 @@ export interface components {
                     };
                     permission?: string;
                 };
+            };
+            /** @description So many starts in so many seconds; missing: no limit. */
+            rate?: {
+                perSeconds: number;
+                starts: number;
             };
             /** @description JSON Schema 2020-12. */
             result: {
@@ -10851,6 +11226,48 @@ export interface operations {
                          * @default /
                          */
                         vhost?: string;
+                    } | {
+                        /** @description Some brokers of the cluster; they name the others. */
+                        brokers: string[];
+                        /** @description PEM of the authorities that sign the brokers' certificates. Default: those everybody trusts. */
+                        ca?: string;
+                        /** @constant */
+                        kind: "kafka";
+                        /**
+                         * @description How SASL proves the password.
+                         * @default scram-sha-512
+                         * @enum {string}
+                         */
+                        mechanism?: "plain" | "scram-sha-256" | "scram-sha-512";
+                        /** @description Password of the user. */
+                        password?: string;
+                        /** @default true */
+                        tls?: boolean;
+                        /** @description Without one no SASL is spoken. */
+                        username?: string;
+                    } | {
+                        /** @constant */
+                        kind: "website";
+                        /** @description Origins whose pages may be given the credential, e.g. `https://shop.example`. */
+                        origins: string[];
+                        /** @description What is typed as the password. */
+                        password?: string;
+                        /** @description Base32 seed of one-time codes (RFC 6238, SHA-1, six digits, 30 s). */
+                        totpSeed?: string;
+                        /** @description What is typed as the name. */
+                        username?: string;
+                    } | {
+                        /** @description PEM of the authority that signs its certificate. Default: those everybody trusts. */
+                        ca?: string;
+                        /** @constant */
+                        kind: "kubernetes";
+                        /**
+                         * Format: uri
+                         * @description Address of the API server, e.g. `https://10.0.0.1:6443`.
+                         */
+                        server: string;
+                        /** @description Token of a service account. */
+                        token: string;
                     };
                 };
             };
@@ -11004,6 +11421,48 @@ export interface operations {
                          * @default /
                          */
                         vhost?: string;
+                    } | {
+                        /** @description Some brokers of the cluster; they name the others. */
+                        brokers: string[];
+                        /** @description PEM of the authorities that sign the brokers' certificates. Default: those everybody trusts. */
+                        ca?: string;
+                        /** @constant */
+                        kind: "kafka";
+                        /**
+                         * @description How SASL proves the password.
+                         * @default scram-sha-512
+                         * @enum {string}
+                         */
+                        mechanism?: "plain" | "scram-sha-256" | "scram-sha-512";
+                        /** @description Password of the user. */
+                        password?: string;
+                        /** @default true */
+                        tls?: boolean;
+                        /** @description Without one no SASL is spoken. */
+                        username?: string;
+                    } | {
+                        /** @constant */
+                        kind: "website";
+                        /** @description Origins whose pages may be given the credential, e.g. `https://shop.example`. */
+                        origins: string[];
+                        /** @description What is typed as the password. */
+                        password?: string;
+                        /** @description Base32 seed of one-time codes (RFC 6238, SHA-1, six digits, 30 s). */
+                        totpSeed?: string;
+                        /** @description What is typed as the name. */
+                        username?: string;
+                    } | {
+                        /** @description PEM of the authority that signs its certificate. Default: those everybody trusts. */
+                        ca?: string;
+                        /** @constant */
+                        kind: "kubernetes";
+                        /**
+                         * Format: uri
+                         * @description Address of the API server, e.g. `https://10.0.0.1:6443`.
+                         */
+                        server: string;
+                        /** @description Token of a service account. */
+                        token: string;
                     };
                     /** @description Refuse unless this is the version being replaced. */
                     version?: number;
@@ -15060,6 +15519,440 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listErasures: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Latest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["ErasureSummary"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    requestErasure: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description By kind, as the annotations name them, e.g. `{"email": ["a@example.com"]}`. */
+                    identities: {
+                        [key: string]: string[];
+                    };
+                    /** @description How you made sure that the request is the person's own, e.g. `signed in, one-time code`. Without personal data. */
+                    verification: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The erasure; its run goes on. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErasureSummary"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getErasure: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The erasure. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erasure"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getErasureReceipt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Signed, with a proof that the audit log holds it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description JWS in compact form; `hal9 privacy verify-receipt` checks it offline with the log key of GET /v1/audit/keys. */
+                        receipt: string;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    resumeErasure: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The erasure. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErasureSummary"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listLegalHolds: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Latest first, released ones too. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["LegalHold"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    placeLegalHold: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Whom it protects; only keyed hashes are kept. Without: everybody. */
+                    identities?: {
+                        [key: string]: string[];
+                    };
+                    /** @description Shown in receipts: name a case, not a person. */
+                    reason: string;
+                    source?: string;
+                    /** @description Table of the source, as the annotations name it. Without: everything of the person. */
+                    table?: string;
+                    /** Format: date-time */
+                    until?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The hold. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LegalHold"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getLegalHold: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The hold. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LegalHold"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    releaseLegalHold: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The hold. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LegalHold"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getPrivacyPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The policy, or the defaults. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PrivacyPolicy"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    setPrivacyPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PrivacyPolicy"];
+            };
+        };
+        responses: {
+            /** @description The policy. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PrivacyPolicy"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listPrivacySources: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By name, without credentials. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["PrivacySource"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createPrivacySource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description `postgres://user:password@host:port/database`, with `?sslmode=disable`, `require` or `verify-full` (default). Never shown again. */
+                    address: string;
+                    /** @description YAML: HAL9's own format or a dataset of Fides; see the how-to on data maps. */
+                    annotations: string;
+                    /**
+                     * @default postgres
+                     * @constant
+                     */
+                    kind?: "postgres";
+                    name: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The source, without its credentials. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PrivacySource"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getPrivacySource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The source, without its credentials. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PrivacySource"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deletePrivacySource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone from HAL9. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    changePrivacySource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description `postgres://user:password@host:port/database`, with `?sslmode=disable`, `require` or `verify-full` (default). Never shown again. */
+                    address?: string;
+                    /** @description YAML: HAL9's own format or a dataset of Fides; see the how-to on data maps. */
+                    annotations?: string;
+                    /** @description The version it must have now. */
+                    version?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description The source. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PrivacySource"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listRemediationActions: {
         parameters: {
             query?: {
@@ -17724,17 +18617,19 @@ export interface operations {
                     description?: string;
                     /** @default true */
                     enabled?: boolean;
+                    /** @constant */
+                    kind: "amqp";
                     /**
                      * @description For messages that are no CloudEvents; those say it themselves.
                      * @default {}
                      */
                     mapping?: {
                         /**
-                         * @description Where the id is found by which a message is taken in once; the hash of the message when it is not.
+                         * @description Where the id is found by which a message is taken in once; the hash of the message when it is not. The `message-id` of a Kafka record is its topic, partition, offset and time.
                          * @default message-id
                          */
                         idFrom?: string;
-                        /** @description Where the key is found within which order holds; the source when it is not. */
+                        /** @description Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP. */
                         partitionKeyFrom?: string;
                         subjectFrom?: string;
                         /**
@@ -17742,7 +18637,7 @@ export interface operations {
                          * @default message.received
                          */
                         type?: string;
-                        /** @description Where the type is found; `type` when it is not. */
+                        /** @description Where the type is found; `type` when it is not. `route` is the routing key or the topic. */
                         typeFrom?: string;
                     };
                     name: string;
@@ -17753,6 +18648,51 @@ export interface operations {
                     prefetch?: number;
                     /** @description A queue that exists. HAL9 consumes it alone, so that order holds. */
                     queue: string;
+                } | {
+                    /** @description Name of a connection of kind `kafka`. */
+                    connection: string;
+                    /** @description Where records that are no signals are sent as well, with the header `x-hal9-cause`, before their offset is committed. */
+                    deadLetter?: {
+                        topic: string;
+                    };
+                    /** @default  */
+                    description?: string;
+                    /** @default true */
+                    enabled?: boolean;
+                    /**
+                     * @description Where a group that has no offset begins.
+                     * @default earliest
+                     * @enum {string}
+                     */
+                    from?: "earliest" | "latest";
+                    /** @description Consumer group whose offsets are used and moved. Default: one of its own, `hal9-` and the id of the source. */
+                    group?: string;
+                    /** @constant */
+                    kind: "kafka";
+                    /**
+                     * @description For messages that are no CloudEvents; those say it themselves.
+                     * @default {}
+                     */
+                    mapping?: {
+                        /**
+                         * @description Where the id is found by which a message is taken in once; the hash of the message when it is not. The `message-id` of a Kafka record is its topic, partition, offset and time.
+                         * @default message-id
+                         */
+                        idFrom?: string;
+                        /** @description Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP. */
+                        partitionKeyFrom?: string;
+                        subjectFrom?: string;
+                        /**
+                         * @description Type of the signals.
+                         * @default message.received
+                         */
+                        type?: string;
+                        /** @description Where the type is found; `type` when it is not. `route` is the routing key or the topic. */
+                        typeFrom?: string;
+                    };
+                    name: string;
+                    /** @description Topics that exist. */
+                    topics: string[];
                 };
             };
         };
@@ -17815,17 +18755,19 @@ export interface operations {
                     description?: string;
                     /** @default true */
                     enabled?: boolean;
+                    /** @constant */
+                    kind: "amqp";
                     /**
                      * @description For messages that are no CloudEvents; those say it themselves.
                      * @default {}
                      */
                     mapping?: {
                         /**
-                         * @description Where the id is found by which a message is taken in once; the hash of the message when it is not.
+                         * @description Where the id is found by which a message is taken in once; the hash of the message when it is not. The `message-id` of a Kafka record is its topic, partition, offset and time.
                          * @default message-id
                          */
                         idFrom?: string;
-                        /** @description Where the key is found within which order holds; the source when it is not. */
+                        /** @description Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP. */
                         partitionKeyFrom?: string;
                         subjectFrom?: string;
                         /**
@@ -17833,7 +18775,7 @@ export interface operations {
                          * @default message.received
                          */
                         type?: string;
-                        /** @description Where the type is found; `type` when it is not. */
+                        /** @description Where the type is found; `type` when it is not. `route` is the routing key or the topic. */
                         typeFrom?: string;
                     };
                     name: string;
@@ -17844,6 +18786,51 @@ export interface operations {
                     prefetch?: number;
                     /** @description A queue that exists. HAL9 consumes it alone, so that order holds. */
                     queue: string;
+                } | {
+                    /** @description Name of a connection of kind `kafka`. */
+                    connection: string;
+                    /** @description Where records that are no signals are sent as well, with the header `x-hal9-cause`, before their offset is committed. */
+                    deadLetter?: {
+                        topic: string;
+                    };
+                    /** @default  */
+                    description?: string;
+                    /** @default true */
+                    enabled?: boolean;
+                    /**
+                     * @description Where a group that has no offset begins.
+                     * @default earliest
+                     * @enum {string}
+                     */
+                    from?: "earliest" | "latest";
+                    /** @description Consumer group whose offsets are used and moved. Default: one of its own, `hal9-` and the id of the source. */
+                    group?: string;
+                    /** @constant */
+                    kind: "kafka";
+                    /**
+                     * @description For messages that are no CloudEvents; those say it themselves.
+                     * @default {}
+                     */
+                    mapping?: {
+                        /**
+                         * @description Where the id is found by which a message is taken in once; the hash of the message when it is not. The `message-id` of a Kafka record is its topic, partition, offset and time.
+                         * @default message-id
+                         */
+                        idFrom?: string;
+                        /** @description Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP. */
+                        partitionKeyFrom?: string;
+                        subjectFrom?: string;
+                        /**
+                         * @description Type of the signals.
+                         * @default message.received
+                         */
+                        type?: string;
+                        /** @description Where the type is found; `type` when it is not. `route` is the routing key or the topic. */
+                        typeFrom?: string;
+                    };
+                    name: string;
+                    /** @description Topics that exist. */
+                    topics: string[];
                 };
             };
         };
@@ -19462,6 +20449,338 @@ export interface operations {
                             pid: number;
                             startTicks?: number;
                         };
+                    };
+                    tags?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description The run was there already. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            /** @description The run was started. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    startRollout: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
+                "Idempotency-Key"?: string;
+                /** @description `wait=<seconds>` waits for the end, 60 at most. */
+                Prefer?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    delaySeconds?: number;
+                    input: {
+                        analysis?: {
+                            /** @default 60 */
+                            intervalSeconds?: number;
+                            metrics: {
+                                /** @default 1 */
+                                failures?: number;
+                                judge?: {
+                                    /** @default 0.98 */
+                                    confidence?: number;
+                                    /**
+                                     * @description Which changes are bad.
+                                     * @default increase
+                                     * @enum {string}
+                                     */
+                                    direction?: "increase" | "decrease" | "either";
+                                    /** @default 1 */
+                                    high?: number;
+                                    /** @constant */
+                                    kind: "compare";
+                                    /** @default 1 */
+                                    low?: number;
+                                    /**
+                                     * @default meanRatio
+                                     * @enum {string}
+                                     */
+                                    measure?: "meanRatio" | "cles";
+                                    /** @default 8 */
+                                    minimumSamples?: number;
+                                    /**
+                                     * @description `replace` counts what is no number as 0, for counters that say nothing while nothing happens.
+                                     * @default remove
+                                     * @enum {string}
+                                     */
+                                    nan?: "remove" | "replace";
+                                    /**
+                                     * @default {
+                                     *       "kind": "keep"
+                                     *     }
+                                     */
+                                    outliers?: {
+                                        /** @constant */
+                                        kind: "keep";
+                                    } | {
+                                        factor: number;
+                                        /** @constant */
+                                        kind: "iqr";
+                                    } | {
+                                        k: number;
+                                        /** @constant */
+                                        kind: "sigma";
+                                    };
+                                    /** @default 0.25 */
+                                    tolerance?: number;
+                                } | {
+                                    /** @description Fails above. */
+                                    above?: number;
+                                    /** @description Fails below. */
+                                    below?: number;
+                                    /** @constant */
+                                    kind: "threshold";
+                                    /** @default 1 */
+                                    minimumSamples?: number;
+                                } | {
+                                    /** @default 0.01 */
+                                    falseAlarm?: number;
+                                    /** @constant */
+                                    kind: "sequential";
+                                    /** @default 0.01 */
+                                    missed?: number;
+                                    /** @default 2 */
+                                    ratio?: number;
+                                    /** @default 0.001 */
+                                    tolerableRate?: number;
+                                };
+                                name: string;
+                                source: {
+                                    /** @description PromQL. `{{namespace}}`, `{{oldPods}}` and `{{newPods}}` stand for the namespace and for regular expressions of pod names. */
+                                    baseline?: string;
+                                    /** @description PromQL. `{{namespace}}`, `{{oldPods}}` and `{{newPods}}` stand for the namespace and for regular expressions of pod names. */
+                                    baselineExposure?: string;
+                                    connection: string;
+                                    /** @description PromQL. `{{namespace}}`, `{{oldPods}}` and `{{newPods}}` stand for the namespace and for regular expressions of pod names. */
+                                    exposure?: string;
+                                    /** @constant */
+                                    kind: "prometheus";
+                                    /** @description PromQL. `{{namespace}}`, `{{oldPods}}` and `{{newPods}}` stand for the namespace and for regular expressions of pod names. */
+                                    query: string;
+                                    stepSeconds?: number;
+                                } | {
+                                    connection?: string;
+                                    /** @constant */
+                                    kind: "http";
+                                    /**
+                                     * @default [
+                                     *       200
+                                     *     ]
+                                     */
+                                    statuses?: number[];
+                                    /** Format: uri */
+                                    url: string;
+                                    value?: string;
+                                } | {
+                                    /** @constant */
+                                    kind: "job";
+                                    template: {
+                                        [key: string]: unknown;
+                                    };
+                                    /** @default 300 */
+                                    timeoutSeconds?: number;
+                                };
+                                /**
+                                 * @default soak
+                                 * @enum {string}
+                                 */
+                                when?: "soak" | "before" | "after";
+                            }[];
+                            /** @default 3 */
+                            patience?: number;
+                        };
+                        /** @default false */
+                        dryRun?: boolean;
+                        /** @default [] */
+                        freeze?: ({
+                            /** Format: date-time */
+                            from: string;
+                            /** @constant */
+                            kind: "dates";
+                            reason: string;
+                            /** Format: date-time */
+                            until: string;
+                        } | {
+                            days: ("mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun")[];
+                            /** @default 00:00 */
+                            from?: string;
+                            /** @constant */
+                            kind: "weekly";
+                            reason: string;
+                            /**
+                             * @description IANA name.
+                             * @default UTC
+                             */
+                            timeZone?: string;
+                            /** @default 24:00 */
+                            until?: string | "24:00";
+                        })[];
+                        notify?: string;
+                        /** @default 600 */
+                        progressDeadlineSeconds?: number;
+                        /** @default 0 */
+                        rollbackWindowSeconds?: number;
+                        services: {
+                            /** @default [] */
+                            after?: string[];
+                            images: {
+                                [key: string]: string;
+                            };
+                            /**
+                             * @default Deployment
+                             * @enum {string}
+                             */
+                            kind?: "Deployment" | "StatefulSet";
+                            name: string;
+                            /** @default default */
+                            namespace?: string;
+                            service?: string;
+                            strategy?: {
+                                /** @constant */
+                                kind: "rolling";
+                            } | {
+                                /** @constant */
+                                kind: "canary";
+                                steps: {
+                                    approval?: {
+                                        /** @default 86400 */
+                                        deadlineSeconds?: number;
+                                        /** @default approvals:write */
+                                        permission?: string;
+                                        /** @default 1 */
+                                        required?: number;
+                                    };
+                                    /** @default 0 */
+                                    soakSeconds?: number;
+                                    weight: number;
+                                }[];
+                                traffic?: {
+                                    /** @constant */
+                                    kind: "gateway";
+                                    /** @description HTTPRoute (gateway.networking.k8s.io/v1) with a backendRef to the Service. */
+                                    route: string;
+                                } | {
+                                    /** @constant */
+                                    kind: "istio";
+                                    /** @description VirtualService (networking.istio.io/v1) with a route to the Service. */
+                                    virtualService: string;
+                                } | {
+                                    /** @description Ingress with a backend of the Service; HAL9 adds a canary Ingress beside it. */
+                                    ingress: string;
+                                    /** @constant */
+                                    kind: "nginx";
+                                };
+                            } | {
+                                approval?: {
+                                    /** @default 86400 */
+                                    deadlineSeconds?: number;
+                                    /** @default approvals:write */
+                                    permission?: string;
+                                    /** @default 1 */
+                                    required?: number;
+                                };
+                                /** @constant */
+                                kind: "blue-green";
+                                /** @default 30 */
+                                scaleDownDelaySeconds?: number;
+                                /** @default 0 */
+                                soakSeconds?: number;
+                            };
+                            workload?: string;
+                        }[];
+                        /**
+                         * @default {
+                         *       "kind": "rolling"
+                         *     }
+                         */
+                        strategy?: {
+                            /** @constant */
+                            kind: "rolling";
+                        } | {
+                            /** @constant */
+                            kind: "canary";
+                            steps: {
+                                approval?: {
+                                    /** @default 86400 */
+                                    deadlineSeconds?: number;
+                                    /** @default approvals:write */
+                                    permission?: string;
+                                    /** @default 1 */
+                                    required?: number;
+                                };
+                                /** @default 0 */
+                                soakSeconds?: number;
+                                weight: number;
+                            }[];
+                            traffic?: {
+                                /** @constant */
+                                kind: "gateway";
+                                /** @description HTTPRoute (gateway.networking.k8s.io/v1) with a backendRef to the Service. */
+                                route: string;
+                            } | {
+                                /** @constant */
+                                kind: "istio";
+                                /** @description VirtualService (networking.istio.io/v1) with a route to the Service. */
+                                virtualService: string;
+                            } | {
+                                /** @description Ingress with a backend of the Service; HAL9 adds a canary Ingress beside it. */
+                                ingress: string;
+                                /** @constant */
+                                kind: "nginx";
+                            };
+                        } | {
+                            approval?: {
+                                /** @default 86400 */
+                                deadlineSeconds?: number;
+                                /** @default approvals:write */
+                                permission?: string;
+                                /** @default 1 */
+                                required?: number;
+                            };
+                            /** @constant */
+                            kind: "blue-green";
+                            /** @default 30 */
+                            scaleDownDelaySeconds?: number;
+                            /** @default 0 */
+                            soakSeconds?: number;
+                        };
+                        waves: {
+                            approval?: {
+                                /** @default 86400 */
+                                deadlineSeconds?: number;
+                                /** @default approvals:write */
+                                permission?: string;
+                                /** @default 1 */
+                                required?: number;
+                            };
+                            clusters: string[];
+                            name: string;
+                            /** @default 0 */
+                            soakSeconds?: number;
+                        }[];
                     };
                     tags?: string[];
                 };

@@ -24,6 +24,7 @@ const COMMANDS = {
   check: { script: 'deploy/local/check.ts', usage: 'check [DIR]' },
   'audit verify': { script: 'cli/audit.ts', usage: 'audit verify EXPORT --key KEY [--witness FILE --witness-key KEY] [--json]' },
   judge: { script: 'test/judge/main.ts', usage: 'judge --cases FILE [--json]' },
+  'privacy verify-receipt': { script: 'cli/privacy.ts', usage: 'privacy verify-receipt FILE --key KEY [--json]' },
   privacy: { script: 'deploy/local/privacy-map.ts', usage: 'privacy map --sql FILE --dataset FILE [--json]' },
   'verify:vectors': { script: 'test/vectors/main.ts', usage: 'verify:vectors --dir DIR [--json]' },
   contracts: { script: 'test/contracts/main.ts', usage: 'contracts [test|invariants|gas|artifacts]' },
@@ -35,7 +36,7 @@ const COMMANDS = {
 /** @param {readonly string[]} args */
 export async function launch(args) {
   // Everything that is not about this machine is the API's, in `cli/`; it knows the commands it has not.
-  const name = args[0] === 'audit' && args[1] === 'verify' ? 'audit verify' : args[0];
+  const name = args[0] === 'audit' && args[1] === 'verify' ? 'audit verify' : args[0] === 'privacy' && args[1] === 'verify-receipt' ? 'privacy verify-receipt' : args[0];
   const local = Object.hasOwn(COMMANDS, name ?? '') && !(name === 'api' && args.length > 1) && !(name === 'privacy' && args.length > 1 && args[1] !== 'map');
   const command = local ? COMMANDS[name] : { script: 'cli/main.ts' };
   const rest = args.slice(local ? 1 : 0);

@@ -1,5 +1,6 @@
 import { createPrivateKey, createPublicKey, randomBytes, sign, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
+import { CompactSign } from 'jose';
 import { cosignedMessage, signatureLine, VerifierKey } from '../../schemas/audit/note.ts';
 import { ConfigError, type Config } from '../config/config.ts';
 import { keyFile } from '../keys/load.ts';
@@ -39,6 +40,11 @@ export class NoteSigner {
   /** The key others check a witness's signature with. */
   witnessKey(name: string): VerifierKey {
     return new VerifierKey(name, 'cosignature', this.#publicKey);
+  }
+
+  /** A JWS in compact form (RFC 7515, EdDSA of RFC 8037) under the key of {@link logKey}. @param payload JSON. */
+  async jws(name: string, type: string, payload: unknown): Promise<string> {
+    return new CompactSign(new TextEncoder().encode(JSON.stringify(payload))).setProtectedHeader({ alg: 'EdDSA', typ: type, kid: this.logKey(name).toString() }).sign(this.#key);
   }
 
   /** A note of one signature. @param text ends with a newline. */

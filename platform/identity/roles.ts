@@ -49,6 +49,8 @@ export const PREDEFINED_ROLES: readonly Role[] = [
       'audit:export',
       'compliance:*',
       'consents:*',
+      'privacy:read',
+      'privacy:write',
       'budgets:*',
       'usage:*',
       'features:*',

@@ -1,6 +1,6 @@
 import type { Annotations, Masking } from '../../schemas/privacy/annotations.ts';
 import { annotate, type AnnotatedSchema } from './annotated-schema.ts';
-import { qualified, type Catalog, type Relation } from './catalog.ts';
+import { qualified, type Catalog, type Relation, type RelationName } from './catalog.ts';
 import { orderErasure, type ErasureStep } from './erasure-order.ts';
 import { Findings, type Finding } from './findings.ts';
 import { findReferences, type Constraint, type Edge } from './references.ts';
@@ -16,7 +16,7 @@ export interface DataMap {
   readonly treatments: ReadonlyMap<string, Treatment>;
   readonly order: readonly ErasureStep[];
   /** Materialized views over erased tables: refreshed at the end, for they are copies. */
-  readonly refreshes: readonly string[];
+  readonly refreshes: readonly RelationName[];
   /** Reached by an identity through each other, or through themselves. */
   readonly cycles: readonly (readonly string[])[];
   readonly findings: readonly Finding[];
@@ -49,8 +49,8 @@ export function makeDataMap(catalog: Catalog, annotations: Annotations, samples:
 }
 
 /** Copies of personal data that no annotation names: materialized views, and tables made like annotated ones. */
-function findCopies(catalog: Catalog, schema: AnnotatedSchema, treatments: ReadonlyMap<string, Treatment>, findings: Findings): string[] {
-  const refreshes: string[] = [];
+function findCopies(catalog: Catalog, schema: AnnotatedSchema, treatments: ReadonlyMap<string, Treatment>, findings: Findings): RelationName[] {
+  const refreshes: RelationName[] = [];
   for (const relation of catalog.relations) {
     if (relation.kind !== 'view' && relation.kind !== 'materialized-view') continue;
     const over = relation.reads.flatMap((name) => schema.holder(name)?.id ?? []).filter((id) => ['mask', 'delete'].includes(treatments.get(id)?.method ?? ''));
@@ -58,7 +58,7 @@ function findCopies(catalog: Catalog, schema: AnnotatedSchema, treatments: Reado
     if (over.length === 0) continue;
     if (relation.kind === 'view') findings.note('view', id, null, `shows ${[...new Set(over)].join(', ')}: erased with them`);
     else {
-      refreshes.push(id);
+      refreshes.push(relation);
       findings.note('materialized-view', id, null, `a copy of ${[...new Set(over)].join(', ')}: refreshed after they are erased`);
     }
   }
@@ -143,7 +143,7 @@ export function reportOf(map: DataMap): DataMapReport {
         return [{ table, method: treatment.method, why: treatment.why, mask: treatment.columns.map(({ path, categories, masking }) => ({ column: path.join('.'), categories, masking })), keep: treatment.kept.map(({ path, why }) => ({ column: path.join('.'), why })) }];
       }),
     })),
-    refresh: map.refreshes,
+    refresh: map.refreshes.map(qualified),
     cycles: map.cycles,
     unreached: [...map.schema.tables.values()].filter(({ id }) => !reached.has(id)).map(({ id, annotation }) => ({ table: id, annotated: annotation !== undefined })),
     refused: map.findings.filter(({ severity }) => severity === 'refusal'),

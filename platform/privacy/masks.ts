@@ -54,7 +54,7 @@ function otherCharacters(value: string, key: Uint8Array): string {
     used += 1;
     return 1 + (byte % (alphabet - 1));
   };
-  return [...value]
+  return Array.from(value)
     .map((character) => {
       if (/\d/.test(character)) return String((Number(character) + next(10)) % 10);
       const place = LETTERS.indexOf(character.toLowerCase());
@@ -85,7 +85,7 @@ function generalise({ step, unit, keep }: Extract<Masking, { strategy: 'generali
     if (unit === 'month') return `${year}-${month}-01`;
     return unit === 'year' ? `${year}-01-01` : `${year.slice(0, 3)}0-01-01`;
   }
-  return [...value].slice(0, keep ?? 0).join('');
+  return Array.from(value).slice(0, keep ?? 0).join('');
 }
 
 /** Numbers longer than a double keep all their digits: https://tc39.es/proposal-json-parse-with-source/, in V8 since Node 21. */

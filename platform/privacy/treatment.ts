@@ -58,6 +58,10 @@ function treatTable(table: AnnotatedTable, constraints: readonly Constraint[], f
     const column = columnOf(table, field.path[0] ?? '');
     // A member is masked with the object it is in when that is masked as a whole.
     if (column === undefined || treatment.columns.some((masked) => masked.path.length < field.path.length && masked.path.every((part, place) => part === field.path[place]))) continue;
+    if (field.legalBasis === 'legal-obligation') {
+      treatment.kept.push({ path: field.path, why: `legal obligation${field.retention === undefined ? '' : `, ${field.retention}`}` });
+      continue;
+    }
     if (field.readOnly) {
       treatment.kept.push({ path: field.path, why: 'annotated as read-only' });
       findings.warn('read-only', id, field.path.join('.'), 'data of people that is annotated as read-only stays');

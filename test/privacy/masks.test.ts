@@ -24,7 +24,7 @@ describe('masking', () => {
     const value = 'Zoë 49-1234 ab!';
     const masked = maskValue({ strategy: 'format-preserving' }, value, null, context) ?? '';
     expect(masked).toMatch(/^[A-Z][a-z]{2} \d\d-\d{4} [a-z]{2}!$/);
-    for (const [at, character] of [...value].entries()) if (/[\p{L}\d]/u.test(character)) expect([...masked][at]).not.toBe(character);
+    for (const [at, character] of Array.from(value).entries()) if (/[\p{L}\d]/u.test(character)) expect(Array.from(masked)[at]).not.toBe(character);
   });
 
   it('moves dates by one amount, and never by nothing', () => {

@@ -5,10 +5,11 @@ import type pg from 'pg';
 import { describe, expect, it } from 'vitest';
 import { readCatalog } from '../../activities/privacy/postgres-catalog.ts';
 import { eraseStep, rehearse, type TableOutcome } from '../../activities/privacy/postgres-erasure.ts';
-import { findRows, type Identities } from '../../activities/privacy/postgres-rows.ts';
+import { findRows } from '../../activities/privacy/postgres-rows.ts';
 import { scanFor, type Remainder } from '../../activities/privacy/postgres-scan.ts';
 import { readAnnotations } from '../../platform/privacy/annotation-file.ts';
 import { makeDataMap, reportOf } from '../../platform/privacy/data-map.ts';
+import type { Identities } from '../../platform/privacy/identities.ts';
 import { withSchema } from './schema-database.ts';
 
 const data = process.env['HAL9_TEST_DATA'];

@@ -2,6 +2,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
 import { z } from 'zod';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import { createDataConverter } from '../../platform/codec/data-converter.ts';
@@ -33,7 +34,7 @@ try {
   await rm(folder, { recursive: true, force: true });
 }
 
-async function record({ first, url, hostId, environment }: Stack): Promise<void> {
+async function record({ first, url, hostId, environment, databaseUrl }: Stack): Promise<void> {
   if (first === undefined) throw new Error('a fresh stack makes an organisation');
   const config = loadConfig(environment);
   const keys = await loadKeyRing(config);
@@ -63,6 +64,7 @@ async function record({ first, url, hostId, environment }: Stack): Promise<void>
   if (isChosen('approval')) await approvals();
   if (isChosen('compliance-evidence')) await evidence();
   if (isChosen('webhook-delivery')) await webhookDeliveries();
+  if (isChosen('erasure')) await erasures();
   await temporal.close();
 
   async function cascades(): Promise<void> {
@@ -94,6 +96,32 @@ async function record({ first, url, hostId, environment }: Stack): Promise<void>
     const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/compliance-evidence/runs', { input: { controls: ['tenant-isolation', 'statements-are-intact'] } }));
     await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
     await keep(runId, 'collected');
+  }
+
+  /** One that people agree to after something stood in its way. */
+  async function erasures(): Promise<void> {
+    const own = new pg.Client({ connectionString: databaseUrl });
+    await own.connect();
+    await own.query('create schema recorded');
+    await own.query('create table recorded.customer (id int primary key, email text)');
+    await own.query("insert into recorded.customer values (1, 'recorded@example.com')");
+    await own.end();
+    await call('PUT', '/v1/privacy/policy', { approvals: 1, deadlineDays: 30, remindDays: [7], connection: null });
+    const { id } = createdSchema.parse(await call('POST', '/v1/privacy/erasures', { identities: { email: ['recorded@example.com'] }, verification: 'recorded' }));
+    const inState = async (state: string): Promise<void> => {
+      for (let attempt = 0; attempt < 120; attempt += 1) {
+        if (z.object({ state: z.string() }).parse(await call('GET', `/v1/privacy/erasures/${id}`)).state === state) return;
+        await delay(500);
+      }
+      throw new Error(`the erasure is not ${state}`);
+    };
+    await inState('blocked');
+    await call('POST', '/v1/privacy/sources', { name: 'recorded', address: `${databaseUrl}?sslmode=disable`, annotations: 'source: recorded\ntables:\n  recorded.customer: {columns: {id: {category: user.unique_id}, email: {category: user.contact.email, identity: email}}}\n' });
+    await call('POST', `/v1/privacy/erasures/${id}/resume`, {});
+    await inState('waiting');
+    await call('POST', `/v1/approvals/${await openApproval()}/approve`, {});
+    await inState('complete');
+    await keep(await closed('erasure', []), 'agreed');
   }
 
   /** A decision whose effect people agree to, and one whose effect they refuse. */

@@ -1,0 +1,262 @@
+import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import type pg from 'pg';
+import type { Act } from '../../database/audit-acts.ts';
+import { AuditLogStore } from '../../database/audit-log.ts';
+import { ErasureStore, type ErasureRecord } from '../../database/erasures.ts';
+import { LegalHoldStore, type LegalHold } from '../../database/legal-holds.ts';
+import { actOf } from '../../platform/audit/act.ts';
+import { loadAuditSigner } from '../../platform/audit/signer.ts';
+import { Connections } from '../../platform/connections/connections.ts';
+import { Egress } from '../../platform/connections/egress.ts';
+import { systemCaller } from '../../platform/identity/caller.ts';
+import type { KeyRing } from '../../platform/keys/key-ring.ts';
+import { loadKeyRing } from '../../platform/keys/load.ts';
+import { createNotify, type Notify } from '../../platform/notify/notify.ts';
+import { readAnnotations } from '../../platform/privacy/annotation-file.ts';
+import { quotedRelation, type Catalog } from '../../platform/privacy/catalog.ts';
+import { makeDataMap, type DataMap } from '../../platform/privacy/data-map.ts';
+import { DEFAULT_POLICY, openSubject, type ErasureSubject } from '../../platform/privacy/erasures.ts';
+import { PrivacySources, type OpenPrivacySource } from '../../platform/privacy/sources.ts';
+import { auditOrigin } from '../../schemas/audit/note.ts';
+import { HalError } from '../../schemas/errors.ts';
+import { parseWorkflowId } from '../../schemas/names/workflow-id.ts';
+import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
+import type { Annotations } from '../../schemas/privacy/annotations.ts';
+import type { KeptValue } from '../../schemas/privacy/erasure.ts';
+import { RECEIPT_TYPE, statementHash, type ErasureStatement, type ReceiptPayload } from '../../schemas/privacy/receipt.ts';
+import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
+import { effectKey } from '../effect-key.ts';
+import type { ErasureActivities, ErasurePlan } from './activity-contract.ts';
+import { readCatalog } from './postgres-catalog.ts';
+import { eraseStep, rehearse } from './postgres-erasure.ts';
+import { scanFor } from './postgres-scan.ts';
+import { withPostgres } from './postgres-source.ts';
+
+/** Reasons a run tells; more are as many times the same. */
+const MOST_REASONS = 20;
+const BEAT_MS = 10_000;
+
+/** Discovered: what an erasure does to sources and to the ledger. */
+export default async function register({ config, database }: ActivityDependencies): Promise<RegisteredActivities> {
+  const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
+  const keys = await loadKeyRing(config);
+  const notify = createNotify({ database, egress, connections: new Connections({ database, keys, egress }) });
+  const signer = await loadAuditSigner(config);
+  const parts: Parts = { keys, egress, notify, store: new ErasureStore(database), holds: new LegalHoldStore(database), sources: new PrivacySources({ database, keys }), log: new AuditLogStore(database) };
+  const sign = (orgId: string, payload: ReceiptPayload): Promise<string> => signer.jws(auditOrigin(orgId), RECEIPT_TYPE, payload);
+  return {
+    queues: { [TASK_QUEUES.core]: { ...createErasureActivities(parts, sign) } },
+    async shutdown() {
+      await egress.close();
+    },
+  };
+}
+
+interface Parts {
+  readonly keys: KeyRing;
+  readonly egress: Egress;
+  readonly notify: Notify;
+  readonly store: ErasureStore;
+  readonly holds: LegalHoldStore;
+  readonly sources: PrivacySources;
+  readonly log: AuditLogStore;
+}
+
+function createErasureActivities(parts: Parts, sign: (orgId: string, payload: ReceiptPayload) => Promise<string>): ErasureActivities {
+  const { keys, store, holds, sources, log } = parts;
+  return {
+    async openErasure(erasureId) {
+      const orgId = organisation();
+      const { dueAt } = await ledgerRow(store, orgId, erasureId);
+      const { approvals, remindDays, connection } = (await store.policy(orgId)) ?? DEFAULT_POLICY;
+      return { approvals, dueAtMs: dueAt.getTime(), remindDays, connection };
+    },
+
+    async noteErasure(erasureId, state, reasons) {
+      await store.move(organisation(), erasureId, state, reasons);
+    },
+
+    async planErasure(erasureId) {
+      const orgId = organisation();
+      const { subjects } = await ledgerRow(store, orgId, erasureId);
+      const subject = await openSubject(store, keys, orgId, erasureId);
+      const inForce = await holds.inForce(orgId, subjects);
+      const whole = inForce.filter(({ table }) => table === null).map(({ id, reason }) => `a legal hold protects the person (${id}: ${reason}): whoever placed it must release it`);
+      const all = await sources.openAll(orgId);
+      if (all.length === 0) whole.push('no source is declared: declare one with POST /v1/privacy/sources');
+      if (whole.length > 0) return blocked(whole, false);
+      const plans = await Promise.all(all.map((source) => planSource(parts, orgId, erasureId, source, inForce, subject)));
+      const kinds = Object.keys(subject.identities).filter((kind) => !plans.some(({ seeds }) => seeds.includes(kind)));
+      const reasons = [...plans.flatMap((plan) => plan.reasons), ...(plans.every((plan) => plan.reasons.length === 0) ? kinds.map((kind) => `no source looks people up by ${kind}: annotate an identity of this kind`) : [])];
+      if (reasons.length > 0) return blocked(reasons, plans.some(({ passing }) => passing));
+      return { reasons: [], sources: all.map(({ id }) => id), rows: sum(plans.map(({ rows }) => rows)), summary: plans.map(({ name, rows, tables }) => `${name}: ${rows} rows in ${tables} tables`).join('; '), passing: false };
+    },
+
+    async eraseSource(erasureId, sourceId) {
+      const orgId = organisation();
+      const { subjects } = await ledgerRow(store, orgId, erasureId);
+      const subject = await openSubject(store, keys, orgId, erasureId);
+      const inForce = await holds.inForce(orgId, subjects);
+      const source = await sources.open(orgId, sourceId);
+      if (inForce.some(({ table }) => table === null)) throw new HalError('Conflict', 'a legal hold was placed meanwhile');
+      await withMap(parts, source, inForce, async (client, _catalog, map) => {
+        const [refusal] = refusals(map);
+        if (refusal !== undefined) throw new HalError('Conflict', refusal);
+        for (const step of map.order) {
+          cancellationSignal().throwIfAborted();
+          const outcomes = await eraseStep(client, map, step, subject.identities, { key: subject.maskKey }, `${orgId}/${erasureId}/${sourceId}`);
+          await store.count(orgId, erasureId, source.name, outcomes);
+        }
+        // Copies that the database makes by itself.
+        for (const view of map.refreshes) await client.query(`refresh materialized view ${quotedRelation(view)}`);
+      });
+    },
+
+    async verifyErasure(erasureId) {
+      const orgId = organisation();
+      const { subjects } = await ledgerRow(store, orgId, erasureId);
+      const subject = await openSubject(store, keys, orgId, erasureId);
+      const inForce = await holds.inForce(orgId, subjects);
+      const kept: KeptValue[] = [];
+      const left: string[] = [];
+      for (const source of await sources.openAll(orgId)) {
+        await withMap(parts, source, inForce, async (client, catalog, map) => {
+          for (const { table, column, rows, kept: why } of await scanFor(client, catalog, map, subject.identities)) {
+            if (why === null) left.push(`${source.name}: ${rows} rows of ${table} still name the person in ${column}: annotate the column, or erase it by hand`);
+            else kept.push({ source: source.name, table, column, rows, why });
+          }
+        });
+      }
+      await store.keep(orgId, erasureId, kept);
+      return left.slice(0, MOST_REASONS);
+    },
+
+    async finishErasure(erasureId, state, reasons) {
+      const orgId = organisation();
+      const erasure = await ledgerRow(store, orgId, erasureId);
+      const at = new Date();
+      const statement = await statementOf(store, orgId, { ...erasure, finishedAt: at });
+      const rows = sum(statement.tables.map((table) => table.rows));
+      const details: Act['details'] = state === 'complete' ? { statement: statementHash(statement), rows, kept: statement.kept.length } : { reasons };
+      await store.finish(orgId, erasureId, state, { reasons, at }, actOf(systemCaller(orgId, 'privacy'), state === 'complete' ? 'erasure.complete' : 'erasure.deny', { kind: 'erasure', id: erasureId }, details));
+      return { rows };
+    },
+
+    async issueReceipt(erasureId) {
+      const orgId = organisation();
+      const erasure = await ledgerRow(store, orgId, erasureId);
+      if (erasure.receipt !== null) return;
+      const [logged] = await log.list(orgId, { action: 'erasure.complete', resource: erasureId }, 1);
+      const inclusion = logged === undefined ? undefined : await log.inclusion(orgId, logged.entry.seq);
+      if (logged === undefined || inclusion === undefined || inclusion.checkpoint === null) throw new HalError('DependencyUnavailable', 'no checkpoint of the audit log covers the end of the erasure yet', { retryAfterSeconds: 1 });
+      const payload: ReceiptPayload = {
+        statement: await statementOf(store, orgId, erasure),
+        audit: { entry: logged.entry, treeSize: inclusion.treeSize, proof: inclusion.proof.map((hash) => Buffer.from(hash).toString('hex')), checkpoint: inclusion.checkpoint },
+      };
+      await store.keepReceipt(orgId, erasureId, await sign(orgId, payload));
+    },
+
+    async remindOfErasure(erasureId, days) {
+      const orgId = organisation();
+      const { state, reasons } = await ledgerRow(store, orgId, erasureId);
+      const { connection } = (await store.policy(orgId)) ?? DEFAULT_POLICY;
+      await store.record(actOf(systemCaller(orgId, 'privacy'), 'erasure.remind', { kind: 'erasure', id: erasureId }, { days }));
+      if (connection === null) return;
+      const title = days > 0 ? `An erasure is due in ${days} days` : days === 0 ? 'An erasure is due now' : `An erasure is ${-days} days late`;
+      await parts.notify.deliver({ orgId }, { connection, title, message: [`Erasure ${erasureId} is ${state}.`, ...reasons].join('\n'), severity: days > 2 ? 'warning' : 'critical', dedupKey: `erasure/${effectKey()}` }, cancellationSignal());
+    },
+  };
+}
+
+function organisation(): string {
+  const run = parseWorkflowId(activityInfo().workflowExecution?.workflowId ?? '');
+  if (run === undefined) throw new TypeError('an erasure is done by a run of an organisation');
+  return run.orgId;
+}
+
+async function ledgerRow(store: ErasureStore, orgId: string, erasureId: string): Promise<ErasureRecord> {
+  const row = await store.find(orgId, erasureId);
+  if (row === undefined) throw new HalError('NotFound', 'no such erasure');
+  return row;
+}
+
+function blocked(reasons: readonly string[], passing: boolean): ErasurePlan {
+  const more = reasons.length > MOST_REASONS ? [`and ${reasons.length - MOST_REASONS} more`] : [];
+  return { reasons: [...reasons.slice(0, MOST_REASONS), ...more], sources: [], rows: 0, summary: '', passing };
+}
+
+interface SourcePlan {
+  readonly name: string;
+  readonly reasons: readonly string[];
+  readonly passing: boolean;
+  readonly seeds: readonly string[];
+  readonly rows: number;
+  readonly tables: number;
+}
+
+/** Rehearses the erasure in one source. What fails is a reason, for other sources are still worth a look. */
+async function planSource(parts: Parts, orgId: string, erasureId: string, source: OpenPrivacySource, holds: readonly LegalHold[], subject: ErasureSubject): Promise<SourcePlan> {
+  try {
+    return await withMap(parts, source, holds, async (client, _catalog, map) => {
+      const seeds = map.traversal.seeds.map(({ identity }) => identity);
+      const refused = refusals(map).map((refusal) => `${source.name}: ${refusal}`);
+      if (refused.length > 0) return { name: source.name, reasons: refused, passing: false, seeds, rows: 0, tables: 0 };
+      const outcomes = await rehearse(client, map, subject.identities, { key: subject.maskKey });
+      const touched = outcomes.filter(({ found, shared }) => found > 0 || shared > 0);
+      await parts.store.plan(orgId, erasureId, source.name, touched.map(({ table, method, found, shared }) => ({ source: source.name, table, method, why: map.treatments.get(table)?.why ?? '', rows: found, shared })));
+      return { name: source.name, reasons: [], passing: false, seeds, rows: sum(touched.map(({ found }) => found)), tables: touched.length };
+    });
+  } catch (error) {
+    if (!(error instanceof HalError)) throw error;
+    return { name: source.name, reasons: [error.message], passing: error.failure.retryable, seeds: [], rows: 0, tables: 0 };
+  }
+}
+
+/** The live schema under the annotations of now, with what holds protect kept. */
+async function withMap<Answer>({ egress }: Parts, source: OpenPrivacySource, holds: readonly LegalHold[], work: (client: pg.Client, catalog: Catalog, map: DataMap) => Promise<Answer>): Promise<Answer> {
+  // Statements may take long; the server hears that the process lives, and learns of a cancellation.
+  const beat = setInterval(() => heartbeat(), BEAT_MS);
+  try {
+    return await withPostgres(egress, source.name, source.address, cancellationSignal(), async (client) => {
+      const catalog = await readCatalog(client);
+      return work(client, catalog, makeDataMap(catalog, held(readAnnotations(source.annotations), source.name, holds)));
+    });
+  } finally {
+    clearInterval(beat);
+  }
+}
+
+function held(annotations: Annotations, source: string, holds: readonly LegalHold[]): Annotations {
+  const here = holds.filter((hold) => hold.source === source);
+  return {
+    ...annotations,
+    tables: annotations.tables.map((table) => {
+      const hold = here.find((one) => one.table === table.name || one.table === `${table.schema ?? 'public'}.${table.name}`);
+      return hold === undefined ? table : { ...table, erase: 'keep', keepBecause: `legal hold ${hold.id}: ${hold.reason}` };
+    }),
+  };
+}
+
+function refusals(map: DataMap): string[] {
+  return map.findings.filter(({ severity }) => severity === 'refusal').map(({ table, column, reason }) => `${[table, column].filter((part) => part !== null).join(' ')}: ${reason}`);
+}
+
+async function statementOf(store: ErasureStore, orgId: string, erasure: ErasureRecord): Promise<ErasureStatement> {
+  const { id, subjects, requestedAt, finishedAt, kept } = erasure;
+  if (finishedAt === null) throw new HalError('Conflict', 'the erasure has not ended');
+  return {
+    v: 1,
+    orgId,
+    erasureId: id,
+    subjects: subjects.map((hash) => hash.toString('hex')),
+    requestedAt: requestedAt.toISOString(),
+    finishedAt: finishedAt.toISOString(),
+    tables: await store.tables(orgId, id),
+    kept: [...kept],
+    left: 0,
+  };
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}

@@ -1,0 +1,92 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client, Connection } from '@temporalio/client';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { pino } from 'pino';
+import { inject } from 'vitest';
+import approvalActivities from '../../activities/approvals/index.ts';
+import privacyActivities from '../../activities/privacy/index.ts';
+import { AuditCheckpointStore } from '../../database/audit-checkpoints.ts';
+import { AuditSequencerStore } from '../../database/audit-sequencer.ts';
+import { Approvals } from '../../platform/approvals/approvals.ts';
+import { Checkpoints } from '../../platform/audit/checkpoints.ts';
+import { FileWitness } from '../../platform/audit/file-witness.ts';
+import { loadAuditSigner } from '../../platform/audit/signer.ts';
+import { createDataConverter } from '../../platform/codec/data-converter.ts';
+import { loadConfig } from '../../platform/config/config.ts';
+import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
+import { loadKeyRing } from '../../platform/keys/load.ts';
+import { createOperations } from '../../platform/operations/operations.ts';
+import { Erasures } from '../../platform/privacy/erasures.ts';
+import { LegalHolds } from '../../platform/privacy/legal-holds.ts';
+import { PrivacySources } from '../../platform/privacy/sources.ts';
+import { auditOrigin } from '../../schemas/audit/note.ts';
+import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
+import erasureContract from '../../schemas/operations/erasure.ts';
+import { activityInterceptors } from '../../workers/interceptors/activity.ts';
+import type { TestDatabase } from '../environment/database.ts';
+import { createTestNamespace } from '../environment/temporal.ts';
+
+Runtime.install({ logger: new DefaultLogger('ERROR') });
+
+/** Ledger, worker and a growing audit log, against real servers, in a namespace of their own. */
+export async function erasureBench(test: TestDatabase) {
+  const folder = await mkdtemp(join(tmpdir(), 'hal9-erasure-'));
+  const address = inject('temporalAddress');
+  const config = loadConfig({ DATABASE_URL: test.url, TEMPORAL_ADDRESS: address, HAL9_DATA: folder, HAL9_ALLOW_PRIVATE_ADDRESSES: 'true', HAL9_MASTER_KEYS: `t:${Buffer.alloc(32, 3).toString('base64')}` });
+  const [connection, clientConnection, namespace, keys, signer] = [await NativeConnection.connect({ address }), await Connection.connect({ address }), await createTestNamespace(), await loadKeyRing(config), await loadAuditSigner(config)];
+  const dataConverter = createDataConverter(keys);
+  const client = new Client({ connection: clientConnection, namespace, dataConverter });
+  const logger = pino({ level: 'silent' });
+  const { database } = test;
+  const operations = createOperations({ client, database, contracts: new Map([[erasureContract.name, erasureContract]]), keys, logger });
+  const parts = await Promise.all([privacyActivities, approvalActivities].map((register) => register({ config, database, operations, logger })));
+  const worker = await Worker.create({
+    connection,
+    namespace,
+    taskQueue: TASK_QUEUES.core,
+    dataConverter,
+    workflowsPath: join(import.meta.dirname, '../../workflows/erasure/index.ts'),
+    activities: Object.assign({}, ...parts.map(({ queues }) => queues[TASK_QUEUES.core])),
+    interceptors: { activity: activityInterceptors },
+    shutdownForceTime: '5 seconds',
+  });
+  const running = worker.run();
+  const sequencer = new AuditSequencerStore(database);
+  const checkpoints = new Checkpoints(new AuditCheckpointStore(database), signer, await FileWitness.open(join(folder, 'witness')));
+  let auditing = true;
+  const audited = (async () => {
+    while (auditing) {
+      for (const orgId of await sequencer.waitingOfAllOrganisations()) {
+        await sequencer.sequenceAcrossOrganisations(orgId);
+        await checkpoints.make(orgId);
+      }
+      await delay(100);
+    }
+  })();
+  return {
+    client,
+    keys,
+    database,
+    sources: new PrivacySources({ database, keys }),
+    holds: new LegalHolds({ database, keys }),
+    erasures: new Erasures({ database, keys, operations }),
+    approvals: new Approvals({ database, keys, operations }),
+    caller: async (): Promise<Caller> => ({ ...systemCaller(await test.organisation(), 'test'), actor: { kind: 'api-key', id: 'test' } }),
+    logKey: (orgId: string): string => signer.logKey(auditOrigin(orgId)).toString(),
+    async stop() {
+      worker.shutdown();
+      await running;
+      auditing = false;
+      await audited;
+      for (const part of parts) await part.shutdown?.();
+      await operations.close();
+      await Promise.all([clientConnection.close(), connection.close()]);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+export type ErasureBench = Awaited<ReturnType<typeof erasureBench>>;
