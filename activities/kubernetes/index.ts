@@ -67,7 +67,7 @@ async function inspect(api: KubernetesApi, cluster: string, service: RolloutServ
   const { namespace, kind, name: called, images: to } = service;
   const name = service.workload ?? called;
   const place = { namespace, kind, name };
-  await requirePermissions(api, place, strategy);
+  await requirePermissions(api, place, strategy, service.service !== undefined);
   const workload = await api.get<Workload>(workloadPath(place));
   const template = workload.spec?.template;
   const containers = Object.keys(to);

@@ -16,9 +16,9 @@ const ROUTES = {
 } as const;
 
 /** Everything the rollout of a workload will do, so that a missing right is known before the first change and not in the middle. */
-export async function requirePermissions(api: KubernetesApi, { namespace, kind, name }: Pick<Target, 'namespace' | 'kind' | 'name'>, strategy: Strategy): Promise<void> {
+export async function requirePermissions(api: KubernetesApi, { namespace, kind, name }: Pick<Target, 'namespace' | 'kind' | 'name'>, strategy: Strategy, hasService: boolean): Promise<void> {
   const missing: string[] = [];
-  for (const { verb, group, resource } of rightsFor(kind, strategy)) {
+  for (const { verb, group, resource } of rightsFor(kind, strategy, hasService)) {
     const review = await api.create<{ status: { allowed: boolean } }>('/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', {
       apiVersion: 'authorization.k8s.io/v1',
       kind: 'SelfSubjectAccessReview',
@@ -29,14 +29,15 @@ export async function requirePermissions(api: KubernetesApi, { namespace, kind, 
   if (missing.length > 0) throw problem('missing-permission', `rolling out ${kind} ${name} needs ${missing.join(', ')} in namespace ${namespace}`);
 }
 
-function rightsFor(kind: Target['kind'], strategy: Strategy): Right[] {
+function rightsFor(kind: Target['kind'], strategy: Strategy, hasService: boolean): Right[] {
   const rights = (group: string, resource: string, ...verbs: readonly string[]): Right[] => verbs.map((verb) => ({ verb, group, resource }));
-  const workload = rights('apps', kind === 'Deployment' ? 'deployments' : 'statefulsets', 'get', 'patch');
-  if (strategy.kind === 'rolling') return [...workload, ...rights('', 'pods', 'list')];
-  const beside = [...workload, ...rights('', 'pods', 'list'), ...rights('apps', 'deployments', 'create', 'delete')];
-  if (strategy.kind === 'blue-green') return [...beside, ...rights('', 'services', 'get', 'create', 'patch', 'delete')];
+  const reading = [...rights('', 'pods', 'list'), ...(hasService ? rights('', 'services', 'get') : [])];
+  const workload = [...rights('apps', kind === 'Deployment' ? 'deployments' : 'statefulsets', 'get', 'patch'), ...reading];
+  if (strategy.kind === 'rolling') return workload;
+  const beside = [...workload, ...rights('apps', 'deployments', 'create', 'delete')];
+  if (strategy.kind === 'blue-green') return [...beside, ...rights('', 'services', 'create', 'patch', 'delete')];
   if (strategy.traffic === undefined) return beside;
   const { group, resource } = ROUTES[strategy.traffic.kind];
   const more = strategy.traffic.kind === 'nginx' ? ['create', 'delete'] : [];
-  return [...beside, ...rights('', 'services', 'get', 'create', 'delete'), ...rights(group, resource, 'get', 'patch', ...more)];
+  return [...beside, ...rights('', 'services', 'create', 'delete'), ...rights(group, resource, 'get', 'patch', ...more)];
 }

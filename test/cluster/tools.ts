@@ -13,12 +13,13 @@ const PARTS = {
   'kube-scheduler': { version: KUBERNETES, package: 'k8s.io/kubernetes/cmd/kube-scheduler', minutes: 1 },
   etcd: { version: '3.7.3', package: 'go.etcd.io/etcd/server/v3', minutes: 1 },
   kwok: { version: '0.8.0', package: 'sigs.k8s.io/kwok/cmd/kwok', minutes: 1 },
+  kubectl: { version: KUBERNETES, package: 'k8s.io/kubernetes/cmd/kubectl', minutes: 1 },
   helm: { version: '3.22.0', package: 'helm.sh/helm/v3/cmd/helm', minutes: 1 },
 } as const;
 
 export type ClusterPart = keyof typeof PARTS;
 
-/** What a running control plane consists of; helm is a client. */
+/** What a running control plane consists of; kubectl and helm are clients. */
 export const CONTROL_PLANE = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kwok'] as const satisfies readonly ClusterPart[];
 
 /** Without these every part of Kubernetes says it is v0.0.0, and clients refuse what they think too old. */

@@ -19,6 +19,7 @@ import rolloutContract, { rolloutInputSchema, rolloutResultSchema, type RolloutR
 import type { ConnectionSettings } from '../../schemas/rest/connections.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
 import type { TestDatabase } from '../environment/database.ts';
+import { HISTORIES, recordHistory } from '../replay/recorder.ts';
 import { createTestNamespace } from '../environment/temporal.ts';
 
 Runtime.install({ logger: new DefaultLogger('ERROR') });
@@ -33,6 +34,8 @@ export interface RolloutRun {
 export interface RolloutBench {
   connect(name: string, settings: ConnectionSettings): Promise<void>;
   start(input: object): Promise<RolloutRun>;
+  /** Keeps the history of a run for `test/replay`, where HAL9_RECORD_HISTORIES says so. */
+  record(run: RolloutRun, name: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -71,6 +74,9 @@ export async function rolloutBench(temporalAddress: string, test: TestDatabase, 
           await handle.executeUpdate(ROLLOUT_DECISION_UPDATE, { args: [{ action, reason }] });
         },
       };
+    },
+    async record(run, name) {
+      if (process.env['HAL9_RECORD_HISTORIES'] === 'true') await recordHistory(client, keys, run.handle.workflowId, name, HISTORIES);
     },
     async stop() {
       worker.shutdown();

@@ -57,6 +57,7 @@ describe.skipIf(!present)('rollout', () => {
     const watched = shop.watch('web');
     const run = await bench.start({ services: [service(shop, 'web', 'shop/web:2')], waves: WAVE, strategy: { kind: 'canary', steps: [{ weight: 20, soakSeconds: 1 }, { weight: 80, soakSeconds: 1 }] } });
     expect(await run.result()).toMatchObject({ outcome: 'promoted' });
+    await bench.record(run, 'canary');
     expect(await watched.emptied()).toBe(0);
     expect([...watched.seen].some((pod) => pod.startsWith('web-hal9-next-'))).toBe(true);
     expect(await shop.deployments()).toEqual(['web']);
@@ -72,6 +73,7 @@ describe.skipIf(!present)('rollout', () => {
     await expect.poll(async () => (await shop.readyPods('web')).every((pod) => pod.startsWith('web-hal9-next-'))).toBe(true);
     await run.decide('abort', 'enough seen');
     expect(await run.result()).toMatchObject({ outcome: 'rolled-back', reason: 'aborted: enough seen', cause: { code: 'aborted' }, units: [{ state: 'old' }] });
+    await bench.record(run, 'aborted');
     await expect.poll(() => shop.deployments()).toEqual(['web']);
     const promoted = await bench.start({ services: [service(shop, 'web', 'shop/web:2')], waves: WAVE, strategy: { ...blueGreen, soakSeconds: 0 } });
     expect(await promoted.result()).toMatchObject({ outcome: 'promoted' });
@@ -140,7 +142,7 @@ describe.skipIf(!present)('rollout', () => {
       const { status } = await cluster.call<{ status: { token: string } }>('POST', `${shop.path('serviceaccounts', 'reader')}/token`, { spec: {} });
       await bench.connect('reader', { kind: 'kubernetes', server: cluster.server, ca: cluster.ca, token: status.token });
       const result = await refused(shop, service(shop, 'web', 'shop/web:2'), { waves: [{ name: 'all', clusters: ['reader'] }] });
-      expect(result).toMatchObject({ outcome: 'refused', cause: { code: 'missing-permission' }, reason: `rolling out Deployment web needs patch deployments.apps, list pods in namespace ${shop.namespace}` });
+      expect(result).toMatchObject({ outcome: 'refused', cause: { code: 'missing-permission' }, reason: `rolling out Deployment web needs patch deployments.apps, list pods, get services in namespace ${shop.namespace}` });
     });
   });
 
