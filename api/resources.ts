@@ -12,6 +12,7 @@ import { Approvals } from '../platform/approvals/approvals.ts';
 import { Billing } from '../platform/billing/billing.ts';
 import { billingProvider } from '../platform/billing/provider.ts';
 import { Budgets } from '../platform/budgets/budgets.ts';
+import { Chains } from '../platform/chain/chains.ts';
 import { Compliance } from '../platform/compliance/compliance.ts';
 import { Consents } from '../platform/consent/consents.ts';
 import type { Config } from '../platform/config/config.ts';
@@ -44,6 +45,7 @@ import { createAutomationRoutes } from './routes/automations.ts';
 import { createBillingRoutes } from './routes/billing.ts';
 import { createBulkRoutes } from './routes/bulk.ts';
 import { createBudgetRoutes } from './routes/budgets.ts';
+import { createChainRoutes } from './routes/chains.ts';
 import { createConnectionRoutes } from './routes/connections.ts';
 import { createComplianceRoutes } from './routes/compliance.ts';
 import { createConsentRoutes } from './routes/consents.ts';
@@ -112,6 +114,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createComplianceRoutes({ compliance: new Compliance(database) }),
       ...createConsentRoutes({ consents: new Consents({ database, keys }) }),
       ...createPrivacyRoutes({ sources: new PrivacySources({ database, keys }), holds: new LegalHolds({ database, keys }), erasures: new Erasures({ database, keys, operations }) }),
+      ...createChainRoutes({ chains: new Chains({ database, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }) }),
       ...createUsageRoutes({ plans: new Plans(database, config.HAL9_DEFAULT_PLAN) }),
       ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),
       ...createAutomationRoutes({ automations: new Automations({ database, engine: automationEngine, contracts: operations.contracts }) }),

@@ -1234,6 +1234,141 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/chain-signers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists signers by name */
+        get: operations["listChainSigners"];
+        put?: never;
+        /**
+         * Adds a signer
+         * @description The key must be used by HAL9 alone: it gives out the nonces.
+         */
+        post: operations["createChainSigner"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/chain-signers/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads a signer, and what holds it up */
+        get: operations["getChainSigner"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/chain-transactions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists transactions, newest first */
+        get: operations["listChainTransactions"];
+        put?: never;
+        /**
+         * Sends a transaction
+         * @description Answers when it is written down. It then gets a nonce, is signed, sent, sent again with higher fees where it must be, and followed until it is final; `reference` makes a repeated request the same transaction.
+         */
+        post: operations["submitChainTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/chain-transactions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads a transaction with its signed versions and what happened to it */
+        get: operations["getChainTransaction"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/chain-transactions/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancels a transaction
+         * @description At once when it was not sent. Otherwise one of no effect with the same nonce and higher fees takes its place, which may come too late: `outcome` says so.
+         */
+        post: operations["cancelChainTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/chains": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists chains by name */
+        get: operations["listChains"];
+        put?: never;
+        /** Adds a chain */
+        post: operations["createChain"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/chains/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads a chain */
+        get: operations["getChain"];
+        /**
+         * Changes nodes and policy of a chain
+         * @description Counts at once, also for transactions under way.
+         */
+        put: operations["changeChain"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/compliance": {
         parameters: {
             query?: never;
@@ -4717,6 +4852,123 @@ export interface components {
             id: string;
             items: number;
             runId: string;
+        };
+        Chain: {
+            chainId: number;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: uuid */
+            id: string;
+            name: string;
+            policy: {
+                [key: string]: number | string;
+            };
+            rpcHosts: string[];
+            /** Format: date-time */
+            updatedAt: string;
+        };
+        ChainSigner: {
+            address: string;
+            /** Format: uuid */
+            chain: string;
+            chainId: number;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: uuid */
+            id: string;
+            key: {
+                kind: string;
+                name: string | null;
+            };
+            name: string;
+            /** @description What holds its transactions up. It passes by itself once the cause is gone. */
+            trouble: {
+                detail: string;
+                /** Format: date-time */
+                since: string;
+                type: string;
+            } | null;
+        };
+        ChainTransaction: {
+            blockHash: string | null;
+            blockNumber: number | null;
+            contractAddress: string | null;
+            /** Format: date-time */
+            createdAt: string;
+            data: string;
+            doneAt: string | null;
+            failure: {
+                detail: string;
+                type: string;
+            } | null;
+            gasPrice: string | null;
+            gasUsed: number | null;
+            hash: string | null;
+            /** Format: uuid */
+            id: string;
+            nonce: number | null;
+            /** @description Of what was mined. A reorganisation takes it back. */
+            outcome: ("succeeded" | "reverted" | "cancelled") | null;
+            reference: string | null;
+            /** Format: uuid */
+            signer: string;
+            /**
+             * @description `failed` and `cancelled` were never sent, or never can be mined any more.
+             * @enum {string}
+             */
+            state: "queued" | "pending" | "mined" | "confirmed" | "failed" | "cancelled";
+            to: string | null;
+            value: string;
+        };
+        ChainTransactionDetail: {
+            attempts: {
+                broadcastAt: string | null;
+                broadcasts: number;
+                hash: string;
+                /** @enum {string} */
+                kind: "send" | "bump" | "cancel";
+                maxFeePerGas: string;
+                n: number;
+                priorityFeePerGas: string;
+                rejection: string | null;
+                /** Format: date-time */
+                signedAt: string;
+            }[];
+            blockHash: string | null;
+            blockNumber: number | null;
+            contractAddress: string | null;
+            /** Format: date-time */
+            createdAt: string;
+            data: string;
+            doneAt: string | null;
+            events: {
+                /** Format: date-time */
+                at: string;
+                detail: string | null;
+                what: string;
+            }[];
+            failure: {
+                detail: string;
+                type: string;
+            } | null;
+            gasPrice: string | null;
+            gasUsed: number | null;
+            hash: string | null;
+            /** Format: uuid */
+            id: string;
+            nonce: number | null;
+            /** @description Of what was mined. A reorganisation takes it back. */
+            outcome: ("succeeded" | "reverted" | "cancelled") | null;
+            reference: string | null;
+            /** Format: uuid */
+            signer: string;
+            /**
+             * @description `failed` and `cancelled` were never sent, or never can be mined any more.
+             * @enum {string}
+             */
+            state: "queued" | "pending" | "mined" | "confirmed" | "failed" | "cancelled";
+            to: string | null;
+            value: string;
         };
         CodecPayloads: {
             payloads: {
@@ -11015,6 +11267,421 @@ export interface operations {
                     "application/json": {
                         items: components["schemas"]["Budget"][];
                     };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listChainSigners: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of signers. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["ChainSigner"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createChainSigner: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** Format: uuid */
+                    chain: string;
+                    /**
+                     * @default {
+                     *       "kind": "kept"
+                     *     }
+                     */
+                    key?: {
+                        /** @constant */
+                        kind: "kept";
+                    } | {
+                        /** @constant */
+                        kind: "env";
+                        name: string;
+                    } | {
+                        /** @constant */
+                        kind: "file";
+                        name: string;
+                    };
+                    name: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The signer with its address. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChainSigner"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getChainSigner: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The signer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChainSigner"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listChainTransactions: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+                signer?: string;
+                state?: "queued" | "pending" | "mined" | "confirmed" | "failed" | "cancelled";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of transactions. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["ChainTransaction"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    submitChainTransaction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description At most 128 KiB.
+                     * @default 0x
+                     */
+                    data?: string;
+                    /** @description Left out: estimated, and a fifth more. */
+                    gasLimit?: number;
+                    /** @description Instead of the chain's policy. */
+                    maxFeePerGas?: string;
+                    /** @description Your own name for it: sent again with the same one it is the same transaction. */
+                    reference?: string;
+                    /** Format: uuid */
+                    signer: string;
+                    /** @description Left out: `data` deploys a contract. */
+                    to?: string;
+                    /**
+                     * @description Wei.
+                     * @default 0
+                     */
+                    value?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The transaction. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChainTransaction"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getChainTransaction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The transaction. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChainTransactionDetail"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    cancelChainTransaction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The transaction. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChainTransaction"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listChains: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of chains, without the addresses of their nodes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["Chain"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createChain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description EIP-155, e.g. 1 for Ethereum, 137 for Polygon, 42161 for Arbitrum One. */
+                    chainId: number;
+                    name: string;
+                    /** @default {} */
+                    policy?: {
+                        /** @description Time after which a transaction that is next in line is sent again with higher fees. Default: three blocks. */
+                        bumpAfterSeconds?: number;
+                        /**
+                         * @description By how much fees rise then. Nodes ask for 10 at least.
+                         * @default 15
+                         */
+                        bumpPercent?: number;
+                        /** @description Blocks on top, its own counted, after which a transaction is `confirmed`. Default: 12 on Ethereum, 64 on Polygon, 20 on Arbitrum, 2 elsewhere. */
+                        confirmations?: number;
+                        /**
+                         * @description Never more than so many wei for a unit of gas. While the chain asks for more, transactions wait.
+                         * @default 300000000000
+                         */
+                        maxFeePerGas?: string;
+                        /**
+                         * @description Transactions of one signer that are sent and not mined.
+                         * @default 64
+                         */
+                        maxInFlight?: number;
+                        /** @description Milliseconds between two looks at the chain. Default: a third of its block time, at least 250. */
+                        pollMs?: number;
+                        /**
+                         * @description Tip for a unit of gas, wei.
+                         * @default 1000000000
+                         */
+                        priorityFeePerGas?: string;
+                        /**
+                         * @description Nodes that must agree on a block before what is in it counts as confirmed.
+                         * @default 1
+                         */
+                        quorum?: number;
+                        /**
+                         * @description Blocks after that during which a reorganisation is still followed.
+                         * @default 64
+                         */
+                        watchBlocks?: number;
+                    };
+                    /** @description JSON-RPC over HTTP, in the order they are asked. They are kept encrypted and not shown again. */
+                    rpcUrls: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description The chain. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Chain"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getChain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The chain. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Chain"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    changeChain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description EIP-155, e.g. 1 for Ethereum, 137 for Polygon, 42161 for Arbitrum One. */
+                    chainId: number;
+                    name: string;
+                    /** @default {} */
+                    policy?: {
+                        /** @description Time after which a transaction that is next in line is sent again with higher fees. Default: three blocks. */
+                        bumpAfterSeconds?: number;
+                        /**
+                         * @description By how much fees rise then. Nodes ask for 10 at least.
+                         * @default 15
+                         */
+                        bumpPercent?: number;
+                        /** @description Blocks on top, its own counted, after which a transaction is `confirmed`. Default: 12 on Ethereum, 64 on Polygon, 20 on Arbitrum, 2 elsewhere. */
+                        confirmations?: number;
+                        /**
+                         * @description Never more than so many wei for a unit of gas. While the chain asks for more, transactions wait.
+                         * @default 300000000000
+                         */
+                        maxFeePerGas?: string;
+                        /**
+                         * @description Transactions of one signer that are sent and not mined.
+                         * @default 64
+                         */
+                        maxInFlight?: number;
+                        /** @description Milliseconds between two looks at the chain. Default: a third of its block time, at least 250. */
+                        pollMs?: number;
+                        /**
+                         * @description Tip for a unit of gas, wei.
+                         * @default 1000000000
+                         */
+                        priorityFeePerGas?: string;
+                        /**
+                         * @description Nodes that must agree on a block before what is in it counts as confirmed.
+                         * @default 1
+                         */
+                        quorum?: number;
+                        /**
+                         * @description Blocks after that during which a reorganisation is still followed.
+                         * @default 64
+                         */
+                        watchBlocks?: number;
+                    };
+                    /** @description JSON-RPC over HTTP, in the order they are asked. They are kept encrypted and not shown again. */
+                    rpcUrls: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description The chain. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Chain"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -61,6 +61,8 @@ export const configSchema = z.object({
   HAL9_MAIL_URL: text('Mail server of the installation, for mails about forgotten passwords: smtp://user:password@host:587 (STARTTLS) or smtps://user:password@host:465. Organisations may name a connection of their own instead.').meta({ secret: true }).optional(),
   HAL9_MAIL_FROM: text('Sender address of those mails, e.g. `HAL9 <no-reply@example.com>`.').optional(),
 
+  HAL9_CHAIN_KEYS_DIR: text('Folder of keys of chain signers: <organisation>/<name>, 32 bytes in hexadecimal each. Unset: none.').optional(),
+
   HAL9_MAPPED_OWNERS: flag('Whether groups of an identity provider may make people owners of their organisation. Otherwise owners are made by owners only.').default(false),
 
   HAL9_QUEUES: z.string().default('').transform((list) => list.split(',').map((queue) => queue.trim()).filter(Boolean)).describe('Comma-separated task queues a core worker serves, to scale each alone, e.g. `neurons-l3`; empty for all.'),

@@ -15,7 +15,7 @@ export const PREDEFINED_ROLES: readonly Role[] = [
     name: 'viewer',
     description: 'Sees what runs, what came in and what was decided. No people, no credentials, no connections.',
     inherits: [],
-    scopes: ['workflows:read', 'runs:read', 'signals:read', 'decisions:read', 'neurons:read', 'automations:read', 'schedules:read', 'sources:read', 'approvals:read', 'health:read', 'notifications:read', 'budgets:read', 'teams:read', 'features:read'],
+    scopes: ['workflows:read', 'runs:read', 'signals:read', 'decisions:read', 'neurons:read', 'automations:read', 'schedules:read', 'sources:read', 'approvals:read', 'health:read', 'notifications:read', 'budgets:read', 'teams:read', 'features:read', 'chains:read'],
     reachesDescendants: false,
   },
   {
@@ -54,6 +54,8 @@ export const PREDEFINED_ROLES: readonly Role[] = [
       'budgets:*',
       'usage:*',
       'features:*',
+      'chains:*',
+      'chain-transactions:*',
       'notifications:*',
       'organisations:read',
     ],

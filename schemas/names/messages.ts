@@ -31,3 +31,5 @@ export const APPROVAL_UPDATE = 'approval';
 export const WEBHOOK_WAKE_SIGNAL = 'wake';
 /** The signal that asks an erasure to try again: what stood in the way may be gone. */
 export const ERASURE_RECHECK_SIGNAL = 'recheck';
+/** The signal that tells a signer's run of new transactions. */
+export const TRANSACTION_WAKE_SIGNAL = 'wake';

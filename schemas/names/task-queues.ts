@@ -12,6 +12,8 @@ export const TASK_QUEUES = {
   neuronsL4: 'neurons-l4',
   /** Calls of neurons that leave the process: models and HTTP services. */
   neuronsExternal: 'neurons-external',
+  /** Activities that follow a chain, one for each signer with open transactions: they wait for blocks. */
+  chain: 'chain',
 } as const;
 
 /** The queue of the host agent that runs on the machine `hostId`. */

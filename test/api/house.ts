@@ -62,6 +62,9 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
   await send('POST', `/v1/identity-providers/${provider}/domains`, { domain: DOMAIN });
   const automation = await made('/v1/automations', AUTOMATION(low));
   const connection = await made('/v1/connections?test=false', { name: low, settings: CONNECTION });
+  const chain = await made('/v1/chains', { name: marker, chainId: 31337, rpcUrls: ['https://node.example.com'] });
+  const signer = await made('/v1/chain-signers', { name: marker, chain });
+  const transaction = await made('/v1/chain-transactions', { signer, to: `0x${'11'.repeat(20)}`, reference: marker });
   const rows = await otherRows(test, { orgId, userId: user, webhook, endpoint, automation, connection, marker });
 
   const resources = new Map<string, string>([
@@ -70,6 +73,9 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
     ['/v1/signals/:id', signal],
     ['/v1/neurons/:id', await made('/v1/neurons', NEURON(marker))],
     ['/v1/automations/:id', automation],
+    ['/v1/chains/:id', chain],
+    ['/v1/chain-signers/:id', signer],
+    ['/v1/chain-transactions/:id', transaction],
     ['/v1/connections/:id', connection],
     ['/v1/webhooks/:id', webhook],
     ['/v1/webhook-endpoints/:id', endpoint],

@@ -32,6 +32,8 @@ const TUNING: Readonly<Record<string, Partial<Tuning>>> = {
   },
   // Calls that wait for others: many at once cost little.
   [TASK_QUEUES.neuronsExternal]: { maxConcurrentActivityTaskExecutions: 100 },
+  // One for each signer at work; they mostly wait for blocks.
+  [TASK_QUEUES.chain]: { maxConcurrentActivityTaskExecutions: 200 },
 };
 
 /** Slots, pollers and cache of the worker for a queue. */

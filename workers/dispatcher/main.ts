@@ -9,6 +9,7 @@ import { createBatchOpener, createClock } from './batch-opener.ts';
 import { BatchStarter } from './batch-starter.ts';
 import { createBillingReporter } from './billing.ts';
 import { createBulkRecovery } from './bulk.ts';
+import { createChainDrain, createChainRecovery } from './chain.ts';
 import { createConcurrencyDrain } from './concurrency.ts';
 import { createEvidenceSchedule } from './compliance.ts';
 import { createDelayedStartGuard } from './delayed-starts.ts';
@@ -25,7 +26,7 @@ import { createBacklogGauges, createUpkeep } from './upkeep.ts';
 import { createQuotaAlerts, createStatementDrain, createStorageSampler, createUsageFold } from './usage.ts';
 
 /** Drains of other parts of the house; each is built once and runs in a loop of its own. */
-const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createBulkRecovery, createConcurrencyDrain, createDelayedStartGuard, createRetention, createOutboxDrain, createPasswordMails, createAutomationDrain, createAutomationUpkeep, createScheduleDrain, createScheduleUpkeep, createWebhookDrain, createWebhookUpkeep, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createBillingReporter, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
+const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createBulkRecovery, createConcurrencyDrain, createDelayedStartGuard, createRetention, createOutboxDrain, createPasswordMails, createAutomationDrain, createAutomationUpkeep, createScheduleDrain, createScheduleUpkeep, createWebhookDrain, createWebhookUpkeep, createChainDrain, createChainRecovery, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createBillingReporter, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
 
 await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const { config, database, logger, operations, registry, shutdown } = context;

@@ -1,0 +1,309 @@
+import { sql } from 'kysely';
+import { type Act, recordAct } from './audit-acts.ts';
+import type { Database, Tx } from './database.ts';
+
+/** Announces transactions that are to be sent. */
+export const CHAIN_CHANNEL = 'hal9_chain';
+
+export type TransactionState = 'queued' | 'pending' | 'mined' | 'confirmed' | 'failed' | 'cancelled';
+export type TransactionOutcome = 'succeeded' | 'reverted' | 'cancelled';
+export type AttemptKind = 'send' | 'bump' | 'cancel';
+
+export interface TransactionRecord {
+  readonly id: string;
+  readonly seq: number;
+  readonly signerId: string;
+  readonly reference: string | null;
+  readonly bodyHash: Buffer;
+  readonly to: string | null;
+  /** Wei. */
+  readonly value: string;
+  readonly data: Buffer;
+  readonly gasLimit: number | null;
+  /** Wei for a unit of gas. */
+  readonly maxFee: string | null;
+  readonly state: TransactionState;
+  readonly outcome: TransactionOutcome | null;
+  readonly cancelRequested: boolean;
+  readonly nonce: number | null;
+  readonly watched: boolean;
+  readonly failure: string | null;
+  readonly failureDetail: string | null;
+  readonly hash: string | null;
+  readonly blockNumber: number | null;
+  readonly blockHash: string | null;
+  readonly gasUsed: number | null;
+  readonly gasPrice: string | null;
+  readonly contractAddress: string | null;
+  readonly createdAt: Date;
+  readonly doneAt: Date | null;
+}
+
+export interface AttemptRecord {
+  readonly n: number;
+  readonly kind: AttemptKind;
+  readonly nonce: number;
+  readonly hash: string;
+  readonly raw: Buffer;
+  readonly maxFee: string;
+  readonly priorityFee: string;
+  readonly signedAt: Date;
+  readonly broadcastAt: Date | null;
+  readonly broadcasts: number;
+  readonly rejection: string | null;
+}
+
+export type OpenTransaction = TransactionRecord & { readonly attempts: readonly (Omit<AttemptRecord, 'raw' | 'signedAt' | 'broadcastAt'> & { readonly ageMs: number; readonly quietMs: number | null })[] };
+export type NewTransaction = Pick<TransactionRecord, 'id' | 'signerId' | 'reference' | 'bodyHash' | 'to' | 'value' | 'data' | 'gasLimit' | 'maxFee'>;
+export type NewAttempt = Pick<AttemptRecord, 'n' | 'kind' | 'nonce' | 'hash' | 'raw' | 'maxFee' | 'priorityFee'> & { readonly transactionId: string };
+
+/** What a receipt says. */
+export interface Mined {
+  readonly id: string;
+  readonly outcome: TransactionOutcome;
+  readonly hash: string;
+  readonly blockNumber: number;
+  readonly blockHash: string;
+  readonly gasUsed: number;
+  readonly gasPrice: string;
+  readonly contractAddress: string | null;
+}
+
+export interface TransactionEvent {
+  readonly at: Date;
+  readonly what: string;
+  readonly detail: string | null;
+}
+
+const COLUMNS = sql.raw(
+  `id, seq::float8 as seq, signer_id as "signerId", reference, body_hash as "bodyHash", to_address as "to", value::text as value, data, gas_limit::float8 as "gasLimit", max_fee::text as "maxFee", state, outcome,
+   cancel_requested as "cancelRequested", nonce::float8 as nonce, watched, failure, failure_detail as "failureDetail", hash, block_number::float8 as "blockNumber", block_hash as "blockHash",
+   gas_used::float8 as "gasUsed", gas_price::text as "gasPrice", contract_address as "contractAddress", created_at as "createdAt", done_at as "doneAt"`,
+);
+
+/** Transactions, their signed versions and what happened to them. */
+export class ChainTransactionStore {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** @returns the row that is there by then: this one, or an earlier one of the same reference. */
+  async submit(orgId: string, transaction: NewTransaction, act: Act): Promise<{ readonly transaction: TransactionRecord; readonly created: boolean }> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const { id, signerId, reference, bodyHash, to, value, data, gasLimit, maxFee } = transaction;
+      const { rows } = await sql<TransactionRecord>`insert into chain_transactions (org_id, id, signer_id, reference, body_hash, to_address, value, data, gas_limit, max_fee)
+        values (${orgId}, ${id}, ${signerId}, ${reference}, ${bodyHash}, ${to}, ${value}, ${data}, ${gasLimit}, ${maxFee}) on conflict do nothing returning ${COLUMNS}`.execute(tx);
+      const [made] = rows;
+      if (made === undefined) {
+        const there = await sql<TransactionRecord>`select ${COLUMNS} from chain_transactions where org_id = ${orgId} and signer_id = ${signerId} and reference = ${reference}`.execute(tx);
+        const [known] = there.rows;
+        if (known === undefined) throw new Error('a transaction neither written nor there');
+        return { transaction: known, created: false };
+      }
+      await this.#note(tx, orgId, [{ id, what: 'submitted' }]);
+      await sql`select pg_notify(${CHAIN_CHANNEL}, '')`.execute(tx);
+      await recordAct(tx, act);
+      return { transaction: made, created: true };
+    });
+  }
+
+  /** Newest first; `before` is the `seq` of the last of the page before. */
+  async list(orgId: string, filter: { readonly signerId?: string; readonly state?: TransactionState }, limit: number, before?: number): Promise<TransactionRecord[]> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const { rows } = await sql<TransactionRecord>`select ${COLUMNS} from chain_transactions where org_id = ${orgId} and (${filter.signerId ?? null}::uuid is null or signer_id = ${filter.signerId ?? null}::uuid)
+        and (${filter.state ?? null}::text is null or state = ${filter.state ?? null}) and (${before ?? null}::bigint is null or seq < ${before ?? null}) order by seq desc limit ${limit}`.execute(tx);
+      return rows;
+    });
+  }
+
+  async find(orgId: string, id: string): Promise<{ readonly transaction: TransactionRecord; readonly attempts: readonly AttemptRecord[]; readonly events: readonly TransactionEvent[] } | undefined> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const { rows } = await sql<TransactionRecord>`select ${COLUMNS} from chain_transactions where org_id = ${orgId} and id = ${id}`.execute(tx);
+      const [transaction] = rows;
+      if (transaction === undefined) return undefined;
+      const attempts = await sql<AttemptRecord>`select n, kind, nonce::float8 as nonce, hash, raw, max_fee::text as "maxFee", priority_fee::text as "priorityFee", signed_at as "signedAt", broadcast_at as "broadcastAt", broadcasts, rejection
+        from chain_attempts where org_id = ${orgId} and transaction_id = ${id} order by n`.execute(tx);
+      const events = await sql<TransactionEvent>`select at, what, detail from chain_transaction_events where org_id = ${orgId} and transaction_id = ${id} order by seq`.execute(tx);
+      return { transaction, attempts: attempts.rows, events: events.rows };
+    });
+  }
+
+  /** Asks for a transaction to be cancelled: at once when it has no nonce yet. @returns whether it was still open. */
+  async cancel(orgId: string, id: string, act: Act): Promise<boolean> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const { rows } = await sql<{ state: TransactionState }>`update chain_transactions set cancel_requested = true, announced = false, state = case state when 'queued' then 'cancelled' else state end,
+        watched = state <> 'queued', done_at = case state when 'queued' then now() end where org_id = ${orgId} and id = ${id} and state in ('queued', 'pending') returning state`.execute(tx);
+      const [changed] = rows;
+      if (changed === undefined) return false;
+      await this.#note(tx, orgId, [{ id, what: changed.state === 'cancelled' ? 'cancelled' : 'cancel-requested' }]);
+      await sql`select pg_notify(${CHAIN_CHANNEL}, '')`.execute(tx);
+      await recordAct(tx, act);
+      return true;
+    });
+  }
+
+  /** Signers whose runs must hear of transactions. The rows count as announced; {@link unannounceAcrossOrganisations} takes that back. */
+  async announceAcrossOrganisations(): Promise<{ readonly orgId: string; readonly signerId: string }[]> {
+    const { rows } = await sql<{ orgId: string; signerId: string }>`
+      with told as (
+        update chain_transactions set announced = true
+        where (org_id, id) in (select org_id, id from chain_transactions where watched and not announced order by created_at limit 5000 for update skip locked) returning org_id, signer_id
+      ) select distinct org_id as "orgId", signer_id as "signerId" from told`.execute(this.#database.system);
+    return rows;
+  }
+
+  /** Its run could not be told. */
+  async unannounceAcrossOrganisations(orgId: string, signerId: string): Promise<void> {
+    await sql`update chain_transactions set announced = false where org_id = ${orgId} and signer_id = ${signerId} and watched`.execute(this.#database.system);
+  }
+
+  /** Signers with open transactions, for a process that lost its runs. */
+  async openSignersAcrossOrganisations(): Promise<{ readonly orgId: string; readonly signerId: string }[]> {
+    const { rows } = await sql<{ orgId: string; signerId: string }>`select distinct org_id as "orgId", signer_id as "signerId" from chain_transactions where watched limit 10000`.execute(this.#database.system);
+    return rows;
+  }
+
+  /** Everything of a signer that may still change, oldest first, queued ones up to a limit. */
+  async open(orgId: string, signerId: string, queuedLimit: number): Promise<OpenTransaction[]> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const { rows } = await sql<TransactionRecord>`
+        (select ${COLUMNS} from chain_transactions where org_id = ${orgId} and signer_id = ${signerId} and watched and state = 'queued' order by seq limit ${queuedLimit})
+        union all (select ${COLUMNS} from chain_transactions where org_id = ${orgId} and signer_id = ${signerId} and watched and state <> 'queued') order by nonce nulls last, seq`.execute(tx);
+      const pending = rows.filter(({ state }) => state === 'pending').map(({ id }) => id);
+      if (pending.length === 0) return rows.map((row) => ({ ...row, attempts: [] }));
+      const attempts = await sql<OpenTransaction['attempts'][number] & { transactionId: string }>`select transaction_id as "transactionId", n, kind, nonce::float8 as nonce, hash, max_fee::text as "maxFee", priority_fee::text as "priorityFee", broadcasts, rejection,
+          (extract(epoch from clock_timestamp() - signed_at) * 1000)::float8 as "ageMs", (extract(epoch from clock_timestamp() - broadcast_at) * 1000)::float8 as "quietMs"
+        from chain_attempts where org_id = ${orgId} and transaction_id = any(${pending}::uuid[]) order by n`.execute(tx);
+      const byTransaction = Map.groupBy(attempts.rows, ({ transactionId }) => transactionId);
+      return rows.map((row) => ({ ...row, attempts: byTransaction.get(row.id) ?? [] }));
+    });
+  }
+
+  /**
+   * Gives nonces and gas to queued transactions, in their order: the lowest from `floor` on that none has, so that a counter that is
+   * ahead of the chain leaves no gap. The signer's row is locked meanwhile.
+   * @returns what each got; transactions that were cancelled meanwhile are left out.
+   */
+  async allocate(orgId: string, signerId: string, ready: readonly { readonly id: string; readonly gas: number }[], floor: number): Promise<ReadonlyMap<string, number>> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      await sql`select 1 from chain_signers where org_id = ${orgId} and id = ${signerId} for update`.execute(tx);
+      const held = await sql<{ nonce: number }>`select nonce::float8 as nonce from chain_transactions where org_id = ${orgId} and signer_id = ${signerId} and nonce >= ${floor}`.execute(tx);
+      const taken = new Set(held.rows.map(({ nonce }) => nonce));
+      const wanted: { id: string; gas: number; nonce: number }[] = [];
+      let next = floor;
+      for (const { id, gas } of ready) {
+        while (taken.has(next)) next += 1;
+        wanted.push({ id, gas, nonce: next });
+        next += 1;
+      }
+      const given = await sql<{ id: string; nonce: number }>`update chain_transactions t set nonce = w.nonce, gas_limit = w.gas, state = 'pending' from json_to_recordset(${JSON.stringify(wanted)}::json) as w(id uuid, gas bigint, nonce bigint)
+        where t.org_id = ${orgId} and t.id = w.id and t.state = 'queued' returning t.id, t.nonce::float8 as nonce`.execute(tx);
+      await sql`update chain_signers set next_nonce = greatest(next_nonce, ${next}) where org_id = ${orgId} and id = ${signerId}`.execute(tx);
+      return new Map(given.rows.map(({ id, nonce }) => [id, nonce]));
+    });
+  }
+
+  /** Keeps signed versions before they are sent. @returns those that are new: another process may have been quicker. */
+  async sign(orgId: string, attempts: readonly NewAttempt[]): Promise<ReadonlySet<string>> {
+    if (attempts.length === 0) return new Set();
+    return this.#database.withOrg(orgId, async (tx) => {
+      const rows = attempts.map(({ raw, ...attempt }) => ({ ...attempt, raw: raw.toString('base64') }));
+      const written = await sql<{ hash: string }>`insert into chain_attempts (org_id, transaction_id, n, kind, nonce, hash, raw, max_fee, priority_fee)
+        select ${orgId}::uuid, a."transactionId", a.n, a.kind, a.nonce, a.hash, decode(a.raw, 'base64'), a."maxFee", a."priorityFee"
+        from json_to_recordset(${JSON.stringify(rows)}::json) as a("transactionId" uuid, n int, kind text, nonce bigint, hash text, raw text, "maxFee" numeric, "priorityFee" numeric)
+        join chain_transactions t on t.org_id = ${orgId} and t.id = a."transactionId" and t.state = 'pending' and t.nonce = a.nonce on conflict do nothing returning hash`.execute(tx);
+      const fresh = new Set(written.rows.map(({ hash }) => hash));
+      await this.#note(tx, orgId, attempts.filter(({ hash }) => fresh.has(hash)).map(({ transactionId, kind, hash }) => ({ id: transactionId, what: kind === 'send' ? 'signed' : 'bumped', detail: hash })));
+      return fresh;
+    });
+  }
+
+  /** The signed bytes of versions, by hash. */
+  async raw(orgId: string, hashes: readonly string[], transactionIds: readonly string[]): Promise<ReadonlyMap<string, Buffer>> {
+    if (hashes.length === 0) return new Map();
+    return this.#database.withOrg(orgId, async (tx) => {
+      const { rows } = await sql<{ hash: string; raw: Buffer }>`select hash, raw from chain_attempts where org_id = ${orgId} and transaction_id = any(${[...transactionIds]}::uuid[]) and hash = any(${[...hashes]})`.execute(tx);
+      return new Map(rows.map(({ hash, raw }) => [hash, raw]));
+    });
+  }
+
+  /** Notes what nodes said to versions that were sent. */
+  async noteBroadcasts(orgId: string, sent: readonly { readonly transactionId: string; readonly hash: string; readonly rejection: string | null }[]): Promise<void> {
+    if (sent.length === 0) return;
+    await this.#database.withOrg(orgId, async (tx) => {
+      await sql`update chain_attempts a set broadcast_at = clock_timestamp(), broadcasts = broadcasts + 1, rejection = s.rejection
+        from json_to_recordset(${JSON.stringify(sent)}::json) as s("transactionId" uuid, hash text, rejection text) where a.org_id = ${orgId} and a.transaction_id = s."transactionId" and a.hash = s.hash`.execute(tx);
+    });
+  }
+
+  /** Notes transactions that are in a block. */
+  async mined(orgId: string, mined: readonly Mined[]): Promise<void> {
+    if (mined.length === 0) return;
+    await this.#database.withOrg(orgId, async (tx) => {
+      const { rows } = await sql<{ id: string; blockNumber: number }>`update chain_transactions t set state = 'mined', outcome = m.outcome, hash = m.hash, block_number = m."blockNumber", block_hash = m."blockHash", gas_used = m."gasUsed", gas_price = m."gasPrice", contract_address = m."contractAddress"
+        from json_to_recordset(${JSON.stringify(mined)}::json) as m(id uuid, outcome text, hash text, "blockNumber" bigint, "blockHash" text, "gasUsed" bigint, "gasPrice" numeric, "contractAddress" text)
+        where t.org_id = ${orgId} and t.id = m.id and t.state = 'pending' returning t.id, t.block_number::float8 as "blockNumber"`.execute(tx);
+      await this.#note(tx, orgId, rows.map(({ id, blockNumber }) => ({ id, what: 'mined', detail: `block ${String(blockNumber)}` })));
+    });
+  }
+
+  /** Notes transactions that are deep enough; `final` ones are not looked at again. */
+  async settle(orgId: string, confirmed: readonly string[], final: readonly string[]): Promise<void> {
+    if (confirmed.length === 0 && final.length === 0) return;
+    await this.#database.withOrg(orgId, async (tx) => {
+      const deep = await sql<{ id: string }>`update chain_transactions set state = 'confirmed', done_at = now() where org_id = ${orgId} and id = any(${[...confirmed]}::uuid[]) and state = 'mined' returning id`.execute(tx);
+      await this.#note(tx, orgId, deep.rows.map(({ id }) => ({ id, what: 'confirmed' })));
+      const over = await sql<{ id: string }>`update chain_transactions set watched = false where org_id = ${orgId} and id = any(${[...final]}::uuid[]) and state = 'confirmed' returning id`.execute(tx);
+      await this.#note(tx, orgId, over.rows.map(({ id }) => ({ id, what: 'final' })));
+    });
+  }
+
+  /** Takes back what rested on blocks that are no longer part of the chain; the transactions are pending again, with their nonces. */
+  async rollBack(orgId: string, gone: readonly { readonly id: string; readonly blockHash: string }[]): Promise<void> {
+    if (gone.length === 0) return;
+    await this.#database.withOrg(orgId, async (tx) => {
+      const { rows } = await sql<{ id: string; blockHash: string }>`update chain_transactions t set state = 'pending', outcome = null, hash = null, block_number = null, block_hash = null, gas_used = null, gas_price = null, contract_address = null, done_at = null
+        from json_to_recordset(${JSON.stringify(gone)}::json) as g(id uuid, "blockHash" text) where t.org_id = ${orgId} and t.id = g.id and t.state in ('mined', 'confirmed') and t.block_hash = g."blockHash" returning t.id, g."blockHash"`.execute(tx);
+      await this.#note(tx, orgId, rows.map(({ id, blockHash }) => ({ id, what: 'rolled-back', detail: `block ${blockHash} is gone` })));
+    });
+  }
+
+  /** Takes a nonce away that somebody else's transaction used, so that another is given out. None of the versions with it can ever be mined. */
+  async loseNonce(orgId: string, ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return;
+    await this.#database.withOrg(orgId, async (tx) => {
+      const { rows } = await sql<{ id: string; nonce: number; cancelled: boolean }>`
+        with was as (select id, nonce from chain_transactions where org_id = ${orgId} and id = any(${[...ids]}::uuid[]) and state = 'pending' for update)
+        update chain_transactions t set nonce = null, state = case when cancel_requested then 'cancelled' else 'queued' end, watched = not cancel_requested, done_at = case when cancel_requested then now() end
+        from was where t.org_id = ${orgId} and t.id = was.id returning t.id, was.nonce::float8 as nonce, t.cancel_requested as cancelled`.execute(tx);
+      await this.#note(tx, orgId, rows.map(({ id, nonce }) => ({ id, what: 'nonce-lost', detail: `nonce ${String(nonce)} was used elsewhere` })));
+      await this.#note(tx, orgId, rows.filter(({ cancelled }) => cancelled).map(({ id }) => ({ id, what: 'cancelled' })));
+    });
+  }
+
+  /** Gives a transaction up that was never sent. */
+  async fail(orgId: string, id: string, failure: { readonly type: string; readonly detail: string }): Promise<void> {
+    await this.#database.withOrg(orgId, async (tx) => {
+      const { numAffectedRows } = await sql`update chain_transactions set state = 'failed', watched = false, failure = ${failure.type}, failure_detail = ${failure.detail}, done_at = now() where org_id = ${orgId} and id = ${id} and state = 'queued'`.execute(tx);
+      if (numAffectedRows === 1n) await this.#note(tx, orgId, [{ id, what: 'failed', detail: failure.type }]);
+    });
+  }
+
+  /** Writes a transaction of no effect into a gap that would hold later ones up. @returns whether the nonce was free. */
+  async fillGap(orgId: string, signerId: string, id: string, to: string, nonce: number): Promise<boolean> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      await sql`select 1 from chain_signers where org_id = ${orgId} and id = ${signerId} for update`.execute(tx);
+      const { numAffectedRows } = await sql`insert into chain_transactions (org_id, id, signer_id, body_hash, to_address, data, gas_limit, state, nonce, announced)
+        values (${orgId}, ${id}, ${signerId}, sha256(''), ${to}, '', 21000, 'pending', ${nonce}, true) on conflict do nothing`.execute(tx);
+      if (numAffectedRows === 1n) await this.#note(tx, orgId, [{ id, what: 'submitted', detail: `fills nonce ${String(nonce)}` }]);
+      return numAffectedRows === 1n;
+    });
+  }
+
+  async #note(tx: Tx, orgId: string, events: readonly { readonly id: string; readonly what: string; readonly detail?: string }[]): Promise<void> {
+    if (events.length === 0) return;
+    await sql`insert into chain_transaction_events (org_id, transaction_id, what, detail) select ${orgId}::uuid, e.id, e.what, e.detail from json_to_recordset(${JSON.stringify(events)}::json) as e(id uuid, what text, detail text)`.execute(tx);
+  }
+}

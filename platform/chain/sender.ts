@@ -1,0 +1,406 @@
+import { randomUUID } from 'node:crypto';
+import { Transaction } from 'ethers';
+import { z } from 'zod';
+import { ChainStore } from '../../database/chains.ts';
+import { ChainTransactionStore, type AttemptKind, type Mined, type NewAttempt, type OpenTransaction } from '../../database/chain-transactions.ts';
+import type { Database } from '../../database/database.ts';
+import { HalError } from '../../schemas/errors.ts';
+import type { Egress } from '../connections/egress.ts';
+import { rpcUrlsOf } from './chains.ts';
+import { effectivePolicy, firstFees, higherFees, type EffectivePolicy, type Fees } from './policy.ts';
+import { explainRevert } from './revert-reason.ts';
+import { ChainRpc, hex, quantity, resultOf, type RpcAnswer } from './rpc.ts';
+import { openSignerKey, type KeyPlaces, type SignerKey } from './signer-key.ts';
+
+/** Queued transactions that are looked at in one step. */
+const QUEUED_A_STEP = 100;
+/** Versions that are sent again in one step. */
+const RESENT_A_STEP = 100;
+/** Estimated gas, and a fifth more: state may differ when it is mined. */
+const GAS_MARGIN_PERCENT = 120n;
+/** Looks at the chain after which a version is sent again: about one block. Nodes forget what they cannot mine at once. */
+const LOOKS_A_RESEND = 3;
+/** Longest wait while nothing can be done, ms. */
+const TROUBLE_MS = 5_000;
+/** No chain asks for so many wei: the cap of what must get through. */
+const UNCAPPED = 10n ** 18n;
+
+const blockSchema = z.object({ number: quantity, hash: z.string(), baseFeePerGas: quantity.default(0n) });
+const receiptSchema = z.object({
+  transactionHash: z.string(),
+  blockNumber: quantity,
+  blockHash: z.string(),
+  status: quantity,
+  gasUsed: quantity,
+  effectiveGasPrice: quantity.default(0n),
+  contractAddress: z.string().nullish(),
+});
+const hashOf = (block: unknown): string | undefined => z.object({ hash: z.string() }).nullable().parse(block)?.hash;
+
+export interface SenderStep {
+  /** Transactions that got deep enough in this step. */
+  readonly confirmed: number;
+  /** Milliseconds until it should look again; null: everything is final. */
+  readonly nextInMs: number | null;
+}
+
+export interface SenderDependencies {
+  readonly database: Database;
+  readonly egress: Pick<Egress, 'request'>;
+  readonly places: KeyPlaces;
+}
+
+/** The chain as one node sees it. */
+interface View {
+  readonly head: z.output<typeof blockSchema>;
+  /** Nonce of the signer's next transaction to be mined. */
+  readonly nonce: number;
+  readonly balance: bigint;
+}
+
+interface Trouble {
+  readonly type: 'ChainUnreachable' | 'ChainMismatch' | 'ChainRefused' | 'SignerUnavailable' | 'FeeAboveCap';
+  readonly detail: string;
+}
+
+/** A transaction that may be sent now. */
+interface Ready {
+  readonly row: OpenTransaction;
+  readonly gas: bigint;
+  readonly fees: Fees;
+}
+
+/**
+ * Sends what one signer has to send. Everything it must remember is in rows: it can be ended at any moment, and two at once do no harm.
+ * A step looks at the chain once, notes what became of earlier transactions, and sends what may be sent.
+ */
+export class ChainSender {
+  readonly #dependencies: SenderDependencies;
+  readonly #orgId: string;
+  readonly #signerId: string;
+  readonly #chains: ChainStore;
+  readonly #store: ChainTransactionStore;
+  /** Addresses that have code. */
+  readonly #contracts = new Set<string>();
+  /** Number of the block that was the head when a version was first seen. */
+  readonly #seenAt = new Map<string, bigint>();
+  #rpc: { readonly nodes: string; readonly rpc: ChainRpc } | undefined;
+
+  constructor(dependencies: SenderDependencies, orgId: string, signerId: string) {
+    this.#dependencies = dependencies;
+    this.#orgId = orgId;
+    this.#signerId = signerId;
+    this.#chains = new ChainStore(dependencies.database);
+    this.#store = new ChainTransactionStore(dependencies.database);
+  }
+
+  /** What holds the signer up is noted on it, and passes by itself. @throws what the database throws. */
+  async step(signal?: AbortSignal): Promise<SenderStep> {
+    const rows = await this.#store.open(this.#orgId, this.#signerId, QUEUED_A_STEP);
+    if (rows.length === 0) return { confirmed: 0, nextInMs: null };
+    try {
+      const work = await this.#prepare(signal);
+      const { confirmed, trouble } = await work.run(rows);
+      await this.#chains.noteTrouble(this.#orgId, this.#signerId, trouble);
+      const busy = rows.some(({ state }) => state !== 'confirmed');
+      return { confirmed, nextInMs: busy ? work.policy.pollMs : Math.min(TROUBLE_MS, 4 * work.policy.pollMs) };
+    } catch (error) {
+      signal?.throwIfAborted();
+      const trouble = troubleOf(error);
+      if (trouble === undefined) throw error;
+      await this.#chains.noteTrouble(this.#orgId, this.#signerId, trouble);
+      return { confirmed: 0, nextInMs: trouble.type === 'ChainUnreachable' ? 1_000 : TROUBLE_MS };
+    }
+  }
+
+  /** Read anew for each step, so that a changed policy or address counts at once. */
+  async #prepare(signal: AbortSignal | undefined): Promise<Step> {
+    const { egress, places } = this.#dependencies;
+    const signer = await this.#chains.signer(this.#orgId, this.#signerId);
+    const chain = signer === undefined ? undefined : await this.#chains.chain(this.#orgId, signer.chain);
+    if (signer === undefined || chain === undefined) throw new HalError('NotFound', 'there is no such signer');
+    const policy = effectivePolicy(chain.chainId, chain.policy);
+    const key = await openSignerKey(places, this.#orgId, this.#signerId, { kind: signer.keyKind, name: signer.keyName, sealed: signer.sealedKey });
+    if (key.address !== signer.address) throw new HalError('SignerUnavailable', `the key belongs to ${key.address} by now`);
+    const urls = rpcUrlsOf(places, this.#orgId, chain);
+    const nodes = JSON.stringify([urls, policy.quorum]);
+    // What it learnt about the nodes stays as long as they do.
+    if (this.#rpc?.nodes !== nodes) this.#rpc = { nodes, rpc: new ChainRpc({ egress, urls, chainId: chain.chainId, quorum: policy.quorum, signal }) };
+    const { rpc } = this.#rpc;
+    return new Step({ orgId: this.#orgId, signerId: this.#signerId, chainId: chain.chainId, policy, key, rpc, store: this.#store, contracts: this.#contracts, seenAt: this.#seenAt });
+  }
+}
+
+interface StepParts {
+  readonly orgId: string;
+  readonly signerId: string;
+  readonly chainId: number;
+  readonly policy: EffectivePolicy;
+  readonly key: SignerKey;
+  readonly rpc: ChainRpc;
+  readonly store: ChainTransactionStore;
+  readonly contracts: Set<string>;
+  readonly seenAt: Map<string, bigint>;
+}
+
+/** One look at the chain, and what follows from it. */
+class Step {
+  readonly policy: EffectivePolicy;
+  readonly #parts: StepParts;
+  #head = 0n;
+
+  constructor(parts: StepParts) {
+    this.#parts = parts;
+    this.policy = parts.policy;
+  }
+
+  async run(rows: readonly OpenTransaction[]): Promise<{ readonly confirmed: number; readonly trouble: Trouble | null }> {
+    const view = await this.#look();
+    this.#head = view.head.number;
+    const confirmed = await this.#followBlocks(rows, view);
+    const lost = await this.#followPending(rows, view);
+    const pending = rows.filter(({ id, state, nonce }) => state === 'pending' && nonce !== null && nonce >= view.nonce && !lost.has(id));
+    const stuck = await this.#pushOn(pending, view);
+    const held = await this.#sendQueued(rows.filter(({ state }) => state === 'queued'), pending, view);
+    await this.#fillGaps(rows, view);
+    return { confirmed, trouble: stuck ?? held };
+  }
+
+  async #look(): Promise<View> {
+    const { rpc, key } = this.#parts;
+    const [head, nonce, balance] = await rpc.batch([
+      { method: 'eth_getBlockByNumber', params: ['latest', false] },
+      { method: 'eth_getTransactionCount', params: [key.address, 'latest'] },
+      { method: 'eth_getBalance', params: [key.address, 'latest'] },
+    ]);
+    return { head: blockSchema.parse(resultOf(head)), nonce: Number(quantity.parse(resultOf(nonce))), balance: quantity.parse(resultOf(balance)) };
+  }
+
+  /** Mined transactions get deeper, or their blocks are gone. @returns how many were confirmed. */
+  async #followBlocks(rows: readonly OpenTransaction[], { head }: View): Promise<number> {
+    const { rpc, store, orgId, policy } = this.#parts;
+    const inBlocks = rows.flatMap(({ id, state, blockNumber, blockHash }) => (blockNumber === null || blockHash === null ? [] : [{ id, state, blockNumber, blockHash }]));
+    // A node that is behind says nothing about blocks it has not seen.
+    const seen = [...new Set(inBlocks.map(({ blockNumber }) => blockNumber))].filter((number) => BigInt(number) <= head.number);
+    if (seen.length === 0) return 0;
+    const answers = await rpc.batch(seen.map((number) => ({ method: 'eth_getBlockByNumber', params: [hex(number), false] })));
+    const canonical = new Map(seen.map((number, place) => [number, hashOf(resultOf(answers[place]))]));
+    const gone = inBlocks.filter(({ blockNumber, blockHash }) => canonical.has(blockNumber) && canonical.get(blockNumber) !== blockHash);
+    await store.rollBack(orgId, gone);
+    const standing = inBlocks.filter(({ blockNumber, blockHash }) => canonical.get(blockNumber) === blockHash);
+    const depth = (blockNumber: number): number => Number(head.number) - blockNumber + 1;
+    const deep = standing.filter(({ state, blockNumber }) => state === 'mined' && depth(blockNumber) >= policy.confirmations);
+    const vouched = await this.#vouchedFor(deep);
+    const final = standing.filter(({ state, blockNumber }) => state === 'confirmed' && depth(blockNumber) >= policy.confirmations + policy.watchBlocks);
+    await store.settle(orgId, vouched.map(({ id }) => id), final.map(({ id }) => id));
+    return vouched.length;
+  }
+
+  /** Those in blocks that a quorum of nodes has too. */
+  async #vouchedFor<Row extends { readonly blockNumber: number; readonly blockHash: string }>(rows: readonly Row[]): Promise<Row[]> {
+    const { rpc, policy } = this.#parts;
+    if (policy.quorum === 1) return [...rows];
+    const agreed = new Map<number, string | undefined>();
+    for (const number of new Set(rows.map(({ blockNumber }) => blockNumber))) agreed.set(number, await rpc.agreed('eth_getBlockByNumber', [hex(number), false], hashOf));
+    return rows.filter(({ blockNumber, blockHash }) => agreed.get(blockNumber) === blockHash);
+  }
+
+  /** Pending transactions whose nonce is used: by one of their versions, or by somebody else. @returns those that were. */
+  async #followPending(rows: readonly OpenTransaction[], { head, nonce: next }: View): Promise<ReadonlySet<string>> {
+    const { rpc, store, orgId, key, policy } = this.#parts;
+    const used = rows.filter(({ state, nonce }) => state === 'pending' && nonce !== null && nonce < next);
+    if (used.length === 0) return new Set();
+    const versions = used.flatMap((row) => row.attempts.filter(({ nonce }) => nonce === row.nonce).map(({ hash, kind }) => ({ id: row.id, hash, kind })));
+    const deepBlock = head.number > BigInt(policy.confirmations) ? head.number - BigInt(policy.confirmations) : 0n;
+    // One batch, one node: a receipt that is missing there is missing in the very chain that used the nonce.
+    const [deepNonce, ...receipts] = await rpc.batch([
+      { method: 'eth_getTransactionCount', params: [key.address, hex(deepBlock)] },
+      ...versions.map(({ hash }) => ({ method: 'eth_getTransactionReceipt', params: [hash] })),
+    ]);
+    const mined = versions.flatMap(({ id, kind }, place) => minedOf(id, kind, receipts[place]));
+    await store.mined(orgId, mined);
+    const found = new Set(mined.map(({ id }) => id));
+    const deep = deepNonce === undefined || 'error' in deepNonce ? 0 : Number(quantity.parse(deepNonce.result));
+    await store.loseNonce(orgId, used.filter(({ id, nonce }) => !found.has(id) && nonce !== null && nonce < deep).map(({ id }) => id));
+    return new Set(used.map(({ id }) => id));
+  }
+
+  /** Sends pending transactions again, with higher fees where they are next in line, or without effect where they are to be cancelled. */
+  async #pushOn(pending: readonly OpenTransaction[], view: View): Promise<Trouble | null> {
+    const { policy, store, orgId, seenAt } = this.#parts;
+    const { head } = view;
+    const unsigned = pending.filter(({ attempts }) => attempts.length === 0);
+    await this.#finishSigning(unsigned, view);
+    const again: { transactionId: string; hash: string; nonce: number }[] = [];
+    let trouble: Trouble | null = null;
+    for (const row of pending.slice(0, RESENT_A_STEP)) {
+      const last = row.attempts.at(-1);
+      if (last === undefined || row.nonce === null) continue;
+      if (!seenAt.has(last.hash)) seenAt.set(last.hash, head.number);
+      const before: Fees = { maxFee: BigInt(last.maxFee), priorityFee: BigInt(last.priorityFee) };
+      const cap = row.maxFee === null ? policy.maxFee : BigInt(row.maxFee);
+      const blocksPassed = head.number > (seenAt.get(last.hash) ?? head.number);
+      const slow = last.ageMs > policy.bumpAfterMs && blocksPassed && (row.nonce === view.nonce || before.maxFee < head.baseFeePerGas);
+      const cancelling = row.cancelRequested && last.kind !== 'cancel';
+      const fees = cancelling || slow ? higherFees(before, head.baseFeePerGas, row.cancelRequested ? UNCAPPED : cap, policy.priorityFee, policy.bumpPercent) : undefined;
+      if (fees !== undefined) await this.#signAndSend([{ row, gas: row.cancelRequested ? await this.#transferGas() : BigInt(row.gasLimit ?? 21_000), fees }], row.cancelRequested ? 'cancel' : 'bump');
+      else if (last.quietMs === null || last.quietMs > LOOKS_A_RESEND * policy.pollMs) again.push({ transactionId: row.id, hash: last.hash, nonce: row.nonce });
+      if (before.maxFee < head.baseFeePerGas && fees === undefined) trouble = { type: 'FeeAboveCap', detail: `a unit of gas costs ${String(head.baseFeePerGas)} wei, at most ${String(cap)} are allowed` };
+    }
+    const raw = await store.raw(orgId, again.map(({ hash }) => hash), again.map(({ transactionId }) => transactionId));
+    await this.#broadcast(again.flatMap((version) => (raw.has(version.hash) ? [{ ...version, raw: raw.get(version.hash) ?? Buffer.alloc(0) }] : [])));
+    return trouble;
+  }
+
+  /** Transactions that have a nonce and were not signed, because a process ended in between. */
+  async #finishSigning(rows: readonly OpenTransaction[], { head }: View): Promise<void> {
+    const { policy } = this.#parts;
+    // They hold later ones up: a cap that is too low for now must not, so they are signed at the cap and wait in the pool.
+    const ready = rows.map((row) => {
+      const cap = row.maxFee === null ? policy.maxFee : BigInt(row.maxFee);
+      return { row, gas: BigInt(row.gasLimit ?? 21_000), fees: firstFees(head.baseFeePerGas, cap, policy.priorityFee) ?? { maxFee: cap, priorityFee: policy.priorityFee < cap ? policy.priorityFee : cap } };
+    });
+    await this.#signAndSend(ready, 'send');
+  }
+
+  async #sendQueued(queued: readonly OpenTransaction[], pending: readonly OpenTransaction[], view: View): Promise<Trouble | null> {
+    const { policy, store, orgId, signerId } = this.#parts;
+    const room = policy.maxInFlight - pending.length;
+    if (room <= 0 || queued.length === 0) return null;
+    const { ready, trouble } = await this.#judge(queued.slice(0, room), pending, view);
+    if (ready.length > 0) {
+      const nonces = await store.allocate(orgId, signerId, ready.map(({ row, gas }) => ({ id: row.id, gas: Number(gas) })), view.nonce);
+      await this.#signAndSend(ready.flatMap(({ row, ...rest }) => (nonces.has(row.id) ? [{ row: { ...row, nonce: nonces.get(row.id) ?? null }, ...rest }] : [])), 'send');
+    }
+    return trouble;
+  }
+
+  /** Which of the queued transactions may be sent, in their order. One that cannot succeed is given up, unless one before it may still change that. */
+  async #judge(queued: readonly OpenTransaction[], pending: readonly OpenTransaction[], { head, balance }: View): Promise<{ ready: Ready[]; trouble: Trouble | null }> {
+    const { policy, store, orgId } = this.#parts;
+    const [gas, code] = await Promise.all([this.#estimate(queued), this.#withoutCode(queued)]);
+    const ready: Ready[] = [];
+    let left = balance - pending.reduce((sum, { value, gasLimit, attempts }) => sum + BigInt(value) + BigInt(gasLimit ?? 0) * BigInt(attempts.at(-1)?.maxFee ?? 0), 0n);
+    for (const row of queued) {
+      const cap = row.maxFee === null ? policy.maxFee : BigInt(row.maxFee);
+      const fees = firstFees(head.baseFeePerGas, cap, policy.priorityFee);
+      if (fees === undefined) return { ready, trouble: { type: 'FeeAboveCap', detail: `a unit of gas costs ${String(head.baseFeePerGas)} wei, at most ${String(cap)} are allowed` } };
+      const estimate = gas.get(row.id);
+      const failure = row.to !== null && code.has(row.to) ? { type: 'NoContract', detail: `${row.to} has no code on chain ${String(this.#parts.chainId)}` } : typeof estimate === 'object' ? estimate : undefined;
+      const units = typeof estimate === 'bigint' ? estimate : 0n;
+      const cost = BigInt(row.value) + units * fees.maxFee;
+      const unaffordable = failure === undefined && cost > left ? { type: 'InsufficientFunds', detail: `it may cost ${String(cost)} wei, the signer has ${String(left)}` } : undefined;
+      const reason = failure ?? unaffordable;
+      if (reason === undefined) {
+        ready.push({ row, gas: units, fees });
+        left -= cost;
+      } else if (pending.length + ready.length > 0) {
+        // Ask again when those before it are mined.
+        break;
+      } else {
+        await store.fail(orgId, row.id, reason);
+      }
+    }
+    return { ready, trouble: null };
+  }
+
+  /** Gas for each transaction, or why it would fail. */
+  async #estimate(rows: readonly OpenTransaction[]): Promise<ReadonlyMap<string, bigint | { readonly type: string; readonly detail: string }>> {
+    const { rpc, key } = this.#parts;
+    const given = rows.flatMap((row): [string, bigint][] => (row.gasLimit === null ? [] : [[row.id, BigInt(row.gasLimit)]]));
+    const asked = rows.filter(({ gasLimit }) => gasLimit === null);
+    if (asked.length === 0) return new Map(given);
+    const answers = await rpc.batch(asked.map(({ to, value, data }) => ({ method: 'eth_estimateGas', params: [{ from: key.address, ...(to === null ? {} : { to }), value: hex(BigInt(value)), data: `0x${data.toString('hex')}` }, 'pending'] })));
+    return new Map<string, bigint | { readonly type: string; readonly detail: string }>([
+      ...given,
+      ...asked.map(({ id }, place): [string, bigint | { readonly type: string; readonly detail: string }] => {
+        const answer = answers[place];
+        if (answer === undefined || !('error' in answer)) return [id, (quantity.parse(resultOf(answer)) * GAS_MARGIN_PERCENT) / 100n];
+        return [id, explainRevert(answer.error)];
+      }),
+    ]);
+  }
+
+  /** Addresses that are called with data and have no code. */
+  async #withoutCode(rows: readonly OpenTransaction[]): Promise<ReadonlySet<string>> {
+    const { rpc, contracts } = this.#parts;
+    const unknown = [...new Set(rows.flatMap(({ to, data }) => (to === null || data.length === 0 || contracts.has(to) ? [] : [to])))];
+    if (unknown.length === 0) return new Set();
+    const answers = await rpc.batch(unknown.map((to) => ({ method: 'eth_getCode', params: [to, 'pending'] })));
+    const bare = unknown.filter((_, place) => resultOf(answers[place]) === '0x');
+    for (const to of unknown) if (!bare.includes(to)) contracts.add(to);
+    return new Set(bare);
+  }
+
+  async #transferGas(): Promise<bigint> {
+    const { rpc, key } = this.#parts;
+    return (quantity.parse(await rpc.call('eth_estimateGas', [{ from: key.address, to: key.address }])) * GAS_MARGIN_PERCENT) / 100n;
+  }
+
+  /** A nonce that nobody holds, below one that somebody does: left by a reorganisation that took a foreign transaction away. */
+  async #fillGaps(rows: readonly OpenTransaction[], { nonce: next }: View): Promise<void> {
+    const { store, orgId, signerId, key } = this.#parts;
+    if (rows.some(({ state }) => state === 'queued')) return;
+    const held = new Set(rows.flatMap(({ nonce }) => (nonce !== null && nonce >= next ? [nonce] : [])));
+    const highest = Math.max(next - 1, ...held);
+    for (let nonce = next; nonce < highest; nonce += 1) if (!held.has(nonce)) await store.fillGap(orgId, signerId, randomUUID(), key.address, nonce);
+  }
+
+  /** Signs, writes down, sends: in this order. */
+  async #signAndSend(ready: readonly Ready[], kind: AttemptKind): Promise<void> {
+    const { store, orgId, seenAt } = this.#parts;
+    const attempts: NewAttempt[] = [];
+    for (const one of ready) attempts.push(await this.#sign(one, kind));
+    const fresh = await store.sign(orgId, attempts);
+    for (const { hash } of attempts) seenAt.set(hash, this.#head);
+    await this.#broadcast(attempts.filter(({ hash }) => fresh.has(hash)));
+  }
+
+  async #sign({ row, gas, fees }: Ready, kind: AttemptKind): Promise<NewAttempt> {
+    const { chainId, key } = this.#parts;
+    const nonce = row.nonce ?? 0;
+    const what = kind === 'cancel' ? { to: key.address, value: 0n, data: '0x' } : { to: row.to, value: BigInt(row.value), data: `0x${row.data.toString('hex')}` };
+    const transaction = Transaction.from({ type: 2, chainId, nonce, gasLimit: gas, maxFeePerGas: fees.maxFee, maxPriorityFeePerGas: fees.priorityFee, ...what });
+    transaction.signature = await key.sign(transaction.unsignedHash);
+    if (transaction.hash === null) throw new HalError('Internal', 'a signed transaction has no hash');
+    return { transactionId: row.id, n: (row.attempts.at(-1)?.n ?? 0) + 1, kind, nonce, hash: transaction.hash, raw: Buffer.from(transaction.serialized.slice(2), 'hex'), maxFee: String(fees.maxFee), priorityFee: String(fees.priorityFee) };
+  }
+
+  async #broadcast(versions: readonly { readonly transactionId: string; readonly hash: string; readonly raw: Buffer; readonly nonce: number }[]): Promise<void> {
+    const { rpc, store, orgId } = this.#parts;
+    if (versions.length === 0) return;
+    const inOrder = [...versions].sort((a, b) => a.nonce - b.nonce);
+    const answers = await rpc.batch(inOrder.map(({ raw }) => ({ method: 'eth_sendRawTransaction', params: [`0x${raw.toString('hex')}`] })));
+    await store.noteBroadcasts(orgId, inOrder.map(({ transactionId, hash }, place) => ({ transactionId, hash, rejection: rejectionOf(answers[place]) })));
+  }
+}
+
+/** The node's words, unless they only say that it has the transaction. */
+function rejectionOf(answer: RpcAnswer | undefined): string | null {
+  if (answer === undefined || !('error' in answer)) return null;
+  const { message } = answer.error;
+  return /already (known|imported|exists)|nonce (is )?too low/i.test(message) ? null : message.slice(0, 300);
+}
+
+function minedOf(id: string, kind: AttemptKind, answer: RpcAnswer | undefined): Mined[] {
+  if (answer === undefined || 'error' in answer || answer.result === null) return [];
+  const receipt = receiptSchema.parse(answer.result);
+  return [
+    {
+      id,
+      outcome: kind === 'cancel' ? 'cancelled' : receipt.status === 1n ? 'succeeded' : 'reverted',
+      hash: receipt.transactionHash,
+      blockNumber: Number(receipt.blockNumber),
+      blockHash: receipt.blockHash,
+      gasUsed: Number(receipt.gasUsed),
+      gasPrice: String(receipt.effectiveGasPrice),
+      contractAddress: receipt.contractAddress ?? null,
+    },
+  ];
+}
+
+function troubleOf(error: unknown): Trouble | undefined {
+  if (!(error instanceof HalError)) return undefined;
+  const { type, message } = error;
+  return type === 'ChainUnreachable' || type === 'ChainMismatch' || type === 'ChainRefused' || type === 'SignerUnavailable' ? { type, detail: message } : undefined;
+}

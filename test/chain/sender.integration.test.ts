@@ -1,0 +1,276 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Interface, Wallet, parseEther } from 'ethers';
+import { sql } from 'kysely';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Chains } from '../../platform/chain/chains.ts';
+import { memoryAnchor } from '../../platform/chain/contracts/memory-anchor.ts';
+import { ChainSender } from '../../platform/chain/sender.ts';
+import { Egress } from '../../platform/connections/egress.ts';
+import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
+import { KeyRing } from '../../platform/keys/key-ring.ts';
+import { chainDraft, transactionDraft } from '../../schemas/rest/chains.ts';
+import { startAnvil, type Anvil, type AnvilOptions } from '../environment/anvil.ts';
+import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
+
+const keys = new KeyRing([{ id: 'test', key: randomBytes(32) }]);
+const SOMEBODY = '0x00000000000000000000000000000000000000Aa'.toLowerCase();
+const anchors = new Interface(memoryAnchor.abi);
+
+let test: TestDatabase;
+let egress: Egress;
+let caller: Caller;
+let folder: string;
+const nodes: Anvil[] = [];
+
+beforeAll(async () => {
+  [test, folder] = await Promise.all([createTestDatabase(), mkdtemp(join(tmpdir(), 'hal9-chain-'))]);
+  egress = new Egress({ allowPrivate: true });
+  caller = systemCaller(await test.organisation(), 'test');
+});
+afterAll(async () => {
+  await Promise.all(nodes.map((node) => node.kill()));
+  await egress.close();
+  await test.drop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const environment: Record<string, string> = {};
+const places = () => ({ keys, environment, folder });
+const chains = () => new Chains({ database: test.database, places: places() });
+
+async function anvil(options: AnvilOptions): Promise<Anvil> {
+  const node = await startAnvil(options);
+  nodes.push(node);
+  return node;
+}
+
+/** A chain, a signer with ten coins, and what drives it. */
+async function network(options: AnvilOptions, policy: Readonly<Record<string, unknown>> = {}) {
+  const node = await anvil(options);
+  const draft = chainDraft.parse({ name: `chain ${node.url}`, chainId: options.chainId, rpcUrls: [node.url], policy: { pollMs: 50, bumpAfterSeconds: 1, confirmations: 2, watchBlocks: 3, ...policy } });
+  const chain = await chains().create(caller, draft);
+  const signer = await chains().createSigner(caller, { name: `signer ${node.url}`, chain: chain.id, key: { kind: 'kept' } });
+  await node.call('anvil_setBalance', signer.address, `0x${parseEther('10').toString(16)}`);
+  const sender = new ChainSender({ database: test.database, egress, places: places() }, caller.orgId, signer.id);
+  const submit = async (draft: Readonly<Record<string, unknown>> = {}) => (await chains().submit(caller, transactionDraft.parse({ signer: signer.id, to: SOMEBODY, value: '1', ...draft }))).transaction.id;
+  const read = async (id: string) => (await chains().transaction(caller, id)).transaction;
+  /** Steps, with blocks in between where the node makes none, until the transaction is so far. */
+  const until = async (id: string, state: string, blocks = 0) => {
+    for (let attempt = 0; attempt < 400; attempt += 1) {
+      await sender.step();
+      const found = await read(id);
+      if (found.state === state) return found;
+      if (blocks > 0 && attempt % 4 === 3) await node.call('anvil_mine', `0x${blocks.toString(16)}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new Error(`never ${state}: ${JSON.stringify(await chains().transaction(caller, id))} ${JSON.stringify(await chains().signer(caller, signer.id))}`);
+  };
+  const mine = (blocks = 1) => node.call('anvil_mine', `0x${blocks.toString(16)}`);
+  const events = async (id: string) => (await chains().transaction(caller, id)).events.map(({ what }) => what);
+  return { node, chain, draft, signer, sender, submit, read, until, mine, events };
+}
+
+describe('the sender of a chain', () => {
+  it('sends on Ethereum, Polygon and Arbitrum at once, each with its chain id and its nonces', async () => {
+    const networks = await Promise.all([1, 137, 42161].map((chainId) => network({ chainId })));
+    await Promise.all(
+      networks.map(async ({ node, signer, submit, until, mine, sender, events }) => {
+        const ids = [];
+        for (let n = 0; n < 5; n += 1) ids.push(await submit({ reference: `payment ${String(n)}` }));
+        const done = [];
+        for (const id of ids) done.push(await until(id, 'confirmed', 1));
+        expect(done.map(({ nonce }) => nonce)).toEqual([0, 1, 2, 3, 4]);
+        expect(done.map(({ outcome }) => outcome)).toEqual(Array.from({ length: 5 }, () => 'succeeded'));
+        expect(await node.call('eth_getTransactionCount', signer.address, 'latest')).toBe('0x5');
+        await mine(10);
+        await sender.step();
+        expect(await sender.step()).toEqual({ confirmed: 0, nextInMs: null });
+        expect(await events(ids[0]!)).toEqual(['submitted', 'signed', 'mined', 'confirmed', 'final']);
+      }),
+    );
+  });
+
+  it('deploys and calls a contract, and says why one would revert before anything is paid', async () => {
+    const { signer, submit, until, node } = await network({ chainId: 31337 });
+    const deployed = await until(await submit({ to: undefined, value: '0', data: memoryAnchor.bytecode }), 'confirmed', 1);
+    const to = deployed.contractAddress!;
+    const call = (position: number) => anchors.encodeFunctionData('anchor', [`0x${'11'.repeat(32)}`, position, `0x${'22'.repeat(32)}`, 3]);
+    expect(await until(await submit({ to, value: '0', data: call(0) }), 'confirmed', 1)).toMatchObject({ outcome: 'succeeded' });
+    const wrong = await until(await submit({ to, value: '0', data: call(0) }), 'failed', 1);
+    expect(wrong).toMatchObject({ failure: 'TransactionReverts', failureDetail: 'WrongPosition(1)', nonce: null });
+    expect(await until(await submit({ to: SOMEBODY, value: '0', data: call(1) }), 'failed', 1)).toMatchObject({ failure: 'NoContract' });
+    expect(await until(await submit({ value: String(parseEther('11')) }), 'failed', 1)).toMatchObject({ failure: 'InsufficientFunds', nonce: null });
+    // What is given up leaves no gap.
+    expect(await until(await submit(), 'confirmed', 1)).toMatchObject({ nonce: 2 });
+    // Mined, and reverted there: the estimate was skipped.
+    expect(await until(await submit({ to, value: '0', data: call(0), gasLimit: 200_000 }), 'confirmed', 1)).toMatchObject({ outcome: 'reverted' });
+    expect(await node.call('eth_getTransactionCount', signer.address, 'latest')).toBe('0x4');
+  });
+
+  it('is one transaction for one reference', async () => {
+    const { submit, signer } = await network({ chainId: 31337 });
+    const first = await submit({ reference: 'order 7' });
+    expect(await submit({ reference: 'order 7' })).toBe(first);
+    await expect(submit({ reference: 'order 7', value: '2' })).rejects.toMatchObject({ type: 'IdempotencyMismatch' });
+    const many = await Promise.all(Array.from({ length: 10 }, () => submit({ reference: 'order 8' })));
+    expect(new Set(many).size).toBe(1);
+    expect(await chains().transactions(caller, { signerId: signer.id }, 10)).toHaveLength(2);
+  });
+
+  it('raises fees of what is not mined, and waits while the chain asks for more than the cap', async () => {
+    const { node, signer, submit, until, mine, sender, read } = await network({ chainId: 31337, blockSeconds: 0 }, { maxFeePerGas: '20000000000' });
+    await node.call('anvil_setNextBlockBaseFeePerGas', '0x3b9aca00');
+    await mine();
+    const id = await submit();
+    await until(id, 'pending');
+    // The base fee leaps over what was offered; the block leaves the transaction out.
+    await node.call('anvil_setNextBlockBaseFeePerGas', `0x${(8_000_000_000).toString(16)}`);
+    await mine();
+    await expect.poll(async () => (await sender.step(), (await chains().transaction(caller, id)).attempts.length)).toBeGreaterThan(1);
+    // And over the cap: now it waits, and so do others.
+    await node.call('anvil_setNextBlockBaseFeePerGas', `0x${(60_000_000_000).toString(16)}`);
+    await mine();
+    const later = await submit();
+    await expect.poll(async () => (await sender.step(), (await chains().signer(caller, signer.id)).trouble)).toBe('FeeAboveCap');
+    expect((await read(later)).state).toBe('queued');
+    expect((await read(id)).state).toBe('pending');
+    // The cause goes away: healed within three blocks.
+    await node.call('anvil_setNextBlockBaseFeePerGas', '0x3b9aca00');
+    await mine();
+    const before = Number(await node.call('eth_blockNumber'));
+    expect((await until(later, 'mined', 1)).blockNumber! - before).toBeLessThanOrEqual(3);
+    expect(['mined', 'confirmed']).toContain((await read(id)).state);
+    expect((await chains().signer(caller, signer.id)).trouble).toBeNull();
+  });
+
+  it('sends again what the node dropped', async () => {
+    const { node, submit, until, mine, sender } = await network({ chainId: 31337, blockSeconds: 0 });
+    const id = await submit();
+    await until(id, 'pending');
+    const { attempts } = await chains().transaction(caller, id);
+    await node.call('anvil_dropTransaction', attempts[0]!.hash);
+    await expect.poll(async () => (await sender.step(), (await chains().transaction(caller, id)).attempts.reduce((sum, { broadcasts }) => sum + broadcasts, 0))).toBeGreaterThan(1);
+    await mine();
+    expect(await until(id, 'mined')).toMatchObject({ outcome: 'succeeded' });
+  });
+
+  it('cancels what waits at once, and what was sent by a transaction of no effect', async () => {
+    const { node, submit, until, mine } = await network({ chainId: 31337, blockSeconds: 0 });
+    const [waiting, sent] = [await submit(), await submit()];
+    expect(await chains().cancel(caller, waiting)).toMatchObject({ state: 'cancelled' });
+    await until(sent, 'pending');
+    await chains().cancel(caller, sent);
+    const before = await node.call('eth_getBalance', SOMEBODY, 'latest');
+    await expect.poll(async () => (await until(sent, 'pending'), (await chains().transaction(caller, sent)).attempts.at(-1)!.kind)).toBe('cancel');
+    await mine();
+    expect(await until(sent, 'mined')).toMatchObject({ outcome: 'cancelled', nonce: 0 });
+    expect(await node.call('eth_getBalance', SOMEBODY, 'latest')).toBe(before);
+    await expect(chains().cancel(caller, sent)).rejects.toMatchObject({ type: 'Conflict' });
+  });
+
+  it.each([1, 4, 12])('follows a reorganisation of %i blocks over confirmed transactions, and none is mined twice', async (depth) => {
+    const { node, signer, submit, until, events, mine } = await network({ chainId: 31337 }, { watchBlocks: 100 });
+    await mine(depth);
+    const ids = [await submit(), await submit(), await submit()];
+    await until(ids[2]!, 'mined');
+    // All but one block of the reorganisation lie on top: those below are confirmed by then.
+    if (depth > 3) await mine(depth - 3);
+    if (depth > 3) for (const id of ids) await until(id, 'confirmed');
+    const received = await node.call('eth_getBalance', SOMEBODY, 'latest');
+    await node.call('anvil_reorg', depth, []);
+    const after = [];
+    for (const id of ids) after.push(await until(id, 'confirmed', 1));
+    for (const { blockNumber, blockHash } of after) {
+      expect(await node.call('eth_getBlockByNumber', `0x${blockNumber!.toString(16)}`, false)).toMatchObject({ hash: blockHash });
+    }
+    expect(await node.call('eth_getBalance', SOMEBODY, 'latest')).toBe(received);
+    expect(await node.call('eth_getTransactionCount', signer.address, 'latest')).toBe('0x3');
+    expect((await Promise.all(ids.map(events))).flat()).toContain('rolled-back');
+  });
+
+  it('heals a counter ahead of the chain, and a nonce that was used elsewhere', async () => {
+    const { node, signer, submit, until, events } = await network({ chainId: 31337, blockSeconds: 0 });
+    await test.database.withOrg(caller.orgId, (tx) => sql`update chain_signers set next_nonce = 90 where id = ${signer.id}`.execute(tx));
+    const id = await submit();
+    expect(await until(id, 'pending')).toMatchObject({ nonce: 0 });
+    // Somebody else with the same key was quicker.
+    await node.call('anvil_dropAllTransactions');
+    await node.call('anvil_setNonce', signer.address, '0x1');
+    expect(await until(id, 'confirmed', 1)).toMatchObject({ nonce: 1, outcome: 'succeeded' });
+    expect(await events(id)).toContain('nonce-lost');
+  });
+
+  it('goes on when its node is back, says what is wrong meanwhile, and uses another one', async () => {
+    const { node, chain, draft, signer, submit, until, sender, read } = await network({ chainId: 137 });
+    await node.kill();
+    const id = await submit();
+    await sender.step();
+    expect(await chains().signer(caller, signer.id)).toMatchObject({ trouble: 'ChainUnreachable' });
+    const other = await anvil({ chainId: 1 });
+    await chains().change(caller, chain.id, { ...draft, rpcUrls: [node.url, other.url] });
+    await sender.step();
+    expect(await chains().signer(caller, signer.id)).toMatchObject({ trouble: 'ChainMismatch', troubleDetail: 'a node says it is of chain 1, not 137' });
+    expect((await read(id)).state).toBe('queued');
+    await node.start();
+    await node.call('anvil_setBalance', signer.address, `0x${parseEther('1').toString(16)}`);
+    await until(id, 'mined');
+    expect((await chains().signer(caller, signer.id)).trouble).toBeNull();
+  });
+
+  it('counts as confirmed only what a quorum of nodes has', async () => {
+    const { node, chain, draft, submit, until, sender, read, mine } = await network({ chainId: 31337 });
+    const other = await anvil({ chainId: 31337 });
+    await chains().change(caller, chain.id, { ...draft, rpcUrls: [node.url, other.url], policy: { ...draft.policy, quorum: 2 } });
+    const id = await submit();
+    await until(id, 'mined');
+    await mine(5);
+    await other.call('anvil_mine', '0xa');
+    await sender.step();
+    await sender.step();
+    // The second node has other blocks at that height.
+    expect((await read(id)).state).toBe('mined');
+    await chains().change(caller, chain.id, draft);
+    await until(id, 'confirmed');
+  });
+
+  it('goes on where a process ended between nonce and signature, and between signature and sending', async () => {
+    const { submit, until, signer } = await network({ chainId: 31337 });
+    const [unsigned, other] = [await submit({ gasLimit: 21_000 }), await submit()];
+    await test.database.withOrg(caller.orgId, (tx) => sql`update chain_transactions set state = 'pending', nonce = 0 where id = ${unsigned}`.execute(tx));
+    expect(await until(unsigned, 'confirmed', 1)).toMatchObject({ nonce: 0 });
+    expect(await until(other, 'confirmed', 1)).toMatchObject({ nonce: 1 });
+    expect(await chains().signer(caller, signer.id)).toMatchObject({ trouble: null });
+  });
+
+  it('lets two senders of one signer work at once without a second sending', async () => {
+    const { node, signer, submit, until } = await network({ chainId: 31337 });
+    const ids = await Promise.all(Array.from({ length: 20 }, () => submit()));
+    const second = new ChainSender({ database: test.database, egress, places: places() }, caller.orgId, signer.id);
+    const third = new ChainSender({ database: test.database, egress, places: places() }, caller.orgId, signer.id);
+    await Promise.all([second.step(), third.step(), second.step(), third.step()]);
+    for (const id of ids) await until(id, 'confirmed', 1);
+    expect(await node.call('eth_getTransactionCount', signer.address, 'latest')).toBe('0x14');
+    expect(BigInt(String(await node.call('eth_getBalance', SOMEBODY, 'latest')))).toBe(20n);
+  });
+});
+
+describe('keys of signers', () => {
+  it('come from variables and files of their organisation only', async () => {
+    const { chain } = await network({ chainId: 31337 });
+    const [one, two] = [Wallet.createRandom(), Wallet.createRandom()];
+    environment['HAL9_CHAIN_KEY_MINE'] = `${caller.orgId}:${one.privateKey}`;
+    environment['HAL9_CHAIN_KEY_THEIRS'] = `${crypto.randomUUID()}:${two.privateKey}`;
+    await mkdir(join(folder, caller.orgId));
+    await writeFile(join(folder, caller.orgId, 'treasury'), two.privateKey.slice(2));
+    await writeFile(join(folder, caller.orgId, 'broken'), 'nothing');
+    expect(await chains().createSigner(caller, { name: 'from a variable', chain: chain.id, key: { kind: 'env', name: 'MINE' } })).toMatchObject({ address: one.address, sealedKey: null });
+    expect(await chains().createSigner(caller, { name: 'from a file', chain: chain.id, key: { kind: 'file', name: 'treasury' } })).toMatchObject({ address: two.address });
+    await expect(chains().createSigner(caller, { name: 'again', chain: chain.id, key: { kind: 'file', name: 'treasury' } })).rejects.toMatchObject({ type: 'Conflict' });
+    for (const key of [{ kind: 'env', name: 'THEIRS' }, { kind: 'env', name: 'NONE' }, { kind: 'file', name: 'none' }, { kind: 'file', name: 'broken' }] as const) {
+      await expect(chains().createSigner(caller, { name: `signer ${key.name}`, chain: chain.id, key })).rejects.toMatchObject({ type: 'SignerUnavailable' });
+    }
+  });
+});
