@@ -3,6 +3,8 @@ declare global {
     interface Request {
       /** Given by the client in X-Request-Id, or made here. */
       id: string;
+      /** W3C trace context of the request: the client's, or made here. */
+      traceparent: string;
     }
   }
 }

@@ -1,5 +1,6 @@
 import { randomFillSync } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import type { Request } from 'express';
 import { SpanKind, SpanStatusCode, trace, type Span } from '@opentelemetry/api';
 import { formatTraceparent, parseTraceparent, traceOf } from '../platform/telemetry/trace-context.ts';
 
@@ -11,12 +12,11 @@ export class RequestTrace {
   readonly traceparent: string;
   readonly #span: Span;
 
-  constructor(request: IncomingMessage, routeId: string, path: string) {
-    const sent = request.headers['traceparent'];
-    const parent = typeof sent === 'string' && parseTraceparent(sent) !== undefined ? sent : undefined;
+  constructor(request: Request, routeId: string, path: string) {
+    const parent = sentTraceparent(request);
     this.#span = tracer.startSpan(`${request.method ?? 'GET'} ${path}`, { kind: SpanKind.SERVER, attributes: { 'http.request.method': request.method ?? 'GET', 'http.route': path, 'hal9.route': routeId } }, traceOf(parent));
     const own = this.#span.isRecording() ? formatTraceparent(this.#span.spanContext()) : undefined;
-    this.traceparent = own ?? parent ?? newTraceparent();
+    this.traceparent = own ?? request.traceparent;
   }
 
   get traceId(): string {
@@ -31,8 +31,18 @@ export class RequestTrace {
   }
 }
 
+/** The trace context of a request, whatever becomes of it: answers that no route gives carry it, too. */
+export function traceparentOf(request: IncomingMessage): string {
+  return sentTraceparent(request) ?? newTraceparent();
+}
+
+function sentTraceparent(request: IncomingMessage): string | undefined {
+  const sent = request.headers['traceparent'];
+  return typeof sent === 'string' && parseTraceparent(sent) !== undefined ? sent : undefined;
+}
+
 /** Sampled, so that the processes behind record the trace even when this one exports nothing. */
-function newTraceparent(): string {
+export function newTraceparent(): string {
   const ids = randomHex24();
   return `00-${ids.slice(0, 32)}-${ids.slice(32)}-01`;
 }

@@ -9,6 +9,7 @@ import type { Express } from 'express';
 import type { Logger } from 'pino';
 import { HalError } from '../schemas/errors.ts';
 import { PROBLEM_TYPE, problemOf } from './problem.ts';
+import { newTraceparent } from './request-trace.ts';
 
 export interface ServerOptions {
   host: string;
@@ -78,7 +79,7 @@ function answerUnreadable(server: Server | TlsServer, app: Express): void {
     const id = randomUUID();
     const failure = failureOf(error.code);
     const body = JSON.stringify(problemOf(failure, id));
-    const head = [`HTTP/1.1 ${failure.failure.status} ${failure.failure.title}`, `Content-Type: ${PROBLEM_TYPE}`, `Content-Length: ${Buffer.byteLength(body)}`, `X-Request-Id: ${id}`, 'Cache-Control: no-store', 'Connection: close'];
+    const head = [`HTTP/1.1 ${failure.failure.status} ${failure.failure.title}`, `Content-Type: ${PROBLEM_TYPE}`, `Content-Length: ${Buffer.byteLength(body)}`, `X-Request-Id: ${id}`, `X-Trace-Id: ${newTraceparent().slice(3, 35)}`, 'Cache-Control: no-store', 'Connection: close'];
     socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
   });
 }

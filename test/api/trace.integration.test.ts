@@ -1,4 +1,5 @@
 import { createServer, type Server } from 'node:http';
+import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestApi, type TestApi } from './running-api.ts';
 
@@ -46,5 +47,22 @@ describe('spans of requests', () => {
     expect(text).toContain('"http.response.status_code"');
     expect(text).not.toContain('private');
     expect(text).not.toContain(key.text.slice(-20));
+  });
+
+  it('are named in every answer, whatever became of the request', async () => {
+    const traceparent = '00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+    const asked: [string, string, number][] = [['GET', '/nothing/here', 404], ['DELETE', '/v1/runs', 405], ['OPTIONS', '/v1/runs', 204], ['GET', '/v1/runs', 401], ['GET', '/v1/runs/%00', 422], ['GET', '/healthz', 200]];
+    for (const [method, path, status] of asked) {
+      const answer = await fetch(test.url + path, { method, headers: { traceparent } });
+      expect([path, answer.status, answer.headers.get('x-trace-id')]).toEqual([path, status, traceparent.slice(3, 35)]);
+      const own = await fetch(test.url + path, { method });
+      expect([path, own.headers.get('x-trace-id')]).toEqual([path, expect.stringMatching(/^(?!0{32})[0-9a-f]{32}$/)]);
+    }
+    const unreadable = await new Promise<string>((resolve) => {
+      let text = '';
+      const socket = connect(Number(new URL(test.url).port), '127.0.0.1', () => socket.write('this is no HTTP\r\n\r\n'));
+      socket.on('data', (chunk) => (text += chunk.toString())).on('close', () => resolve(text));
+    });
+    expect(unreadable).toMatch(/^HTTP\/1\.1 400 [^]*\r\nX-Trace-Id: [0-9a-f]{32}\r\n/);
   });
 });
