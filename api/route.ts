@@ -7,8 +7,18 @@ import type { ScopeAttributes } from '../platform/identity/permissions.ts';
  * A route as a value: validation, permission check, OpenAPI and the attack matrix of the tests come out of it.
  * A route without `permission` does not type-check; `public` must be said.
  */
-export interface Route<Params extends z.ZodType = z.ZodType, Query extends z.ZodType = z.ZodType, Body extends z.ZodType = z.ZodType> {
-  readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete';
+export type Route<Params extends z.ZodType = z.ZodType, Query extends z.ZodType = z.ZodType, Body extends z.ZodType = z.ZodType> = RouteParts<Params, Query, Body> & Recorded;
+
+/**
+ * The act the handler's store writes into the audit log, `<resource>.<verb>`, or why none is written. The pipeline writes refused
+ * requests itself.
+ */
+export type Audit = string | { readonly none: string };
+
+/** Whatever may change something says what it leaves in the audit log, or does not type-check. */
+type Recorded = { readonly method: 'get'; readonly audit?: Audit } | { readonly method: 'post' | 'put' | 'patch' | 'delete'; readonly audit: Audit };
+
+interface RouteParts<Params extends z.ZodType, Query extends z.ZodType, Body extends z.ZodType> {
   /** Express 5 path, e.g. `/v1/neurons/:id`. */
   readonly path: string;
   /** OpenAPI operationId, camelCase. */
@@ -18,11 +28,6 @@ export interface Route<Params extends z.ZodType = z.ZodType, Query extends z.Zod
   readonly description?: string;
   /** `<resource>:<verb>`, `public` for the few routes that need no credential, or `signed-in` for those about one's own session and account. */
   readonly permission: string;
-  /**
-   * The act the handler's store writes into the audit log, `<resource>.<verb>`, or why none is written. The pipeline writes refused
-   * requests itself. Said by every route that changes something.
-   */
-  readonly audit?: string | { readonly none: string };
   /**
    * What of the request decides the permission, for scopes that are narrowed (`runs:write:type=rollout`) and for operations
    * with a permission of their own. Runs before validation, on the raw parameters.
@@ -85,7 +90,7 @@ export interface RouteAnswer {
 }
 
 /** A route of any types, as lists hold it. */
-export type AnyRoute = Omit<Route, 'handler'> & { readonly handler: (context: RouteContext<never, never, never>) => Promise<RouteAnswer | void> };
+export type AnyRoute = Omit<RouteParts<z.ZodType, z.ZodType, z.ZodType>, 'handler'> & Recorded & { readonly handler: (context: RouteContext<never, never, never>) => Promise<RouteAnswer | void> };
 
 /** Keeps the inferred types of params, query and body for the handler. */
 export function defineRoute<Params extends z.ZodType, Query extends z.ZodType, Body extends z.ZodType>(route: Route<Params, Query, Body>): AnyRoute {

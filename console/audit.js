@@ -11,7 +11,7 @@ const COLORS = { succeeded: 'info', refused: 'warning', failed: 'critical' };
 
 page(async () => {
   const query = new URLSearchParams(location.search);
-  const [{ items, nextCursor }, keys] = await Promise.all([ask(`/v1/audit/entries?${query}`), ask('/v1/audit/public-key').catch(() => undefined)]);
+  const [{ items, nextCursor }, keys] = await Promise.all([ask(`/v1/audit/entries?${query}`), ask('/v1/audit/public-key').catch((error) => ({ refused: error.message }))]);
   const detail = element('aside', { class: 'sticky' }, element('p', { class: 'note' }, 'Choose an act to see it whole and to verify its proof in this browser.'));
   const rows = items.map(({ entry, personal }) =>
     element('tr', {},
@@ -82,7 +82,7 @@ async function verify({ entry, leafHash, inclusion }, keys) {
   const [origin, size, root] = body.split('\n');
   const computed = await rootOf(BigInt(inclusion.leafIndex), BigInt(size), leaf, inclusion.proof.map(bytes));
   steps.push({ ok: inclusion.leafIndex === entry.seq && computed !== undefined && base64(computed) === root, text: `it is entry ${entry.seq} of the ${size} in the checkpoint` });
-  if (keys === undefined) return [...steps, { ok: false, text: 'no key to check the signature with' }];
+  if (keys.refused !== undefined) return [...steps, { ok: false, text: `no key to check the signature with: ${keys.refused}` }];
   steps.push({ ok: await isSigned(`${body}\n`, signatures, keys.log, origin), text: "the log's key signed the checkpoint" });
   return steps;
 }

@@ -28,11 +28,11 @@ function trimmed(value) {
   return String(value >= 100 || Number.isInteger(value) ? Math.round(value) : Number(value.toPrecision(2)));
 }
 
-/** Least of 1, 2, 5 times a power of ten (of two for bytes) that is not below. */
+/** Least of 1, 2, 4, 6 times a power of ten (of two for bytes) that is not below: its half is a whole number of them. */
 function ceiling(meter, value) {
   if (meter === 'storage-byte-hours') return 2 ** Math.ceil(Math.log2(Math.max(value, 1)));
-  const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
-  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value) ?? value;
+  const power = 10 ** Math.floor(Math.log10(Math.max(value, 2)));
+  return [1, 2, 4, 6, 10].map((step) => step * power).find((step) => step >= Math.max(value, 2)) ?? value;
 }
 
 /** How much of the quota is used: a bar with a mark at the soft quota, and the projection behind it. */

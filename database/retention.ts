@@ -18,6 +18,13 @@ export interface RetentionDays {
   readonly approvals: number;
 }
 
+/** Organisations whose plan keeps less than the installation. */
+export interface ShorterRetention {
+  readonly orgIds: readonly string[];
+  /** Of every kind of rows, unless the installation keeps that for less. */
+  readonly days: number;
+}
+
 /** A stored context of a call: a reference into the blob store. */
 export interface CallContext {
   readonly orgId: string;
@@ -60,17 +67,21 @@ export class RetentionStore {
 
   /**
    * Removes a bounded part of every kind of rows.
+   * @param shorter by days, each organisation once.
    * @param removeContexts removes stored contexts that no call refers to any more; runs before the rows are gone for good, so that a crash
    *   in between leaves a row that is removed again and never a context that nobody knows.
    * @returns rows removed by table; a table that reached the bound may have more. Empty when another process is at it.
    */
-  async removeOfAllOrganisations(days: RetentionDays, removeContexts: (contexts: readonly CallContext[]) => Promise<void>): Promise<Readonly<Record<string, number>>> {
+  async removeOfAllOrganisations(days: RetentionDays, shorter: readonly ShorterRetention[], removeContexts: (contexts: readonly CallContext[]) => Promise<void>): Promise<Readonly<Record<string, number>>> {
     const removed: Record<string, number> = {};
     const note = (table: string, rows: number): void => {
-      if (rows > 0) removed[table] = rows;
+      if (rows > 0) removed[table] = Math.max(rows, removed[table] ?? 0);
     };
-    for (const rule of RULES) note(rule.table, await this.#exclusively((tx) => remove(tx, rule, days[rule.keep])));
-    note('neuron_calls', await this.#exclusively((tx) => removeCalls(tx, days.calls, removeContexts)));
+    const passes = [{ whose: sql`true`, most: Number.POSITIVE_INFINITY }, ...shorter.map(({ orgIds, days: most }) => ({ whose: sql`old.org_id = any(${[...orgIds]}::uuid[])`, most }))];
+    for (const { whose, most } of passes) {
+      for (const rule of RULES) note(rule.table, await this.#exclusively((tx) => remove(tx, rule, Math.min(most, days[rule.keep]), whose)));
+      note('neuron_calls', await this.#exclusively((tx) => removeCalls(tx, Math.min(most, days.calls), whose, removeContexts)));
+    }
     return removed;
   }
 
@@ -87,11 +98,11 @@ export class RetentionStore {
   }
 }
 
-async function remove(tx: Tx, { table, at, closed }: Rule, days: number): Promise<number> {
+async function remove(tx: Tx, { table, at, closed }: Rule, days: number, whose: RawBuilder<unknown>): Promise<number> {
   const { rows } = await sql<{ removed: number }>`
     with past as (
       select old.ctid from ${sql.table(table)} as old
-      where old.${sql.ref(at)} < now() - make_interval(days => ${days}) and ${closed ?? sql`true`}
+      where old.${sql.ref(at)} < now() - make_interval(days => ${days}) and ${closed ?? sql`true`} and ${whose}
       limit ${ROWS}
     ), gone as (
       delete from ${sql.table(table)} where ctid in (select ctid from past) returning 1
@@ -99,11 +110,11 @@ async function remove(tx: Tx, { table, at, closed }: Rule, days: number): Promis
   return rows[0]?.removed ?? 0;
 }
 
-async function removeCalls(tx: Tx, days: number, removeContexts: (contexts: readonly CallContext[]) => Promise<void>): Promise<number> {
+async function removeCalls(tx: Tx, days: number, whose: RawBuilder<unknown>, removeContexts: (contexts: readonly CallContext[]) => Promise<void>): Promise<number> {
   const { rows } = await sql<{ org_id: string; context: string }>`
     delete from neuron_calls where ctid in (
       select old.ctid from neuron_calls as old
-      where old.created_at < now() - make_interval(days => ${days}) and not ${OPEN_BATCH}
+      where old.created_at < now() - make_interval(days => ${days}) and not ${OPEN_BATCH} and ${whose}
       limit ${ROWS}
     ) returning org_id, context`.execute(tx);
   if (rows.length === 0) return 0;

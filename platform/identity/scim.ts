@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
 import type { Database } from '../../database/database.ts';
-import { ScimStore, type ScimGroupRecord, type ScimGroupValues, type ScimSearch, type ScimUserRecord, type ScimUserValues } from '../../database/scim.ts';
+import { ScimStore, type ScimGroupRecord, type ScimGroupValues, type ScimUserRecord, type ScimUserValues } from '../../database/scim.ts';
+import type { ScimSearch } from '../../database/scim-search.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { ScimFailure, scimExtras, scimGroupBody, scimUserBody, type ScimGroupBody, type ScimOperation, type ScimQuery, type ScimUserBody } from '../../schemas/rest/scim.ts';
 import { actOf } from '../audit/act.ts';

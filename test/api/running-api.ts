@@ -67,6 +67,9 @@ export async function startTestApi(settings: Record<string, string> = {}): Promi
       for (const one of running) await one.stop();
       await database.drop();
       await rm(folder, { recursive: true, force: true });
+      // Whatever a test asked of whichever route: what it changed stands in the audit log.
+      const silent = log.filter((line) => line.includes('wrote no act'));
+      if (silent.length > 0) throw new Error(`requests changed something and wrote no act: ${silent.join('')}`);
     },
   };
 }

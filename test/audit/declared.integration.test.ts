@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { defineRoute } from '../../api/route.ts';
 import { startTestApi, type TestApi } from '../api/running-api.ts';
 
 const ACT = /^[a-z]+(-[a-z]+)*\.[a-z]+(-[a-z]+)*$/;
@@ -10,9 +11,13 @@ describe('routes that change something', () => {
   });
   afterAll(() => api.stop());
 
-  it('say which act they write, or why none', () => {
-    const silent = api.api.routes.filter(({ method, audit }) => method !== 'get' && audit === undefined).map(({ id }) => id);
-    expect(silent).toEqual([]);
+  it('say which act they write, or why none, or do not type-check', () => {
+    const parts = { path: '/x', id: 'x', tag: 'x', summary: 'x', permission: 'public', responses: {}, handler: async () => undefined };
+    const said = [defineRoute({ ...parts, method: 'get' }), defineRoute({ ...parts, method: 'post', audit: 'thing.create' }), defineRoute({ ...parts, method: 'delete', audit: { none: 'there is nothing to say' } })];
+    // @ts-expect-error a route that changes something says what it leaves in the audit log
+    const silent = defineRoute({ ...parts, method: 'post' });
+    expect([...said, silent].map(({ audit }) => audit !== undefined)).toEqual([false, true, true, false]);
+    expect(api.api.routes.filter(({ method, audit }) => method !== 'get' && audit === undefined)).toEqual([]);
   });
 
   it('name acts as `<resource>.<verb>`, and give reasons', () => {

@@ -56,6 +56,20 @@ describe('what has had its time', () => {
     expect([String(await blobs.get(orgId, shared)), String(await blobs.get(orgId, open))]).toEqual(['shared', 'open']);
   });
 
+  it('goes earlier where the plan keeps less, and nobody else\'s does', async () => {
+    const [free, other] = [await test.organisation(), await test.organisation()];
+    await test.database.system.insertInto('organisation_plans').values({ org_id: free, plan: 'free', overrides: JSON.stringify({ limits: { retentionDays: 5 } }), updated_by: 'test' }).execute();
+    const blobs = createBlobStore(config(), keys);
+    const [gone, kept] = [await blobs.put(free, Buffer.from('gone')), await blobs.put(other, Buffer.from('kept'))];
+    await batch(free, 'decided', 6, gone);
+    await batch(free, 'open', 6, gone);
+    await batch(free, 'decided', 4, gone);
+    await batch(other, 'decided', 6, kept);
+    await run();
+    expect([await count(free, 'batches'), await count(free, 'neuron_calls'), await count(other, 'batches'), await count(other, 'neuron_calls')]).toEqual([2, 2, 1, 1]);
+    expect(String(await blobs.get(free, gone))).toBe('gone');
+  });
+
   it('is judged for each kind of rows by its own days, and what waits stays', async () => {
     const orgId = await test.organisation();
     const ago = (days: number) => sql`now() - make_interval(days => ${days})`;
