@@ -21,6 +21,7 @@ const chosen = new Set(process.argv.slice(2));
 const isChosen = (operation: string): boolean => chosen.size === 0 || chosen.has(operation);
 const runsSchema = z.object({ items: z.array(z.object({ runId: z.string(), status: z.string(), operation: z.string() })) });
 const createdSchema = z.object({ id: z.uuid() });
+const firingsSchema = z.object({ items: z.array(z.object({ state: z.string() })) });
 const startedSchema = z.object({ runId: z.string() });
 const approvalsSchema = z.object({ items: z.array(z.object({ id: z.string() })) });
 
@@ -42,7 +43,8 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
   const call = async (method: string, path: string, body?: unknown): Promise<unknown> => {
     const response = await fetch(`${url}${path}`, { method, headers: { authorization: `Bearer ${first.apiKey}`, 'content-type': 'application/json' }, ...(body === undefined ? {} : { body: JSON.stringify(body) }), signal: AbortSignal.timeout(60_000) });
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
-    return response.json();
+    const text = await response.text();
+    return text === '' ? undefined : JSON.parse(text);
   };
   const closed = async (operation: string, known: readonly string[]): Promise<string> => {
     for (let attempt = 0; attempt < 120; attempt += 1) {
@@ -64,6 +66,8 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
   if (isChosen('approval')) await approvals();
   if (isChosen('compliance-evidence')) await evidence();
   if (isChosen('webhook-delivery')) await webhookDeliveries();
+  if (isChosen('scheduled-run')) await firings();
+  if (isChosen('bulk')) await bulks();
   if (isChosen('erasure')) await erasures();
   await temporal.close();
 
@@ -96,6 +100,8 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
     const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/compliance-evidence/runs', { input: { controls: ['tenant-isolation', 'statements-are-intact'] } }));
     await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
     await keep(runId, 'collected');
+    await paused();
+    await queued();
   }
 
   /** One that people agree to after something stood in its way. */
@@ -124,6 +130,56 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
     await keep(await closed('erasure', []), 'agreed');
   }
 
+  /** Held before a step, then let go on. */
+  async function paused(): Promise<void> {
+    const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/compliance-evidence/runs', { input: {} }));
+    await call('POST', `/v1/runs/${runId}/pause`, {});
+    await delay(2000);
+    await call('POST', `/v1/runs/${runId}/resume`, {});
+    await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
+    await keep(runId, 'paused');
+  }
+
+  /** The second of two with one key. */
+  async function queued(): Promise<void> {
+    const body = { input: { controls: ['tenant-isolation'] }, concurrency: { key: 'recorded', limit: 1, onConflict: 'queue' } };
+    await call('POST', '/v1/workflows/compliance-evidence/runs', body);
+    const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/compliance-evidence/runs', body));
+    await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
+    await keep(runId, 'queued');
+  }
+
+  /** A schedule that starts an operation, fired by hand. */
+  async function firings(): Promise<void> {
+    const action = { kind: 'operation', operation: 'remediate', input: { incidentId: 'recorded', cause: 'cpu-hog', hostId, dryRun: true } };
+    const { id } = createdSchema.parse(await call('POST', '/v1/schedules', { name: 'recorded', cron: ['@yearly'], action }));
+    await call('POST', `/v1/schedules/${id}/trigger`, {});
+    const { items } = await ended(() => call('GET', `/v1/schedules/${id}/firings`));
+    if (items[0]?.state !== 'done') throw new Error('the firing did not succeed');
+    const { info } = await temporal.client.schedule.getHandle(`${first.orgId}/schedule/${id}`).describe();
+    const fired = info.recentActions.at(-1)?.action;
+    if (fired?.type !== 'startWorkflow') throw new Error('Temporal knows of no firing');
+    await temporal.client.workflow.getHandle(fired.workflow.workflowId).result();
+    process.stdout.write(`${await recordHistory(temporal.client, keys, fired.workflow.workflowId, 'fired')}\n`);
+  }
+
+  async function ended(ask: () => Promise<unknown>): Promise<z.infer<typeof firingsSchema>> {
+    for (let attempt = 0; attempt < 120; attempt += 1) {
+      const found = firingsSchema.parse(await ask());
+      if (found.items.length > 0 && found.items.every(({ state }) => state !== 'running')) return found;
+      await delay(500);
+    }
+    throw new Error('the firing did not end');
+  }
+
+  /** A bulk action over one run that ends and one that is not there. */
+  async function bulks(): Promise<void> {
+    const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/compliance-evidence/runs', { input: { controls: ['tenant-isolation'] } }));
+    const bulk = startedSchema.parse(await call('POST', '/v1/runs/bulk', { action: 'cancel', runIds: [runId, 'compliance-evidence~00000000-0000-4000-8000-000000000000'], perSecond: 20 }));
+    await call('GET', `/v1/runs/${bulk.runId}/result?waitSeconds=50`);
+    await keep(bulk.runId, 'cancelled');
+  }
+
   /** A decision whose effect people agree to, and one whose effect they refuse. */
   async function approvals(): Promise<void> {
     const decide = {
@@ -139,6 +195,14 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
       known.push(runId);
       await keep(runId, name);
     }
+    // Whom it escalates to does not exist: what counts is that the run turned to them.
+    const escalating = { ...decide, approval: { ...decide.approval, escalation: { afterSeconds: 1, connection: 'nobody' } } };
+    await call('POST', '/v1/neurons', { name: 'recorded-escalation', layer: 'L2', subscription: { types: ['test.escalation'] }, behaviour: { kind: 'rules', rules: [{ when: 'true', decide: escalating }] } });
+    await call('POST', '/v1/signals?wait=true', { id: 'recorded-escalated', source: 'test', type: 'test.escalation' });
+    const waiting = await openApproval();
+    await delay(5_000);
+    await call('POST', `/v1/approvals/${waiting}/approve`, {});
+    await keep(await closed('approval', known), 'escalated');
   }
 
   async function openApproval(): Promise<string> {

@@ -15,7 +15,8 @@ export const HISTORIES = join(import.meta.dirname, 'histories');
  * @returns the file.
  */
 export async function recordHistory(client: Client, keys: KeyRing, workflowId: string, name: string, folder: string = HISTORIES): Promise<string> {
-  const operation = parseWorkflowId(workflowId)?.operation;
+  // The firing of a schedule has the time behind its id.
+  const operation = parseWorkflowId(workflowId.replace(/-\d{4}-\d{2}-\d{2}T[\d:.]+Z$/, ''))?.operation;
   if (operation === undefined) throw new TypeError(`"${workflowId}" is not the workflow id of an operation`);
   const history = await client.workflow.getHandle(workflowId).fetchHistory();
   await decodeHistory(history, new EncryptionCodec(keys));
