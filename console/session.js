@@ -13,11 +13,23 @@ class Refused extends Error {
   }
 }
 
-/** Asks the API, by the session of this browser or the key of this tab; answers its JSON. @throws {Error} with the problem's detail and remedy. */
+/** Asks the API, by the session of this browser or the key of this tab; answers its JSON, undefined where there is none. @throws {Error} with the problem's detail and remedy. */
 export async function ask(path, { method = 'GET', body, headers = {} } = {}) {
   const response = await send(path, { method, body, headers, signal: AbortSignal.timeout(90_000) });
-  if (response.status === 204) return undefined;
-  return response.json();
+  const text = await response.text();
+  return text === '' ? undefined : JSON.parse(text);
+}
+
+/** Asks the API for a picture; answers it as an address that `img` takes. @throws {Error} as {@link ask}. */
+export async function askPicture(path) {
+  const response = await send(path, { method: 'GET', headers: { Accept: 'image/*' }, signal: AbortSignal.timeout(30_000) });
+  const blob = await response.blob();
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.addEventListener('load', () => resolve(reader.result));
+    reader.addEventListener('error', () => reject(reader.error));
+    reader.readAsDataURL(blob);
+  });
 }
 
 /**

@@ -3,8 +3,9 @@ import { element } from './element.js';
 /** The API key of this tab, for who is not signed in. */
 const STORED = 'hal9-api-key';
 const PAGES = [
-  ['Runs', '/console/runs.html', '/console/run.html'],
+  ['Runs', '/console/runs.html', '/console/run.html', '/console/browser.html'],
   ['Automations', '/console/automations.html'],
+  ['Schedules', '/console/schedules.html'],
   ['Deliveries', '/console/deliveries.html'],
   ['Incidents', '/console/incidents.html'],
   ['Trace', '/console/trace.html'],

@@ -177,7 +177,11 @@ function view({ id, version, appliedVersion, problem, draft, owner, pausedAt, pa
 }
 
 function detail(status: number, { schedule, times }: ScheduleView): RouteAnswer {
-  return { status, body: { ...view(schedule), times }, headers: { etag: `"${String(schedule.version)}"`, ...(status === 201 ? { Location: `/v1/schedules/${schedule.id}` } : {}) } };
+  return { status, body: { ...view(schedule), times: times === null ? null : timesView(times) }, headers: { etag: `"${String(schedule.version)}"`, ...(status === 201 ? { Location: `/v1/schedules/${schedule.id}` } : {}) } };
+}
+
+function timesView({ next, remaining, running, taken, missedCatchUp, skippedOverlap }: NonNullable<ScheduleView['times']>) {
+  return { next, remaining, running, taken, missedCatchUp, skippedOverlap };
 }
 
 function firing({ id, dueAt, state, reason, runId, emittedKey, createdAt, doneAt }: ScheduleFiring) {

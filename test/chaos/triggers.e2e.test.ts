@@ -3,7 +3,7 @@ import { findKafka, KAFKA_MISSING } from '../environment/kafka.ts';
 import { findRabbit, RABBITMQ_MISSING } from '../environment/rabbitmq.ts';
 import { Launched, leftovers, removeFolder, temporaryFolder } from '../deploy/launched.ts';
 
-const missing = [[await findKafka(), KAFKA_MISSING], [await findRabbit(), RABBITMQ_MISSING]].flatMap(([tool, words]) => (tool === undefined ? [String(words)] : []));
+const missing = [...((await findKafka()) === undefined ? [KAFKA_MISSING] : []), ...((await findRabbit()) === undefined ? [RABBITMQ_MISSING] : [])];
 if (missing.length > 0 && process.env['CI'] !== undefined) throw new Error(missing.join('\n'));
 for (const words of missing) process.stderr.write(`${words}\n`);
 

@@ -104,6 +104,48 @@ describe('triggers, from a signed webhook to a signed webhook', () => {
     expect(problems).toEqual([]);
   });
 
+  it('shows when a schedule fires, pauses it with a reason, fires it, makes up for a span, and says why it stopped', async () => {
+    const made = await call('POST', '/v1/schedules', { name: 'nightly-sweep', description: 'Looks after the disks at night.', cron: ['0 3 * * *'], timeZone: 'Europe/Berlin', jitterSeconds: 60, action: { kind: 'signal', type: 'sweep.begin', data: { deep: true } } });
+    await call('POST', '/v1/schedules', { name: 'every-morning', calendars: [{ hour: [7], minute: [30], dayOfWeek: [{ start: 1, end: 5 }] }], intervals: [{ everySeconds: 21_600 }], action: { kind: 'operation', operation: 'remediate', input: { incidentId: 'drill', hostId: stack.hostId, cause: 'disk-filling', dryRun: true } } });
+    await open('/console/schedules.html');
+    await page.locator('#schedules a', { hasText: 'nightly-sweep' }).click();
+    await page.locator('aside.times li').nth(9).waitFor();
+    const { times } = (await call('GET', `/v1/schedules/${String(made['id'])}`)) as { times: { next: string[] } };
+    await expect(page.evaluate('[...document.querySelectorAll("aside.times time")].map((one) => one.dateTime)')).resolves.toEqual(times.next);
+    await page.click('button:has-text("Trigger now")');
+    await page.locator('#said', { hasText: 'It fires now' }).waitFor();
+    await expect.poll(async () => ((await call('GET', `/v1/schedules/${String(made['id'])}/firings`)) as { items: { state: string }[] }).items.map(({ state }) => state)).toEqual(['done']);
+    await page.locator('summary', { hasText: 'Backfill' }).click();
+    await page.fill('[name=from]', '2026-01-01T00:00:00');
+    await page.fill('[name=to]', '2026-01-04T00:00:00');
+    await page.click('details.backfill button');
+    await page.locator('#said', { hasText: 'oldest first' }).waitFor();
+    await expect.poll(async () => ((await call('GET', `/v1/schedules/${String(made['id'])}/firings`)) as { items: { state: string }[] }).items.filter(({ state }) => state === 'done').length).toBe(4);
+    await page.fill('[name=note]', 'until <b>Monday</b>');
+    await page.click('button:has-text("Pause")');
+    await page.locator('#why', { hasText: 'Paused by a person' }).waitFor();
+    await page.locator('#why', { hasText: 'until <b>Monday</b>' }).waitFor();
+    await page.locator('#firings tbody tr').nth(3).waitFor();
+    await page.locator('tr.chosen .tag', { hasText: 'paused' }).waitFor();
+    await pictures('schedules-paused');
+    await page.click('button:has-text("Resume")');
+    await page.locator('tr.chosen .tag', { hasText: 'on' }).waitFor();
+    await page.locator('aside.times li').nth(9).waitFor();
+    await pictures('schedules');
+    expect(problems).toEqual([]);
+  });
+
+  /** In both colour schemes, wide and narrow; nothing sticks out. */
+  async function pictures(name: string): Promise<void> {
+    for (const colorScheme of ['light', 'dark'] as const) for (const width of [1500, 390]) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height: 900 });
+      await expect(page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth'), `${String(width)} wide`).resolves.toBe(0);
+      await picture(`${name}-${colorScheme}-${String(width)}`);
+    }
+    await page.setViewportSize({ width: 1500, height: 760 });
+  }
+
   /** For people to look at, where `HAL9_TEST_PICTURES` names a folder. */
   async function picture(name: string): Promise<void> {
     const target = process.env['HAL9_TEST_PICTURES'];
