@@ -22,13 +22,6 @@ export class KubernetesRefusal extends Error {
   }
 }
 
-/** The part of an object that all have. */
-export interface KubernetesObject {
-  readonly apiVersion?: string;
-  readonly kind?: string;
-  readonly metadata?: { readonly name?: string; readonly namespace?: string };
-}
-
 export const MERGE_PATCH = 'application/merge-patch+json';
 
 /**

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ControlPlane } from '../cluster/control-plane.ts';
 
 interface Deployment {
@@ -34,7 +35,7 @@ export class Shop {
     const labels = { app: name };
     await this.#cluster.call('POST', this.path('apps/v1/deployments'), { metadata: { name }, spec: { replicas, selector: { matchLabels: labels }, template: { metadata: { labels }, spec: { containers: [{ name: 'main', image }] } } } });
     await this.#cluster.call('POST', this.path('services'), { metadata: { name }, spec: { selector: labels, ports: [{ port: 80 }] } });
-    while ((await this.deployment(name)).status.availableReplicas !== replicas || (await this.readyPods(name)).length < replicas) await new Promise((resolve) => setTimeout(resolve, 50));
+    while ((await this.deployment(name)).status.availableReplicas !== replicas || (await this.readyPods(name)).length < replicas) await sleep(50);
   }
 
   deployment(name: string): Promise<Deployment> {
@@ -43,6 +44,12 @@ export class Shop {
 
   async image(name: string): Promise<string | undefined> {
     return (await this.deployment(name)).spec.template.spec.containers[0]?.image;
+  }
+
+  /** Images of the pods with the labels of a Deployment. */
+  async images(name: string): Promise<(string | undefined)[]> {
+    const { items } = await this.#cluster.call<{ items: { spec: { containers: { image?: string }[] } }[] }>('GET', `${this.path('pods')}?labelSelector=app%3D${name}`);
+    return items.map(({ spec }) => spec.containers[0]?.image);
   }
 
   async deployments(): Promise<string[]> {
@@ -62,7 +69,12 @@ export class Shop {
     const seen = new Set<string>();
     const loop = (async () => {
       while (watching) {
-        const pods = await this.readyPods(service);
+        // Whoever kills the API server knows that nobody can ask it meanwhile.
+        const pods = await this.readyPods(service).catch(() => undefined);
+        if (pods === undefined) {
+          await sleep(100);
+          continue;
+        }
         if (pods.length === 0) empty += 1;
         for (const pod of pods) seen.add(pod);
       }
