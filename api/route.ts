@@ -13,7 +13,7 @@ export type Route<Params extends z.ZodType = z.ZodType, Query extends z.ZodType 
  * The act the handler's store writes into the audit log, `<resource>.<verb>`, or why none is written. The pipeline writes refused
  * requests itself.
  */
-export type Audit = string | { readonly none: string };
+type Audit = string | { readonly none: string };
 
 /** Whatever may change something says what it leaves in the audit log, or does not type-check. */
 type Recorded = { readonly method: 'get'; readonly audit?: Audit } | { readonly method: 'post' | 'put' | 'patch' | 'delete'; readonly audit: Audit };

@@ -20,7 +20,7 @@ export interface PasswordMailRecord {
 }
 
 /** Whom what was typed means. */
-export interface Addressee {
+interface Addressee {
   readonly id: string;
   /** Confirmed. */
   readonly email: string;
