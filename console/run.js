@@ -128,8 +128,9 @@ function approvals(items) {
       });
     };
     return element('section', { class: 'card waits' },
-      element('h2', {}, 'Waits for an approval'), element('p', {}, approval.summary), element('p', { class: 'note' }, approval.reason, ` ${said} of ${approval.required} have approved. Until `, when(approval.deadlineAt), '.'),
-      element('div', { class: 'bar' }, button('Approve', answer('approve'), { class: 'chief' }), button('Refuse', answer('refuse'))));
+      element('h2', {}, 'Waits for an approval'), element('p', {}, approval.summary), element('p', { class: 'note' }, approval.reason, ` ${said} of ${approval.required} have approved. Until `, when(approval.deadlineAt), '.', ...(approval.escalatedAt === null ? [] : [' Escalated ', when(approval.escalatedAt), '.'])),
+      element('p', { class: 'note approvers' }, 'May still approve: ', approval.waitsFor.join(', ') || 'nobody', '.'),
+      approval.mayAnswer ? element('div', { class: 'bar' }, button('Approve', answer('approve'), { class: 'chief' }), button('Refuse', answer('refuse'))) : element('div', { class: 'bar' }, button('Refuse', answer('refuse')), element('span', { class: 'note' }, 'You cannot approve it, or have answered.')));
   });
 }
 
@@ -239,7 +240,7 @@ async function draw() {
   return [
     element('nav', { 'class': 'crumbs', 'aria-label': 'Where' }, element('a', { href: '/console/runs.html' }, 'Runs'), ' / ', element('a', { href: `/console/runs.html?type=${encodeURIComponent(run.operation)}` }, run.operation)),
     element('div', { class: 'title' }, element('h1', {}, run.operation), element('code', { title: run.runId }, shortId(run.runId)), statusTag(shownStatus(run)),
-      element('div', { class: 'bar push' }, ...actions(run, operation), run.links.temporal === undefined ? undefined : element('a', { class: 'button', href: run.links.temporal, target: '_blank', rel: 'noreferrer' }, 'Temporal UI ↗'))),
+      element('div', { class: 'bar push' }, ...actions(run, operation), run.operation === 'browser' ? element('a', { class: 'button', id: 'browser', href: `/console/browser.html?id=${encodeURIComponent(run.runId)}` }, 'What the browser did') : undefined, run.links.temporal === undefined ? undefined : element('a', { class: 'button', href: run.links.temporal, target: '_blank', rel: 'noreferrer' }, 'Temporal UI ↗'))),
     facts(run, trace),
     ...(outcome?.failure === undefined ? [] : [element('section', { class: 'card failed', id: 'failure' }, element('h2', {}, outcome.failure.type), element('p', {}, outcome.failure.message), advice(operation, outcome.failure.type))]),
     ...approvals(waiting.items.filter(({ runId }) => runId === run.runId)),

@@ -1,7 +1,8 @@
 import { sql, type ColumnType, type Generated, type Selectable } from 'kysely';
-import { recordAct, type Act } from './audit-acts.ts';
+import { recordAct, type Act, type ActDetails } from './audit-acts.ts';
 import type { Database } from './database.ts';
 import type { Timestamp } from './organisations.ts';
+import { approvalRuleSchema, approversSchema, type Approvers } from '../schemas/neurons/definition.ts';
 
 type MaybeTime = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>;
 /** JSON columns: objects when read, JSON text when written. */
@@ -26,6 +27,11 @@ export interface ApprovalTables {
     created_at: Timestamp;
     deadline_at: Timestamp;
     closed_at: MaybeTime;
+    approvers: MaybeJson;
+    requester: string | null;
+    allow_requester: Generated<boolean>;
+    escalation: MaybeJson;
+    escalated_at: MaybeTime;
   };
   approval_answers: { org_id: string; approval_id: string; approver_kind: ApproverKind; approver_id: string; approved: boolean; comment: string | null; answered_at: Timestamp };
   approval_links: { org_id: string; id: string; approval_id: string; token_hash: Buffer; expires_at: Timestamp; used_at: MaybeTime };
@@ -54,9 +60,26 @@ export interface ApprovalRecord {
   deadlineAt: Date;
   closedAt: Date | null;
   answers: ApprovalAnswerRecord[];
+  /** Who may answer besides having the permission; null: whoever has it. */
+  approvers: Approvers | null;
+  /** `<kind>:<id>` of who started the run that asks. */
+  requester: string | null;
+  allowRequester: boolean;
+  escalation: ApprovalEscalation | null;
+  escalatedAt: Date | null;
 }
 
-export type NewApproval = Pick<ApprovalRecord, 'id' | 'runId' | 'decisionId' | 'summary' | 'reason' | 'effect' | 'permission' | 'required' | 'deadlineAt'>;
+/** Whom to turn to when nobody answers. */
+export interface ApprovalEscalation {
+  afterSeconds: number;
+  connection: string;
+  approvers?: Approvers | undefined;
+}
+
+/** By the act's verb and what is told of it. */
+export type ApprovalAct = (verb: 'open' | 'escalate' | 'close', details: ActDetails) => Act;
+
+export type NewApproval = Pick<ApprovalRecord, 'id' | 'runId' | 'decisionId' | 'summary' | 'reason' | 'effect' | 'permission' | 'required' | 'deadlineAt' | 'approvers' | 'requester' | 'allowRequester' | 'escalation'>;
 
 /** Questions to people and their answers. */
 export class ApprovalStore {
@@ -67,9 +90,9 @@ export class ApprovalStore {
   }
 
   /** Idempotent: a retry finds the row. */
-  async open(orgId: string, approval: NewApproval): Promise<void> {
-    await this.#database.withOrg(orgId, (tx) =>
-      tx
+  async open(orgId: string, approval: NewApproval, act: ApprovalAct): Promise<void> {
+    await this.#database.withOrg(orgId, async (tx) => {
+      const { numInsertedOrUpdatedRows } = await tx
         .insertInto('approvals')
         .values({
           org_id: orgId,
@@ -83,10 +106,15 @@ export class ApprovalStore {
           required: approval.required,
           outcome: null,
           deadline_at: approval.deadlineAt,
+          approvers: approval.approvers === null ? null : JSON.stringify(approval.approvers),
+          requester: approval.requester,
+          allow_requester: approval.allowRequester,
+          escalation: approval.escalation === null ? null : JSON.stringify(approval.escalation),
         })
         .onConflict((conflict) => conflict.doNothing())
-        .execute(),
-    );
+        .executeTakeFirst();
+      if ((numInsertedOrUpdatedRows ?? 0n) > 0n) await recordAct(tx, act('open', { required: approval.required, permission: approval.permission }));
+    });
   }
 
   async find(orgId: string, id: string): Promise<ApprovalRecord | undefined> {
@@ -138,10 +166,23 @@ export class ApprovalStore {
   }
 
   /** Closes it, once: a later call changes nothing. */
-  async close(orgId: string, id: string, state: Exclude<ApprovalState, 'open'>, outcome: string): Promise<void> {
-    await this.#database.withOrg(orgId, (tx) =>
-      tx.updateTable('approvals').set({ state, outcome, closed_at: sql<Date>`now()` }).where('id', '=', id).where('state', '=', 'open').execute(),
-    );
+  async close(orgId: string, id: string, state: Exclude<ApprovalState, 'open'>, outcome: string, act: ApprovalAct): Promise<void> {
+    await this.#database.withOrg(orgId, async (tx) => {
+      const { numUpdatedRows } = await tx.updateTable('approvals').set({ state, outcome, closed_at: sql<Date>`now()` }).where('id', '=', id).where('state', '=', 'open').executeTakeFirst();
+      if (numUpdatedRows > 0n) await recordAct(tx, act('close', { state }));
+    });
+  }
+
+  /** Notes that nobody has answered yet; from now on `approvers` may, too. @returns false when it is closed. */
+  async escalate(orgId: string, id: string, approvers: Approvers | null, act: ApprovalAct): Promise<boolean> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const row = await tx.selectFrom('approvals').select(['state', 'escalated_at']).where('id', '=', id).forUpdate().executeTakeFirst();
+      if (row?.state !== 'open') return false;
+      if (row.escalated_at !== null) return true;
+      await tx.updateTable('approvals').set({ escalated_at: sql<Date>`now()`, ...(approvers === null ? {} : { approvers: JSON.stringify(approvers) }) }).where('id', '=', id).execute();
+      await recordAct(tx, act('escalate', {}));
+      return true;
+    });
   }
 
   /** What became of the decision that waited. */
@@ -210,6 +251,11 @@ function record(row: Selectable<ApprovalTables['approvals']>, answers: readonly 
     createdAt: row.created_at,
     deadlineAt: row.deadline_at,
     closedAt: row.closed_at,
+    approvers: row.approvers === null ? null : approversSchema.parse(row.approvers),
+    requester: row.requester,
+    allowRequester: row.allow_requester,
+    escalation: approvalRuleSchema.shape.escalation.parse(row.escalation ?? undefined) ?? null,
+    escalatedAt: row.escalated_at,
     answers: answers.map((answer) => ({ approver: { kind: answer.approver_kind, id: answer.approver_id }, approved: answer.approved, comment: answer.comment, answeredAt: answer.answered_at })),
   };
 }

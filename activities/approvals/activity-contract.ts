@@ -1,3 +1,4 @@
+import type { ApprovalRule, Approvers } from '../../schemas/neurons/definition.ts';
 import type { ApprovalAnswer, ApprovalEffect } from '../../schemas/operations/approval.ts';
 
 export interface ApprovalOpening {
@@ -11,6 +12,10 @@ export interface ApprovalOpening {
   readonly decisionId?: string | undefined;
   readonly effect?: ApprovalEffect | null | undefined;
   readonly connection?: string | undefined;
+  readonly approvers?: Approvers | undefined;
+  readonly allowRequester?: boolean | undefined;
+  readonly links?: boolean | undefined;
+  readonly escalation?: ApprovalRule['escalation'];
 }
 
 export interface ApprovalClosing {
@@ -33,6 +38,8 @@ export interface ApprovalActivities {
   openApproval(opening: ApprovalOpening): Promise<void>;
   /** Tells people, with a link that answers once. Does nothing without a connection; a message that cannot be delivered is no reason to fail. */
   announceApproval(opening: ApprovalOpening): Promise<void>;
+  /** Notes that nobody has answered, lets the approvers of the escalation answer, too, and tells its connection. Idempotent; does nothing once it is closed. */
+  escalateApproval(opening: ApprovalOpening): Promise<void>;
   /**
    * Checks and records an answer. Idempotent.
    * @throws {ApplicationFailure} UpdateRejected (not retryable) when it was not signed by HAL9, or this approver answered otherwise before, or it is closed.

@@ -1,7 +1,7 @@
 import { activityInfo, ApplicationFailure, cancellationSignal } from '@temporalio/activity';
 import type { Logger } from 'pino';
 import type { Act } from '../../database/audit-acts.ts';
-import { ApprovalStore } from '../../database/approvals.ts';
+import { ApprovalStore, type ApprovalAct } from '../../database/approvals.ts';
 import { approvalToken, hashToken, publicUrl } from '../../platform/approvals/links.ts';
 import { isProven } from '../../platform/approvals/proof.ts';
 import { Connections } from '../../platform/connections/connections.ts';
@@ -10,10 +10,11 @@ import { systemCaller } from '../../platform/identity/caller.ts';
 import { KeyError, type KeyRing } from '../../platform/keys/key-ring.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { createNotify, type Notify } from '../../platform/notify/notify.ts';
-import type { OperationsPort } from '../../platform/operations/contract.ts';
+import type { OperationsPort, RunsPort } from '../../platform/operations/contract.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { formatRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
+import type { Approvers } from '../../schemas/neurons/definition.ts';
 import { approvalAnswerSchema, type ApprovalEffect } from '../../schemas/operations/approval.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import type { ApprovalActivities, ApprovalOpening } from './activity-contract.ts';
@@ -25,7 +26,7 @@ export interface ApprovalActivityDependencies {
   readonly store: ApprovalStore;
   readonly connections: Pick<Connections, 'exists'>;
   readonly notify: Notify;
-  readonly operations: Pick<OperationsPort, 'start'>;
+  readonly operations: Pick<OperationsPort, 'start'> & Pick<RunsPort, 'describe'>;
   readonly keys: KeyRing;
   /** Where people reach the API, without a slash at the end. */
   readonly publicUrl: string;
@@ -37,23 +38,21 @@ export function createApprovalActivities(deps: ApprovalActivityDependencies): Ap
   return {
     async openApproval(opening) {
       const { orgId, runId } = run();
-      const { approvalId: id, summary, reason, permission, required, deadlineMs, decisionId, effect } = opening;
-      await store.open(orgId, { id, runId, decisionId: decisionId ?? null, summary, reason, effect: effect ?? null, permission, required, deadlineAt: new Date(deadlineMs) });
+      const { approvalId: id, summary, reason, permission, required, deadlineMs, decisionId, effect, approvers, allowRequester = false, escalation } = opening;
+      const { startedBy } = await deps.operations.describe(systemCaller(orgId, 'approvals'), runId);
+      await store.open(orgId, { id, runId, decisionId: decisionId ?? null, summary, reason, effect: effect ?? null, permission, required, deadlineAt: new Date(deadlineMs), approvers: approvers ?? null, requester: startedBy, allowRequester, escalation: escalation ?? null }, approvalAct(orgId, runId, id));
     },
 
     async announceApproval(opening) {
-      const { orgId } = run();
       const connection = opening.connection ?? DEFAULT_CONNECTION;
-      if (!(await deps.connections.exists(orgId, connection))) {
-        if (opening.connection !== undefined) deps.logger.warn({ approvalId: opening.approvalId, connection }, 'the connection for an approval does not exist; nobody was told');
-        return;
-      }
-      try {
-        await deps.notify.deliver({ orgId }, { ...(await question(deps, orgId, opening)), connection }, cancellationSignal());
-      } catch (error) {
-        if (!(error instanceof HalError) || error.failure.retryable) throw error;
-        deps.logger.warn({ approvalId: opening.approvalId, connection, reason: error.message }, 'the question of an approval was not delivered');
-      }
+      await tell(deps, opening, connection, 'announced', opening.connection !== undefined);
+    },
+
+    async escalateApproval(opening) {
+      const { orgId, runId } = run();
+      const { approvalId, approvers, escalation } = opening;
+      if (escalation === undefined || !(await deps.store.escalate(orgId, approvalId, joined(approvers, escalation.approvers), approvalAct(orgId, runId, approvalId)))) return;
+      await tell(deps, opening, escalation.connection, 'escalated', true);
     },
 
     async recordAnswer(given) {
@@ -66,8 +65,8 @@ export function createApprovalActivities(deps: ApprovalActivityDependencies): Ap
     },
 
     async closeApproval({ approvalId, state, reason, decisionId }) {
-      const { orgId } = run();
-      await store.close(orgId, approvalId, state, reason);
+      const { orgId, runId } = run();
+      await store.close(orgId, approvalId, state, reason, approvalAct(orgId, runId, approvalId));
       if (decisionId !== undefined && state !== 'approved') await store.settleDecision(orgId, decisionId, { state: 'refused', runId: null, failure: `approval ${state}: ${reason}` });
     },
 
@@ -95,19 +94,44 @@ async function release({ operations, notify }: ApprovalActivityDependencies, org
   return started?.runId ?? null;
 }
 
-async function question(deps: ApprovalActivityDependencies, orgId: string, opening: ApprovalOpening) {
-  const { approvalId, summary, reason, required, deadlineMs } = opening;
+/** Sends the question through a connection. A message that cannot be delivered is no reason to fail. */
+async function tell(deps: ApprovalActivityDependencies, opening: ApprovalOpening, connection: string, why: 'announced' | 'escalated', expected: boolean): Promise<void> {
+  const { orgId, runId } = run();
+  if (!(await deps.connections.exists(orgId, connection))) {
+    if (expected) deps.logger.warn({ approvalId: opening.approvalId, connection }, 'the connection for an approval does not exist; nobody was told');
+    return;
+  }
+  try {
+    await deps.notify.deliver({ orgId }, { ...(await question(deps, orgId, runId, opening, why)), connection }, cancellationSignal());
+  } catch (error) {
+    if (!(error instanceof HalError) || error.failure.retryable) throw error;
+    deps.logger.warn({ approvalId: opening.approvalId, connection, reason: error.message }, 'the question of an approval was not delivered');
+  }
+}
+
+async function question(deps: ApprovalActivityDependencies, orgId: string, runId: string, opening: ApprovalOpening, why: 'announced' | 'escalated') {
+  const { approvalId, summary, reason, required, deadlineMs, approvers, links = approvers === undefined } = opening;
   const deadline = new Date(deadlineMs);
+  const late = why === 'escalated';
+  const common = { title: `${late ? 'Nobody has answered: approval' : 'Approval'} needed: ${summary}`, severity: late ? ('critical' as const) : ('warning' as const), dedupKey: late ? `approval/${approvalId}/escalated` : `approval/${approvalId}` };
+  const until = `needed until ${deadline.toISOString()}`;
+  if (!links) {
+    return { ...common, message: `${reason}\n\n${required === 1 ? 'One approval is' : `${String(required)} approvals are`} ${until}. Sign in to answer.`, link: `${deps.publicUrl}/console/run.html?id=${encodeURIComponent(runId)}` };
+  }
   const token = approvalToken(deps.keys, orgId, approvalId, deadline);
   await deps.store.addLink(orgId, { id: approvalId, approvalId, tokenHash: hashToken(token), expiresAt: deadline });
   const needs = required === 1 ? 'One approval' : `${String(required)} approvals, one of them by this link,`;
-  return {
-    title: `Approval needed: ${summary}`,
-    message: `${reason}\n\n${needs} needed until ${deadline.toISOString()}. The link opens a page that asks you to confirm, and answers once.`,
-    severity: 'warning' as const,
-    dedupKey: `approval/${approvalId}`,
-    link: `${deps.publicUrl}/approve/${token}`,
-  };
+  return { ...common, message: `${reason}\n\n${needs} ${until}. The link opens a page that asks you to confirm, and answers once.`, link: `${deps.publicUrl}/approve/${token}` };
+}
+
+/** Those who may answer after an escalation; null leaves it as it was: nobody was named, or nobody more is. */
+function joined(before: Approvers | undefined, more: Approvers | undefined): Approvers | null {
+  if (before === undefined || more === undefined) return null;
+  return { roles: [...before.roles, ...more.roles], teams: [...before.teams, ...more.teams], users: [...before.users, ...more.users] };
+}
+
+function approvalAct(orgId: string, runId: string, id: string): ApprovalAct {
+  return (verb, details) => ({ orgId, action: `approval.${verb}`, result: 'succeeded', actor: { kind: 'system', id: 'approvals' }, resource: { kind: 'approval', id }, requestId: runId, risk: 0, details, personal: {} });
 }
 
 function proven(keys: KeyRing, orgId: string, answer: ReturnType<typeof approvalAnswerSchema.parse>): boolean {

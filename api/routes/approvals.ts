@@ -48,7 +48,7 @@ export function createApprovalRoutes({ approvals }: { approvals: Approvals }): A
       permission: 'approvals:read',
       params,
       responses: { 200: { description: 'The approval with its answers.', schema: approvalView } },
-      handler: async ({ caller, params: { id } }) => ({ status: 200, body: await approvals.get(caller, id) }),
+      handler: async ({ caller, params: { id } }) => ({ status: 200, body: await approvals.view(caller, id) }),
     }),
     answerRoute('approve'),
     answerRoute('refuse'),

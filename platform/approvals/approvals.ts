@@ -5,9 +5,10 @@ import { HalError } from '../../schemas/errors.ts';
 import { APPROVAL_UPDATE } from '../../schemas/names/messages.ts';
 import type { ApprovalAnswer } from '../../schemas/operations/approval.ts';
 import { systemCaller, type Caller } from '../identity/caller.ts';
-import { assertCan } from '../identity/permissions.ts';
+import { actOf } from '../audit/act.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 import type { OperationsPort } from '../operations/contract.ts';
+import { Electorate } from './electorate.ts';
 import { readApprovalToken } from './links.ts';
 import { proveAnswer } from './proof.ts';
 
@@ -15,6 +16,14 @@ export interface ApprovalDependencies {
   readonly database: Database;
   readonly keys: KeyRing;
   readonly operations: Pick<OperationsPort, 'update'>;
+}
+
+/** An approval as somebody sees it. */
+export interface ApprovalView extends ApprovalRecord {
+  /** Who may still answer, in words for people; empty once it is closed. */
+  readonly waitsFor: readonly string[];
+  /** Whether who asks may still answer. */
+  readonly mayAnswer: boolean;
 }
 
 /** What a link leads to. `spent`: used, expired, or unknown; callers must not be able to tell which. */
@@ -25,16 +34,25 @@ export class Approvals {
   readonly #store: ApprovalStore;
   readonly #keys: KeyRing;
   readonly #operations: Pick<OperationsPort, 'update'>;
+  readonly #electorate: Electorate;
 
   constructor(dependencies: ApprovalDependencies) {
     this.#store = new ApprovalStore(dependencies.database);
     this.#keys = dependencies.keys;
     this.#operations = dependencies.operations;
+    this.#electorate = new Electorate(dependencies.database);
   }
 
   /** Newest first; `before` continues a page. */
-  async list(caller: Caller, filter: { state?: ApprovalState | undefined }, limit: number, before?: { createdAt: Date; id: string }): Promise<ApprovalRecord[]> {
-    return this.#store.list(caller.orgId, filter, limit, before);
+  async list(caller: Caller, filter: { state?: ApprovalState | undefined }, limit: number, before?: { createdAt: Date; id: string }): Promise<ApprovalView[]> {
+    return this.#electorate.shown(caller, await this.#store.list(caller.orgId, filter, limit, before));
+  }
+
+  /** @throws {HalError} `NotFound`. */
+  async view(caller: Caller, id: string): Promise<ApprovalView> {
+    const [shown] = await this.#electorate.shown(caller, [await this.get(caller, id)]);
+    if (shown === undefined) throw new HalError('NotFound', 'no such approval');
+    return shown;
   }
 
   /** @throws {HalError} `NotFound`. */
@@ -46,14 +64,15 @@ export class Approvals {
 
   /**
    * Gives the caller's answer.
-   * @throws {HalError} `NotFound`; `Forbidden` without the permission the approval asks for; `Conflict` when it is closed; `UpdateRejected`
+   * @throws {HalError} `NotFound`; `Forbidden` without the permission the approval asks for, for whoever is not among its approvers, and for who asked, when they approve; `Conflict` when it is closed; `UpdateRejected`
    *   when the run refuses, e.g. because the caller has answered already; `DependencyUnavailable`, `Timeout`.
    */
-  async answer(caller: Caller, id: string, answer: { approved: boolean; comment?: string | undefined }): Promise<ApprovalRecord> {
+  async answer(caller: Caller, id: string, answer: { approved: boolean; comment?: string | undefined }): Promise<ApprovalView> {
     const approval = await this.get(caller, id);
-    assertCan(caller, approval.permission);
+    const refusal = await this.#electorate.refusal(caller, approval, answer.approved);
+    if (refusal !== undefined) throw new HalError('Forbidden', refusal);
     await this.#give(caller.orgId, approval, caller.actor, answer);
-    return this.get(caller, id);
+    return this.view(caller, id);
   }
 
   /** What the confirming page shows. Changes nothing: mail scanners follow links. */
@@ -91,7 +110,7 @@ export class Approvals {
       noActHere('written-with-its-cause');
     } catch (error) {
       if (error instanceof HalError && (error.type === 'RunClosed' || error.type === 'NotFound')) {
-        await this.#store.close(orgId, approval.id, 'cancelled', 'the run that asked has ended');
+        await this.#store.close(orgId, approval.id, 'cancelled', 'the run that asked has ended', (verb, details) => actOf(systemCaller(orgId, 'approvals'), `approval.${verb}`, { kind: 'approval', id: approval.id }, details));
         throw new HalError('Conflict', 'the run that asked has ended', { cause: error });
       }
       throw error;

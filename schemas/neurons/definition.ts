@@ -41,6 +41,13 @@ export const delegateSchema = z.object({
   data: celMap.optional(),
 });
 
+const names = z.array(z.string().min(1).max(200)).max(50).default([]);
+
+/** Who may approve: people who have one of the roles, are in one of the teams (or one below it), or are named. */
+export const approversSchema = z
+  .object({ roles: names, teams: z.array(z.uuid()).max(50).default([]), users: z.array(z.uuid()).max(50).default([]) })
+  .refine(({ roles, teams, users }) => roles.length + teams.length + users.length > 0, 'name a role, a team or a user');
+
 /** A wait for people before the decision's effect leaves. */
 export const approvalRuleSchema = z.object({
   /** Permission the approver needs. */
@@ -48,6 +55,14 @@ export const approvalRuleSchema = z.object({
   required: z.int().min(1).max(10).default(1),
   /** Seconds; afterwards the step is refused. */
   deadlineSeconds: z.int().min(1).max(30 * 86_400).default(86_400),
+  /** Who may answer besides having the permission; default: whoever has it. */
+  approvers: approversSchema.optional(),
+  /** Whether who started the run that asks may approve, too; default false. */
+  allowRequester: z.boolean().optional(),
+  /** Whether messages carry a link that answers without signing in; default: only while no approvers are named, for a link cannot tell who uses it. */
+  links: z.boolean().optional(),
+  /** Whom to turn to when it still waits after a while; `approvers` may answer from then on, too. */
+  escalation: z.object({ afterSeconds: z.int().min(1).max(30 * 86_400), connection: z.string().min(1).max(128), approvers: approversSchema.optional() }).optional(),
 });
 
 /** A decision, with what follows from it. */
@@ -215,6 +230,7 @@ export type LlmBehaviour = z.infer<typeof llmSchema>;
 export type HttpBehaviour = z.infer<typeof httpSchema>;
 export type Rule = z.infer<typeof ruleSchema>;
 export type ApprovalRule = z.infer<typeof approvalRuleSchema>;
+export type Approvers = z.infer<typeof approversSchema>;
 export type Severity = (typeof SEVERITIES)[number];
 
 /** A stored neuron at one version. */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { pageQuery } from './page.ts';
 
+const approvers = z.object({ roles: z.array(z.string()), teams: z.array(z.uuid()), users: z.array(z.uuid()) });
 const state = z.enum(['open', 'approved', 'refused', 'expired', 'cancelled']);
 
 export const approvalQuery = pageQuery.extend({ state: state.optional() });
@@ -22,6 +23,13 @@ export const approvalView = z
     createdAt: z.iso.datetime(),
     deadlineAt: z.iso.datetime(),
     closedAt: z.iso.datetime().nullable(),
+    approvers: approvers.nullable().describe('Who may answer besides having the permission; null: whoever has it.'),
+    requester: z.string().nullable().describe('`<kind>:<id>` of who started the run that asks.'),
+    allowRequester: z.boolean().describe('Whether the requester may approve, too; refusing they always may.'),
+    escalation: z.object({ afterSeconds: z.int(), connection: z.string(), approvers: approvers.optional() }).nullable(),
+    escalatedAt: z.iso.datetime().nullable().describe('When others were turned to, because nobody had answered.'),
+    waitsFor: z.array(z.string()).describe('Who may still answer, in words; empty once it is closed.'),
+    mayAnswer: z.boolean().describe('Whether you may approve.'),
     answers: z.array(
       z.object({
         approver: z.object({ kind: z.enum(['api-key', 'user', 'service', 'system', 'link']), id: z.string() }),

@@ -5,7 +5,9 @@ import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import pino from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { z } from 'zod';
 import { createApprovalActivities } from '../../activities/approvals/index.ts';
+import { ApiKeyStore } from '../../database/api-keys.ts';
 import { ApprovalStore } from '../../database/approvals.ts';
 import { startTemporal, type RunningTemporal } from '../../deploy/local/temporal.ts';
 import { Approvals } from '../../platform/approvals/approvals.ts';
@@ -17,6 +19,7 @@ import { KeyRing } from '../../platform/keys/key-ring.ts';
 import { createNotify } from '../../platform/notify/notify.ts';
 import { createOperations } from '../../platform/operations/operations.ts';
 import type { Operations } from '../../platform/operations/contract.ts';
+import { approvalRuleSchema } from '../../schemas/neurons/definition.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import contract, { type ApprovalResult } from '../../schemas/operations/approval.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
@@ -57,6 +60,7 @@ describe('approvals', () => {
       connections,
       notify: createNotify({ database: test.database, connections, egress }),
       operations: {
+        describe: (asked, runId) => operations.describe(asked, runId),
         async start(_caller, request) {
           started.push(request);
           return { runId: `${request.operation}~${request.uuid ?? ''}`, workflowId: '', created: true };
@@ -91,8 +95,8 @@ describe('approvals', () => {
 
   const person = (id: string, scopes = ['approvals:*', 'prod:approve']): Caller => ({ ...caller, actor: { kind: 'api-key', id }, scopes });
   const effect = { operation: { type: 'rollout', input: { to: 3 } }, notify: null };
-  const ask = async (rule: { permission?: string; required?: number; deadlineSeconds?: number } = {}, input: object = {}) => {
-    const { runId } = await operations.start(caller, { operation: 'approval', origin: 'decision', input: { summary: 'Roll out 3?', reason: 'tests passed', approval: rule, effect, ...input } });
+  const ask = async (rule: z.input<typeof approvalRuleSchema> = {}, input: object = {}, requester: Caller = caller) => {
+    const { runId } = await operations.start(requester, { operation: 'approval', origin: 'decision', input: { summary: 'Roll out 3?', reason: 'tests passed', approval: rule, effect, ...input } });
     await expect.poll(async () => (await approvals.list(caller, {}, 10)).some((approval) => approval.runId === runId), { timeout: 10_000 }).toBe(true);
     const approval = (await approvals.list(caller, {}, 10)).find((candidate) => candidate.runId === runId);
     if (approval === undefined) throw new Error('no approval');
@@ -182,6 +186,87 @@ describe('approvals', () => {
     const other = systemCaller(await test.organisation(), 'test');
     await expect(approvals.answer(other, approval.id, { approved: true })).rejects.toMatchObject({ type: 'NotFound' });
     expect(await approvals.list(other, {}, 10)).toEqual([]);
+  });
+
+  describe('by approvers it names', () => {
+    /** Of the organisation, with the scopes of somebody who may answer; which roles and teams they are in is read from the database. */
+    const user = async (of: { role?: string; team?: string; name?: string } = {}): Promise<Caller> => {
+      const id = randomUUID();
+      await test.database.withOrg(caller.orgId, async (tx) => {
+        await tx.insertInto('users').values({ org_id: caller.orgId, id, user_name: of.name ?? id }).execute();
+        if (of.role !== undefined) await tx.insertInto('role_bindings').values({ org_id: caller.orgId, id: randomUUID(), user_id: id, team_id: null, role: of.role }).execute();
+        if (of.team !== undefined) await tx.insertInto('team_members').values({ org_id: caller.orgId, team_id: of.team, user_id: id }).execute();
+      });
+      return { ...caller, actor: { kind: 'user', id }, scopes: ['approvals:*', 'runs:*'] };
+    };
+    const team = async (name: string, parent: string | null = null): Promise<string> => {
+      const id = randomUUID();
+      await test.database.withOrg(caller.orgId, (tx) => tx.insertInto('teams').values({ org_id: caller.orgId, id, name, parent_id: parent }).execute());
+      return id;
+    };
+
+    it('takes people by role, team and name, n of m, and says who may still answer', async () => {
+      const [sre, night] = [await team('SRE'), await team('Night shift')];
+      await test.database.withOrg(caller.orgId, (tx) => tx.updateTable('teams').set({ parent_id: sre }).where('id', '=', night).execute());
+      const [admin, member, ada, stranger] = [await user({ role: 'admin' }), await user({ team: night }), await user({ name: 'ada' }), await user({ role: 'viewer' })];
+      const approval = await ask({ required: 3, approvers: { roles: ['admin'], teams: [sre], users: [ada.actor.id] } });
+      expect(approval).toMatchObject({ waitsFor: ['role admin', 'team SRE', 'ada'] });
+      await expect(approvals.answer(stranger, approval.id, { approved: true })).rejects.toMatchObject({ type: 'Forbidden' });
+      // A key has no role, whatever its scopes.
+      await expect(approvals.answer(person('p1', ['*']), approval.id, { approved: true })).rejects.toMatchObject({ type: 'Forbidden', message: expect.stringContaining('not by a key') });
+      expect(await approvals.view(stranger, approval.id)).toMatchObject({ mayAnswer: false });
+      expect(await approvals.view(ada, approval.id)).toMatchObject({ mayAnswer: true });
+      expect(await approvals.answer(ada, approval.id, { approved: true })).toMatchObject({ waitsFor: ['role admin', 'team SRE'], mayAnswer: false });
+      await approvals.answer(member, approval.id, { approved: true });
+      await approvals.answer(admin, approval.id, { approved: true });
+      expect(await resultOf(approval.runId)).toMatchObject({ state: 'approved', reason: 'approved by 3 of 3' });
+      expect(await approvals.view(admin, approval.id)).toMatchObject({ waitsFor: [], mayAnswer: false });
+      const acts = await test.database.system.selectFrom('audit_acts').select(['action']).where('org_id', '=', caller.orgId).execute();
+      expect(acts.map(({ action }) => action).filter((action) => action.startsWith('approval.'))).toEqual(['approval.open', 'approval.answer', 'approval.answer', 'approval.answer', 'approval.close']);
+    });
+
+    it('does not let the requester approve, not even by a key or in another name, unless it is allowed', async () => {
+      const ada = await user();
+      const key: Caller = { ...person(randomUUID()), scopes: ['*'] };
+      await new ApiKeyStore(test.database).insert({ orgId: caller.orgId, id: key.actor.id, name: 'of ada', prefix: randomUUID(), secretHash: randomBytes(32), scopes: ['*'], expiresAt: null, createdBy: { orgId: caller.orgId, userId: ada.actor.id } });
+      const byKey = await ask({}, {}, { ...key, scopes: ['*'] });
+      expect(byKey).toMatchObject({ requester: `api-key:${key.actor.id}`, allowRequester: false });
+      for (const self of [key, ada, { ...(await user()), impersonatorId: ada.actor.id }]) await expect(approvals.answer(self, byKey.id, { approved: true })).rejects.toMatchObject({ type: 'Forbidden', message: 'who asked may not approve' });
+      await approvals.answer(await user(), byKey.id, { approved: true });
+      expect(await resultOf(byKey.runId)).toMatchObject({ state: 'approved' });
+      const regretted = await ask({ approvers: { roles: ['owner'] } }, {}, { ...ada, scopes: ['*'] });
+      await approvals.answer(ada, regretted.id, { approved: false });
+      expect(await resultOf(regretted.runId)).toMatchObject({ state: 'refused' });
+      const own = await ask({ allowRequester: true }, {}, { ...ada, scopes: ['*'] });
+      await approvals.answer(ada, own.id, { approved: true });
+      expect(await resultOf(own.runId)).toMatchObject({ state: 'approved' });
+    });
+
+    it('turns to others when nobody answers, who may answer then', async () => {
+      await connections.create(caller, { name: 'approvals', settings: { kind: 'slack', url: slack.url } }, { test: false, signal: AbortSignal.timeout(5000) });
+      await connections.create(caller, { name: 'bosses', settings: { kind: 'slack', url: slack.url } }, { test: false, signal: AbortSignal.timeout(5000) });
+      const [ada, boss] = [await user({ name: 'ada' }), await user({ name: 'boss' })];
+      const approval = await ask({ approvers: { users: [ada.actor.id] }, escalation: { afterSeconds: 2, connection: 'bosses', approvers: { users: [boss.actor.id] } } });
+      await expect(approvals.answer(boss, approval.id, { approved: true })).rejects.toMatchObject({ type: 'Forbidden' });
+      await expect.poll(() => slack.received.length).toBe(2);
+      const texts = slack.received.map(({ body }) => String(JSON.parse(body).text));
+      expect(texts[1]).toContain('Nobody has answered: approval needed: Roll out 3?');
+      // Named approvers sign in: a link would not tell who uses it.
+      for (const text of texts) expect(text).toContain(`https://hal9.example/console/run.html?id=${encodeURIComponent(approval.runId)}`);
+      expect(await approvals.view(boss, approval.id)).toMatchObject({ escalatedAt: expect.any(Date), waitsFor: ['ada', 'boss'], mayAnswer: true });
+      await approvals.answer(boss, approval.id, { approved: true });
+      expect(await resultOf(approval.runId)).toMatchObject({ state: 'approved' });
+      const acts = await test.database.system.selectFrom('audit_acts').select(['action']).where('org_id', '=', caller.orgId).execute();
+      expect(acts.map(({ action }) => action)).toContain('approval.escalate');
+    });
+
+    it('does not escalate what was answered in time', async () => {
+      await connections.create(caller, { name: 'bosses', settings: { kind: 'slack', url: slack.url } }, { test: false, signal: AbortSignal.timeout(5000) });
+      const approval = await ask({ escalation: { afterSeconds: 600, connection: 'bosses' } });
+      await approvals.answer(await user(), approval.id, { approved: false });
+      expect(await resultOf(approval.runId)).toMatchObject({ state: 'refused' });
+      expect(slack.received).toEqual([]);
+    });
   });
 
   describe('by link', () => {

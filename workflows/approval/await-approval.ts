@@ -25,7 +25,7 @@ export interface ApprovalOutcome {
   readonly reason: string;
 }
 
-const { openApproval, announceApproval, recordAnswer, closeApproval } = proxyActivities<ApprovalActivities>({
+const { openApproval, announceApproval, escalateApproval, recordAnswer, closeApproval } = proxyActivities<ApprovalActivities>({
   taskQueue: TASK_QUEUES.core,
   startToCloseTimeout: '1 minute',
   retry: { maximumInterval: '30 seconds' },
@@ -45,24 +45,22 @@ interface Ballot {
  * question at a time in a run. When the run is cancelled the approval is closed and the cancellation goes on.
  */
 export async function awaitApproval(request: ApprovalRequest): Promise<ApprovalOutcome> {
-  const { permission, required, deadlineSeconds } = request.approval;
+  const { permission, required, deadlineSeconds, approvers, allowRequester, links, escalation } = request.approval;
   const approvalId = uuid4();
   const { summary, reason, decisionId, effect, connection } = request;
-  const opening: ApprovalOpening = { approvalId, summary, reason, permission, required, deadlineMs: Date.now() + deadlineSeconds * 1000, decisionId, effect, connection };
+  const opening: ApprovalOpening = { approvalId, summary, reason, permission, required, deadlineMs: Date.now() + deadlineSeconds * 1000, decisionId, effect, connection, approvers, allowRequester, links, escalation };
   const ballot: Ballot = { answers: new Map(), pending: new Set(), closed: false };
   takeAnswers(opening, ballot);
   try {
     await openApproval(opening);
     // People may answer while the message is on its way, and once they have, it need not arrive.
     const telling = new CancellationScope();
-    const told = telling.run(() => announceApproval(opening)).catch((error: unknown) => {
-      if (!isCancellation(error)) log.warn('nobody was told of the approval', { approvalId });
-    });
-    await condition(() => tally(ballot, required).state !== 'open', opening.deadlineMs - Date.now());
+    const told = [tell(telling, approvalId, () => announceApproval(opening))];
+    await decided(opening, ballot, () => told.push(tell(telling, approvalId, () => escalateApproval(opening))));
     ballot.closed = true;
     await condition(() => ballot.pending.size === 0);
     telling.cancel();
-    await told;
+    await Promise.all(told);
     const outcome = { approvalId, ...ending(tally(ballot, required), deadlineSeconds) };
     await closeApproval({ approvalId, state: outcome.state, reason: outcome.reason, decisionId });
     return outcome;
@@ -72,6 +70,26 @@ export async function awaitApproval(request: ApprovalRequest): Promise<ApprovalO
     await CancellationScope.nonCancellable(() => closeApproval({ approvalId, state: 'cancelled', reason: state, decisionId }));
     throw error;
   }
+}
+
+/** Nobody hearing of it is no reason to end the wait. */
+async function tell(telling: CancellationScope, approvalId: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await telling.run(work);
+  } catch (error) {
+    if (!isCancellation(error)) log.warn('nobody was told of the approval', { approvalId });
+  }
+}
+
+/** Waits for enough answers or the deadline. Where the rule says so, others are turned to on the way, if nobody has decided by then. */
+async function decided({ required, escalation, deadlineMs }: ApprovalOpening, ballot: Ballot, escalate: () => void): Promise<void> {
+  const isDecided = (): boolean => tally(ballot, required).state !== 'open';
+  const afterMs = (escalation?.afterSeconds ?? Infinity) * 1000;
+  if (Date.now() + afterMs < deadlineMs) {
+    if (await condition(isDecided, afterMs)) return;
+    escalate();
+  }
+  await condition(isDecided, deadlineMs - Date.now());
 }
 
 function takeAnswers(opening: ApprovalOpening, ballot: Ballot): void {
