@@ -4,6 +4,7 @@ import { addApiCommands } from './api-commands.ts';
 import { exitCodeOf, explain, EXIT } from './exit-code.ts';
 import { addInitCommand } from './init.ts';
 import { addLoginCommands } from './login.ts';
+import { addRecordCommand } from './record.ts';
 import { addRunCommands } from './runs.ts';
 import { addSignalCommands } from './signals.ts';
 
@@ -37,6 +38,7 @@ export function createProgram(): Command {
   addLoginCommands(program);
   addRunCommands(program);
   addSignalCommands(program);
+  addRecordCommand(program);
   addInitCommand(program);
   addApiCommands(program);
   for (const command of every(program)) if (command !== program) addCommonOptions(command);

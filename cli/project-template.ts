@@ -20,7 +20,7 @@ function manifest(name: string, version: string): string {
       private: true,
       type: 'module',
       scripts: { start: 'hal9 start --operations .', test: 'hal9 check', typecheck: 'tsc' },
-      dependencies: { '@hal9/sdk': version, '@temporalio/testing': '1.24.0', '@temporalio/worker': '1.24.0', '@temporalio/workflow': '1.24.0', hal9: version, zod: '4.6.7' },
+      dependencies: { '@hal9/sdk': version, '@temporalio/activity': '1.24.0', '@temporalio/testing': '1.24.0', '@temporalio/worker': '1.24.0', '@temporalio/workflow': '1.24.0', hal9: version, zod: '4.6.7' },
       devDependencies: { '@types/node': '24.19.2', typescript: '6.0.3' },
     },
     null,

@@ -1,8 +1,8 @@
 import { Command, InvalidArgumentError } from 'commander';
-import type { CallAnswer, RunOutcome } from '../clients/typescript/index.ts';
+import type { CallAnswer, CallInput, RunOutcome, StartOptions } from '../clients/typescript/index.ts';
 import { camel, collect, kebab } from './api-commands.ts';
 import { EXIT, UsageError } from './exit-code.ts';
-import { readInput, valueOf, withFields } from './input.ts';
+import { readInput, splitField, valueOf, withFields } from './input.ts';
 import { openSession, type Session } from './session.ts';
 
 interface StartFlags {
@@ -10,6 +10,11 @@ interface StartFlags {
   readonly field: readonly string[];
   readonly tag: readonly string[];
   readonly delay?: number;
+  readonly memo: readonly string[];
+  readonly priority?: number;
+  readonly runTimeout?: number;
+  readonly concurrencyKey?: string;
+  readonly concurrencyLimit?: number;
   readonly idempotencyKey?: string;
   readonly wait?: boolean;
   readonly watch?: boolean;
@@ -43,6 +48,11 @@ function startCommand(name: string): Command {
     .option('--field <name=value>', 'a field of the input, over --input; dots go deeper; may be repeated', collect, [])
     .option('--tag <tag>', 'a label to find the run by; may be repeated', collect, [])
     .option('--delay <seconds>', 'time before the run begins', seconds)
+    .option('--run-timeout <seconds>', 'longest time the run may take', seconds)
+    .option('--priority <number>', '1 is served first, 5 last', seconds)
+    .option('--memo <name=value>', 'a remark shown with the run; may be repeated', collect, [])
+    .option('--concurrency-key <key>', 'with --concurrency-limit: so many runs at once for the key, the others wait')
+    .option('--concurrency-limit <number>', 'runs at once for the key', seconds)
     .option('--idempotency-key <key>', 'equal keys with equal input are one run')
     .option('--wait', 'wait for the end and print the result; the exit code says how it ended')
     .option('--watch', 'follow its progress to the end; Ctrl-C leaves the run going')
@@ -57,12 +67,22 @@ function startCommand(name: string): Command {
       ...(flags.tag.length === 0 ? {} : { tags: flags.tag }),
       ...(flags.delay === undefined ? {} : { delaySeconds: flags.delay }),
       ...(flags.idempotencyKey === undefined ? {} : { idempotencyKey: flags.idempotencyKey }),
+      ...(flags.runTimeout === undefined ? {} : { timeoutSeconds: flags.runTimeout }),
+      ...(flags.priority === undefined ? {} : { priority: flags.priority }),
+      ...(flags.memo.length === 0 ? {} : { memo: Object.fromEntries(flags.memo.map((remark) => splitField(remark))) }),
+      ...concurrencyOf(flags),
     });
     if (flags.watch === true) return follow(session, started.runId, flags.limit);
     if (flags.wait === true) return finish(session, await session.client.runs.result(started.runId, limitOf(flags.limit)));
     session.terminal.show(started);
   });
   return command;
+}
+
+function concurrencyOf({ concurrencyKey: key, concurrencyLimit: limit }: StartFlags): Pick<StartOptions, 'concurrency'> {
+  if (key === undefined && limit === undefined) return {};
+  if (key === undefined || limit === undefined) throw new UsageError('--concurrency-key and --concurrency-limit go together');
+  return { concurrency: { key, limit } };
 }
 
 /**
@@ -153,13 +173,37 @@ function terminateCommand(): Command {
   });
 }
 
+interface ListFlags {
+  readonly type?: string;
+  readonly status?: string;
+  readonly tag?: string;
+  readonly failure?: string;
+  readonly startedBy?: string;
+  readonly origin?: string;
+  readonly since?: string;
+  readonly until?: string;
+  readonly limit: number;
+}
+
 function listCommand(): Command {
   const command = new Command('list').description('Runs, newest first')
-    .option('--type <operation>').option('--status <status>').option('--tag <tag>').option('--limit <number>', 'most runs', seconds, 50);
+    .option('--type <operation>').option('--status <status>', STATUSES.join(', ')).option('--tag <tag>')
+    .option('--failure <text>', 'part of the type of the failure')
+    .option('--started-by <actor>', '`<kind>:<id>`, as runs say it')
+    .option('--origin <origins>', 'what started it, several with commas between')
+    .option('--since <time>', 'started at or after: a time, or how long ago: 90s, 15m, 6h, 2d', moment)
+    .option('--until <time>', 'started before', moment)
+    .option('--limit <number>', 'most runs', seconds, 50);
   return command.action(async () => {
     const { client, terminal } = await openSession(command);
-    const { type, tag, status, limit } = command.opts<{ type?: string; tag?: string; status?: string; limit: number }>();
-    const params = { limit: Math.min(limit, 200), ...(type === undefined ? {} : { type }), ...(tag === undefined ? {} : { tag }), ...(status === undefined ? {} : { status: statusOf(status) }) };
+    const { limit, status, since, until, ...filters } = command.opts<ListFlags>();
+    const params: CallInput<'listRuns'>['params'] = {
+      limit: Math.min(limit, 200),
+      ...(status === undefined ? {} : { status: statusOf(status) }),
+      ...(since === undefined ? {} : { from: since }),
+      ...(until === undefined ? {} : { to: until }),
+      ...Object.fromEntries((['type', 'tag', 'failure', 'startedBy', 'origin'] as const).flatMap((name) => (filters[name] === undefined ? [] : [[name, filters[name]]]))),
+    };
     const runs: Record<string, unknown>[] = [];
     for await (const { runId, status: state, startedAt, closedAt, failure, ...rest } of client.runs.list(params)) {
       runs.push({ runId, status: state, startedAt, closedAt, failure, ...rest });
@@ -232,6 +276,16 @@ function statusOf(text: string): (typeof STATUSES)[number] {
   const found = STATUSES.find((status) => status === text);
   if (found === undefined) throw new UsageError(`${text} is no status; there are: ${STATUSES.join(', ')}`);
   return found;
+}
+
+const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** `2026-05-01`, `2026-05-01T12:00Z`, or `2h` for two hours ago, as ISO 8601. */
+function moment(text: string): string {
+  const [, amount, unit = ''] = /^(\d+)([smhd])$/.exec(text) ?? [];
+  const at = amount === undefined ? Date.parse(text) : Date.now() - Number(amount) * (UNITS[unit] ?? 0);
+  if (Number.isNaN(at)) throw new InvalidArgumentError('a time is needed, such as 2026-05-01T12:00Z, or how long ago, such as 6h');
+  return new Date(at).toISOString();
 }
 
 function limitOf(limitSeconds: number | undefined): { limitMs?: number } {

@@ -1,6 +1,7 @@
 import { sql, type ColumnType, type Selectable } from 'kysely';
 import { recordAct, type Act } from './audit-acts.ts';
 import type { Database } from './database.ts';
+import { NamedRows } from './named-rows.ts';
 import type { Timestamp } from './organisations.ts';
 
 type MaybeTime = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>;
@@ -60,9 +61,11 @@ export interface NewConnection {
 /** Connections of one organisation; the settings stay sealed here. */
 export class ConnectionStore {
   readonly #database: Database;
+  readonly #rows: NamedRows<Selectable<ConnectionTables['connections']>, ConnectionRecord>;
 
   constructor(database: Database) {
     this.#database = database;
+    this.#rows = new NamedRows(database, 'connections', record);
   }
 
   /** @returns undefined when the name is taken. */
@@ -83,25 +86,15 @@ export class ConnectionStore {
 
   /** By name, in alphabetical order; `after` continues a page. */
   async list(orgId: string, limit: number, after?: string): Promise<ConnectionRecord[]> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      let query = tx.selectFrom('connections').selectAll().orderBy('name').limit(limit);
-      if (after !== undefined) query = query.where('name', '>', after);
-      return (await query.execute()).map(record);
-    });
+    return this.#rows.list(orgId, limit, after);
   }
 
   async find(orgId: string, id: string): Promise<ConnectionRecord | undefined> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const row = await tx.selectFrom('connections').selectAll().where('id', '=', id).executeTakeFirst();
-      return row === undefined ? undefined : record(row);
-    });
+    return this.#rows.find(orgId, 'id', id);
   }
 
   async findByName(orgId: string, name: string): Promise<ConnectionRecord | undefined> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const row = await tx.selectFrom('connections').selectAll().where('name', '=', name).executeTakeFirst();
-      return row === undefined ? undefined : record(row);
-    });
+    return this.#rows.find(orgId, 'name', name);
   }
 
   /**
@@ -141,12 +134,7 @@ export class ConnectionStore {
 
   /** @returns whether it was there. */
   async remove(orgId: string, id: string, act: Act): Promise<boolean> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const { numDeletedRows } = await tx.deleteFrom('connections').where('id', '=', id).executeTakeFirst();
-      if (numDeletedRows === 0n) return false;
-      await recordAct(tx, act);
-      return true;
-    });
+    return this.#rows.remove(orgId, id, act);
   }
 }
 

@@ -1,6 +1,7 @@
 import { type ColumnType, type Generated, type Selectable, sql } from 'kysely';
 import { type Act, recordAct } from './audit-acts.ts';
 import type { Database } from './database.ts';
+import { NamedRows } from './named-rows.ts';
 import type { Timestamp } from './organisations.ts';
 
 type MaybeTime = ColumnType<Date | null, Date | null | undefined, Date | null>;
@@ -45,25 +46,20 @@ export type NewEndpoint = Pick<EndpointRecord, 'orgId' | 'id' | 'name' | 'url' |
 /** Endpoints that an organisation's events are sent to. */
 export class EndpointStore {
   readonly #database: Database;
+  readonly #rows: NamedRows<Selectable<WebhookEndpointTables['webhook_endpoints']>, EndpointRecord>;
 
   constructor(database: Database) {
     this.#database = database;
+    this.#rows = new NamedRows(database, 'webhook_endpoints', record);
   }
 
   /** By name. `after` is the name of the last one of the page before. */
   async list(orgId: string, limit: number, after?: string): Promise<EndpointRecord[]> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      let query = tx.selectFrom('webhook_endpoints').selectAll().orderBy('name').limit(limit);
-      if (after !== undefined) query = query.where('name', '>', after);
-      return (await query.execute()).map(record);
-    });
+    return this.#rows.list(orgId, limit, after);
   }
 
   async find(orgId: string, id: string): Promise<EndpointRecord | undefined> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const row = await tx.selectFrom('webhook_endpoints').selectAll().where('id', '=', id).executeTakeFirst();
-      return row === undefined ? undefined : record(row);
-    });
+    return this.#rows.find(orgId, 'id', id);
   }
 
   /** @returns undefined when the name is taken. */
@@ -100,12 +96,7 @@ export class EndpointStore {
 
   /** Its messages go with it. @returns whether it was there. */
   async remove(orgId: string, id: string, act: Act): Promise<boolean> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const { numDeletedRows } = await tx.deleteFrom('webhook_endpoints').where('id', '=', id).executeTakeFirst();
-      if (numDeletedRows === 0n) return false;
-      await recordAct(tx, act);
-      return true;
-    });
+    return this.#rows.remove(orgId, id, act);
   }
 
   /** Switches it off for a reason of HAL9's own, and gives up what waits. */

@@ -2,6 +2,7 @@ import { type ColumnType, type Generated, type Selectable, sql } from 'kysely';
 import type { PresetName, WebhookSettings } from '../schemas/rest/webhooks.ts';
 import { type Act, recordAct } from './audit-acts.ts';
 import type { Database } from './database.ts';
+import { NamedRows } from './named-rows.ts';
 import type { Timestamp } from './organisations.ts';
 
 type Json<T> = ColumnType<T, string, string>;
@@ -39,9 +40,11 @@ export type NewWebhook = Pick<WebhookRecord, 'orgId' | 'id' | 'name' | 'settings
 /** Inbound webhooks. The look-up by id crosses organisations, because the address is what says which one is meant. */
 export class WebhookStore {
   readonly #database: Database;
+  readonly #rows: NamedRows<Selectable<WebhookTables['webhooks']>, WebhookRecord>;
 
   constructor(database: Database) {
     this.#database = database;
+    this.#rows = new NamedRows(database, 'webhooks', record);
   }
 
   async findAcrossOrganisations(id: string): Promise<WebhookRecord | undefined> {
@@ -51,18 +54,11 @@ export class WebhookStore {
 
   /** By name. `after` is the name of the last one of the page before. */
   async list(orgId: string, limit: number, after?: string): Promise<WebhookRecord[]> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      let query = tx.selectFrom('webhooks').selectAll().orderBy('name').limit(limit);
-      if (after !== undefined) query = query.where('name', '>', after);
-      return (await query.execute()).map(record);
-    });
+    return this.#rows.list(orgId, limit, after);
   }
 
   async find(orgId: string, id: string): Promise<WebhookRecord | undefined> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const row = await tx.selectFrom('webhooks').selectAll().where('id', '=', id).executeTakeFirst();
-      return row === undefined ? undefined : record(row);
-    });
+    return this.#rows.find(orgId, 'id', id);
   }
 
   /** @returns undefined when the name is taken. */
@@ -105,12 +101,7 @@ export class WebhookStore {
 
   /** @returns whether it was there. */
   async remove(orgId: string, id: string, act: Act): Promise<boolean> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const { numDeletedRows } = await tx.deleteFrom('webhooks').where('id', '=', id).executeTakeFirst();
-      if (numDeletedRows === 0n) return false;
-      await recordAct(tx, act);
-      return true;
-    });
+    return this.#rows.remove(orgId, id, act);
   }
 
   /**

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Operations, RunDescription, RunSummary } from '../../platform/operations/contract.ts';
 import { parseRunId } from '../../schemas/names/workflow-id.ts';
 import { pageOf } from '../../schemas/rest/page.ts';
-import { changedAnswer, failureGroup, failuresQuery, historyQuery, messageAnswer, messageBody, messageParams, readQuery, replayAnswer, replayBody, resultQuery, runDetail, runEvent, runHistory, runIdParams, runOutcome, runQuery, runSummary, startedRun, terminateBody } from '../../schemas/rest/runs.ts';
+import { changedAnswer, failureGroup, failuresQuery, historyQuery, messageAnswer, messageBody, messageParams, readQuery, replayAnswer, replayBody, resultQuery, runDetail, runEvent, runHistory, runIdParams, runOutcome, runQuery, runRecording, runSummary, startedRun, terminateBody } from '../../schemas/rest/runs.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { EventStream } from '../event-stream.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
@@ -138,6 +138,19 @@ export function createRunRoutes({ operations, temporalUi }: RunRouteDependencies
           body: { events, steps: steps.map(({ resetTo, startedAt, endedAt, ...step }) => ({ ...step, replayable: resetTo !== null && resetTo > 0, startedAt: startedAt.toISOString(), endedAt: endedAt?.toISOString() ?? null })) },
         };
       },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/v1/runs/:id/recording',
+      id: 'getRunRecording',
+      tag,
+      summary: 'Reads the history of a run as replay tests keep it',
+      description: 'As Temporal has it, with payloads decrypted. `hal9 record` writes it to a file that `hal9 check` replays. Needs the permission `codec:decode` too: keep runs with test data only.',
+      permission: 'runs:read',
+      access: byRun,
+      params: runIdParams,
+      responses: { 200: { description: 'The history.', schema: runRecording } },
+      handler: async ({ caller, params }) => ({ status: 200, body: await operations.recording(caller, params.id) }),
     }),
     ...(['pause', 'resume'] as const).map((verb) =>
       defineRoute({

@@ -1,8 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { activityInfo } from '@temporalio/activity';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, Worker } from '@temporalio/worker';
+import { APPROVAL_UPDATE } from '../../schemas/names/messages.ts';
+import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
+import type { ApprovalTally } from '../../schemas/operations/approval.ts';
 import { workflowName, type OperationContract } from '../../schemas/operations/operation.ts';
 
 type Activities = Readonly<Record<string, (...args: never[]) => Promise<unknown>>>;
@@ -11,8 +15,24 @@ export interface TestRun {
   signal(name: string, payload: unknown): Promise<void>;
   query(name: string, payload?: unknown): Promise<unknown>;
   update(name: string, payload: unknown): Promise<unknown>;
+  /** The question that `awaitApproval` asks, once it is asked. */
+  asked(): Promise<ApprovalQuestion>;
+  /** Answers it as somebody who may. @throws when the run does not take the answer, such as a second one of the same approver. */
+  answer(approver: string, approved: boolean): Promise<ApprovalTally>;
   /** Parsed with the contract's result. @throws what the run failed with. */
   result(): Promise<unknown>;
+}
+
+/** What people are asked. */
+export interface ApprovalQuestion {
+  readonly approvalId: string;
+  readonly summary: string;
+  readonly reason: string;
+  /** What an approver needs. */
+  readonly permission: string;
+  /** Distinct approvers. */
+  readonly required: number;
+  readonly deadlineMs: number;
 }
 
 export interface TestEnvironment {
@@ -36,7 +56,9 @@ export async function startTestEnvironment(project: string, activities: Activiti
   try {
     const workflowBundle = await bundleWorkflowCode({ workflowsPath: await entryOf(project), logger: QUIET });
     const worker = await Worker.create({ connection: environment.nativeConnection, taskQueue: QUEUE, workflowBundle, activities });
-    const running = worker.run();
+    const questions = new Questions();
+    const asking = await Worker.create({ connection: environment.nativeConnection, taskQueue: TASK_QUEUES.core, activities: questions.activities });
+    const running = Promise.all([worker.run(), asking.run()]);
     return {
       async start(contract, input) {
         const handle = await environment.client.workflow.start(workflowName(contract.name), { taskQueue: QUEUE, workflowId: `${contract.name}-${randomUUID()}`, args: [contract.input.parse(input)] });
@@ -44,11 +66,17 @@ export async function startTestEnvironment(project: string, activities: Activiti
           signal: (name, payload) => handle.signal(name, payload),
           query: (name, payload) => handle.query(name, payload),
           update: (name, payload) => handle.executeUpdate(name, { args: [payload] }),
+          asked: () => questions.of(handle.workflowId),
+          async answer(approver, approved) {
+            const { approvalId, permission } = await questions.of(handle.workflowId);
+            return handle.executeUpdate<ApprovalTally, [object]>(APPROVAL_UPDATE, { args: [{ approvalId, approved, approver: { kind: 'user', id: approver }, permission, proof: 'test' }] });
+          },
           result: async () => contract.result.parse(await handle.result()),
         };
       },
       async stop() {
         worker.shutdown();
+        asking.shutdown();
         await running;
         await environment.teardown();
       },
@@ -56,6 +84,30 @@ export async function startTestEnvironment(project: string, activities: Activiti
   } catch (error) {
     await environment.teardown();
     throw error;
+  }
+}
+
+/** What HAL9 does for approvals, without its database: it remembers what is asked, and takes every answer. */
+class Questions {
+  readonly #open = new Map<string, ApprovalQuestion>();
+  readonly #waiting = new Map<string, ((question: ApprovalQuestion) => void)[]>();
+
+  readonly activities = {
+    openApproval: async (question: ApprovalQuestion): Promise<void> => {
+      const workflowId = activityInfo().workflowExecution?.workflowId ?? '';
+      this.#open.set(workflowId, question);
+      for (const tell of this.#waiting.get(workflowId) ?? []) tell(question);
+      this.#waiting.delete(workflowId);
+    },
+    announceApproval: async (): Promise<void> => undefined,
+    recordAnswer: async (): Promise<void> => undefined,
+    closeApproval: async (): Promise<void> => void this.#open.delete(activityInfo().workflowExecution?.workflowId ?? ''),
+  };
+
+  of(workflowId: string): Promise<ApprovalQuestion> {
+    const open = this.#open.get(workflowId);
+    if (open !== undefined) return Promise.resolve(open);
+    return new Promise((resolve) => this.#waiting.set(workflowId, [...(this.#waiting.get(workflowId) ?? []), resolve]));
   }
 }
 

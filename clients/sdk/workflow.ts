@@ -1,6 +1,7 @@
 import { defineQuery, setHandler } from '@temporalio/workflow';
 import { RESERVED_QUERIES, RESERVED_UPDATES, type Progress } from '../../schemas/names/messages.ts';
 
+export { awaitApproval, type ApprovalOutcome, type ApprovalRequest } from '../../workflows/approval/await-approval.ts';
 export type { Progress } from '../../schemas/names/messages.ts';
 /** Updates that every run understands without doing anything for it: it stops before its next step, and goes on. */
 export const { pause: PAUSE_UPDATE, resume: RESUME_UPDATE } = RESERVED_UPDATES;

@@ -23,9 +23,9 @@ export interface CallOptions {
   readonly timeoutMs?: number;
 }
 
-export interface StartOptions extends CallOptions {
+/** What a start takes besides the input; `timeoutMs` is of the request, `timeoutSeconds` of the run. */
+export interface StartOptions extends CallOptions, Omit<Extract<CallInput<'startRun'>, { body: unknown }>['body'], 'input' | 'tags'> {
   readonly tags?: readonly string[];
-  readonly delaySeconds?: number;
   /** Waits for the end within the same request, seconds, 60 at most. */
   readonly waitSeconds?: number;
 }
@@ -131,7 +131,7 @@ class Runs {
 
   /** Starts a run; an idempotency key is made when none is given, so that repetitions start one run. */
   async start(operation: string, input: unknown, options: StartOptions = {}): Promise<StartedRun> {
-    const { tags, delaySeconds, waitSeconds, signal, idempotencyKey, headers, timeoutMs } = options;
+    const { waitSeconds, signal, idempotencyKey, headers, timeoutMs, ...body } = options;
     const response = await this.#transport.send({
       method: 'POST',
       path: `/v1/workflows/${encodeURIComponent(operation)}/runs`,
@@ -141,7 +141,7 @@ class Runs {
         ...(waitSeconds === undefined ? {} : { prefer: `wait=${Math.ceil(waitSeconds)}` }),
         ...headers,
       },
-      body: JSON.stringify({ input, ...(tags === undefined ? {} : { tags }), ...(delaySeconds === undefined ? {} : { delaySeconds }) }),
+      body: JSON.stringify({ ...body, input }),
       ...(signal === undefined ? {} : { signal }),
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     });

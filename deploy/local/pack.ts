@@ -73,14 +73,8 @@ async function client(compiled: string, folder: string, manifest: Manifest): Pro
 }
 
 async function sdk(compiled: string, folder: string, manifest: Manifest): Promise<string> {
-  await cp(join(compiled, 'clients/sdk'), join(folder, 'clients/sdk'), { recursive: true });
+  await copyWithImports(compiled, folder, (await readdir(join(compiled, 'clients/sdk'))).map((file) => join('clients/sdk', file)));
   await cp(join(ROOT, 'clients/sdk/README.md'), join(folder, 'README.md'));
-  for (const name of ['operations/operation', 'errors', 'names/messages', 'names/effect-key', 'names/workflow-id']) {
-    for (const extension of ['.js', '.d.ts']) {
-      await mkdir(dirname(join(folder, 'schemas', name)), { recursive: true });
-      await cp(join(compiled, 'schemas', name + extension), join(folder, 'schemas', name + extension));
-    }
-  }
   const at = (file: string): object => ({ types: `./clients/sdk/${file}.d.ts`, default: `./clients/sdk/${file}.js` });
   const peers = pick({ ...manifest.dependencies, ...manifest.devDependencies }, ['zod', '@temporalio/workflow', '@temporalio/activity', '@temporalio/worker', '@temporalio/testing']);
   await writeManifest(folder, {
@@ -90,6 +84,22 @@ async function sdk(compiled: string, folder: string, manifest: Manifest): Promis
     peerDependenciesMeta: { '@temporalio/worker': { optional: true }, '@temporalio/testing': { optional: true } },
   });
   return folder;
+}
+
+/** Copies compiled files and what they import of the house, declarations included. */
+async function copyWithImports(compiled: string, folder: string, files: readonly string[]): Promise<void> {
+  const waiting = [...files];
+  const copied = new Set<string>();
+  for (let file = waiting.pop(); file !== undefined; file = waiting.pop()) {
+    if (copied.has(file) || !/\.(js|d\.ts)$/.test(file)) continue;
+    copied.add(file);
+    const text = await readFile(join(compiled, file), 'utf8');
+    await mkdir(dirname(join(folder, file)), { recursive: true });
+    await writeFile(join(folder, file), text);
+    const suffix = file.endsWith('.d.ts') ? '.d.ts' : '.js';
+    // Declarations keep the extension of the source, code has that of what was made of it.
+    for (const [, path = ''] of text.matchAll(/(?:from|import\()\s*['"](\.{1,2}\/[^'"]+)\.[jt]s['"]/g)) waiting.push(join(dirname(file), path) + suffix);
+  }
 }
 
 async function writeManifest(folder: string, manifest: object): Promise<void> {

@@ -3,6 +3,7 @@ import type { Progress } from '../../schemas/names/messages.ts';
 import type { RunEvent } from '../../database/run-events.ts';
 import type { FailureGroup } from '../../database/runs.ts';
 import type { ConcurrencyConflict, EffectClass, OperationContract } from '../../schemas/operations/operation.ts';
+import type { RunRecording } from './run-recording.ts';
 
 /** The one way in: every start, message and list goes through an implementation of this, which scopes it to the caller's organisation. */
 export interface OperationsPort {
@@ -89,6 +90,8 @@ export interface RunsPort {
   failures(caller: Caller, query: { operation?: string; from: Date; to: Date; limit: number }): Promise<readonly FailureGroup[]>;
   /** What the run did, step by step; inputs and results for callers with `codec:decode` who ask. @throws {HalError} NotFound, Forbidden. */
   timeline(caller: Caller, runId: string, payloads: boolean): Promise<{ steps: readonly RunStep[]; events: number }>;
+  /** The history of a run as replay tests keep it, decrypted; for callers with `codec:decode`. @throws {HalError} NotFound, Forbidden. */
+  recording(caller: Caller, runId: string): Promise<RunRecording>;
   /** What a replay would repeat. @throws {HalError} NotFound, InvalidInput without such a step. */
   replayPlan(caller: Caller, runId: string, fromEvent: number | undefined): Promise<ReplayPlan>;
   /** Whether the run has ended and nothing happened to it after the event `after`. @throws {HalError} Forbidden. */

@@ -30,6 +30,7 @@ import { DelayedStarts } from './delayed-starts.ts';
 import { writeRunMemo } from './run-memo.ts';
 import { RunReader } from './run-reader.ts';
 import { RunRecorder } from './run-recorder.ts';
+import type { RunRecording } from './run-recording.ts';
 import { fromTemporal, type Attempt } from './temporal-failures.ts';
 import { parsePayload } from './validation.ts';
 
@@ -209,6 +210,12 @@ class TemporalOperations implements Operations {
     const workflowId = this.#ownRun(caller, runId, 'runs:read');
     if (payloads) assertCan(caller, 'codec:decode');
     return this.#history.timeline(runId, workflowId, payloads);
+  }
+
+  async recording(caller: Caller, runId: string): Promise<RunRecording> {
+    const workflowId = this.#ownRun(caller, runId, 'runs:read');
+    assertCan(caller, 'codec:decode');
+    return this.#history.recording(runId, workflowId);
   }
 
   async failures(caller: Caller, query: { operation?: string; from: Date; to: Date; limit: number }): Promise<readonly FailureGroup[]> {

@@ -5,6 +5,7 @@ import proto from '@temporalio/proto';
 import type { temporal } from '@temporalio/proto';
 import { HalError } from '../../schemas/errors.ts';
 import type { RunStep } from './contract.ts';
+import { recordingOf, type RunRecording } from './run-recording.ts';
 import { rootFailure } from './run-failure.ts';
 import { fromTemporal } from './temporal-failures.ts';
 
@@ -57,6 +58,12 @@ export class RunHistory {
       });
     }
     return { steps, events: events.length };
+  }
+
+  /** All of it, decrypted, for replay tests. */
+  async recording(runId: string, workflowId: string): Promise<RunRecording> {
+    const events = await this.#events(runId, workflowId, MOST_EVENTS);
+    return recordingOf(workflowId, { events }, loadDataConverter(this.#client.options.dataConverter).payloadCodecs);
   }
 
   /** What the run was started with. */

@@ -46,6 +46,11 @@ export const approvalTallySchema = z.object({
 });
 export type ApprovalTally = z.infer<typeof approvalTallySchema>;
 
+/** What the contract of an operation whose workflow asks people adds to its `updates`. */
+export const approvalUpdates = {
+  [APPROVAL_UPDATE]: { description: 'An answer. Sent by POST /v1/approvals/{id}/approve and /refuse and by approval links, which sign it; unsigned ones are refused.', payload: approvalAnswerSchema, answer: approvalTallySchema },
+};
+
 export const approvalResultSchema = z.object({
   approvalId: z.uuid(),
   state: z.enum(['approved', 'refused', 'expired']),
@@ -62,9 +67,7 @@ export default defineOperation({
   description: 'Writes the question down, tells people through a connection if there is one, and waits for enough distinct approvers, the first refusal, or the deadline. On approval the effect is released; otherwise it never is.',
   input: approvalInputSchema,
   result: approvalResultSchema,
-  updates: {
-    [APPROVAL_UPDATE]: { description: 'An answer. Sent by POST /v1/approvals/{id}/approve and /refuse and by approval links, which sign it; unsigned ones are refused.', payload: approvalAnswerSchema, answer: approvalTallySchema },
-  },
+  updates: approvalUpdates,
   // A month for people, and time to release the effect.
   timeouts: { execution: '32 days' },
   effect: 'idempotent',

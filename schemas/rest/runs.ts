@@ -134,6 +134,8 @@ export const runHistory = z
   })
   .meta({ id: 'RunHistory' });
 
+export const runRecording = z.object({ workflowId: z.string(), history: z.looseObject({}).describe('Events as Temporal keeps them (`temporal.api.history.v1.History`); bytes are base64.') }).meta({ id: 'RunRecording' });
+
 export const failuresQuery = z.object({
   type: z.string().max(100).optional().describe('Name of the operation.'),
   from: z.iso.datetime({ offset: true }).transform((text) => new Date(text)).optional().describe('Ended at or after; default seven days ago.'),

@@ -68,7 +68,8 @@ describe('hal9 in a terminal', () => {
     expect(await run(['run', 'greet', '--input', '-'], { input: '{"name": ""}' })).toMatchObject({ code: 2, stderr: expect.stringContaining('/input/name') });
   });
 
-  it('follows, messages and ends runs', async () => {
+  // Some twenty processes, one after the other.
+  it('follows, messages and ends runs', { timeout: 240_000 }, async () => {
     const { runId } = (await json(['run', 'greet', '--field', 'name=Ada', '--field', 'waitFor=true', '--tag', 'cli'])) as { runId: string };
     expect(await json(['query', runId, 'title'])).toBeNull();
     expect(await json(['update', runId, 'rename', '--field', 'name=Grace'])).toEqual({ before: 'Ada' });
@@ -79,8 +80,13 @@ describe('hal9 in a terminal', () => {
     expect((await run(['describe', runId])).stdout).toMatch(/status\s+completed/);
     expect((await run(['history', runId])).stdout).toContain('compose');
     expect((await run(['list', '--tag', 'cli'])).stdout).toContain(runId);
+    expect((await run(['list', '--tag', 'cli', '--since', '1h', '--origin', 'api'])).stdout).toContain(runId);
+    expect((await run(['list', '--tag', 'cli', '--until', '1h'])).stdout.trim()).toBe('none');
+    expect((await run(['list', '--since', 'yesterday'])).code).toBe(2);
     expect((await run(['signal', runId, 'proceed', '--field', 'title=x'])).code).toBe(5);
-    const other = (await json(['run', 'greet', '--name', 'Bob', '--wait-for'])) as { runId: string };
+    const other = (await json(['run', 'greet', '--name', 'Bob', '--wait-for', '--priority', '2', '--memo', 'reason=a test', '--run-timeout', '60', '--concurrency-key', 'k', '--concurrency-limit', '3'])) as { runId: string };
+    expect(await json(['describe', other.runId])).toMatchObject({ memo: { reason: 'a test' } });
+    expect((await run(['run', 'greet', '--name', 'Bob', '--concurrency-key', 'k'])).code).toBe(2);
     expect((await run(['result', other.runId, '--limit', '0'])).code).toBe(8);
     expect((await run(['terminate', other.runId, '--reason', 'enough'])).code).toBe(0);
     expect((await run(['describe', 'greet~none'])).code).toBe(4);

@@ -1,5 +1,6 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { StandardWebhook } from '../../platform/webhooks/standard-webhooks.ts';
 import { startTestApi, type TestApi, type TestKey } from '../api/running-api.ts';
 
@@ -16,8 +17,7 @@ interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
-  // eslint-disable-next-line typescript/no-explicit-any -- answers of many routes
-  readonly body: Record<string, any>;
+  readonly body: Readonly<Record<string, unknown>>;
 }
 
 async function ask(method: string, path: string, body?: unknown, by: TestKey = key): Promise<Answer> {
@@ -26,10 +26,18 @@ async function ask(method: string, path: string, body?: unknown, by: TestKey = k
   return { status: answer.status, headers: answer.headers, text, body: text === '' ? {} : JSON.parse(text) };
 }
 
+function secretOf({ body }: Answer): string {
+  return z.object({ secret: z.string() }).parse(body).secret;
+}
+
+function itemsOf({ body }: Answer): Record<string, unknown>[] {
+  return z.object({ items: z.array(z.record(z.string(), z.unknown())) }).parse(body).items;
+}
+
 async function hook(settings: Readonly<Record<string, unknown>>, secret?: string, by?: TestKey): Promise<{ id: string; url: string; secret: string }> {
   const made = await ask('POST', '/v1/webhooks', { name: `hook ${randomUUID()}`, settings, ...(secret === undefined ? {} : { secret }) }, by);
   expect(made.status).toBe(201);
-  return { id: made.body['id'], url: made.body['url'], secret: made.body['secret'] };
+  return z.object({ id: z.string(), url: z.string(), secret: z.string() }).parse(made.body);
 }
 
 async function send(url: string, body: string | Buffer, headers: Readonly<Record<string, string>>): Promise<Answer> {
@@ -44,7 +52,7 @@ async function signalsOf(id: string) {
 }
 
 async function log(id: string): Promise<Record<string, unknown>[]> {
-  return (await ask('GET', `/v1/webhook-deliveries?webhook=${id}`)).body['items'];
+  return itemsOf(await ask('GET', `/v1/webhook-deliveries?webhook=${id}`));
 }
 
 const hmac = (secret: string, text: string, algorithm = 'sha256', encoding: 'hex' | 'base64' = 'hex'): string => createHmac(algorithm, secret).update(text).digest(encoding);
@@ -119,10 +127,10 @@ describe.each(SENDERS)('the preset $preset', ({ settings, body, sign, type, id, 
     expect(rotated.status).toBe(201);
     expect(rotated.body['secrets']).toHaveLength(2);
     expect((await send(url, body, sign(old, body, now()))).status).toBe(202);
-    expect((await send(url, body, sign(rotated.body['secret'], body, now()))).status).toBe(202);
+    expect((await send(url, body, sign(secretOf(rotated), body, now()))).status).toBe(202);
     const again = await ask('POST', `/v1/webhooks/${hookId}/rotate`, { overlapSeconds: 0 });
-    expect((await send(url, body, sign(rotated.body['secret'], body, now()))).status).toBe(401);
-    expect((await send(url, body, sign(again.body['secret'], body, now()))).status).toBe(202);
+    expect((await send(url, body, sign(secretOf(rotated), body, now()))).status).toBe(401);
+    expect((await send(url, body, sign(secretOf(again), body, now()))).status).toBe(202);
   });
 });
 

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readdir, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CAUSES, type Cause } from '../../../schemas/names/remedies.ts';
 import { isAlive } from '../../../activities/host/processes.ts';
@@ -43,8 +43,8 @@ export function faultMarks(folder: string): FaultMarks {
 export function faultsOf(stack: Pick<Stack, 'databaseUrl' | 'kill'>, folder: string): Fault[] {
   const marks = faultMarks(folder);
   return [
-    processFault(CAUSES.cpuHog, 'a process burns processor time', 'burn-cpu.ts', [marks.processes]),
-    processFault(CAUSES.memoryHog, 'a process takes memory', 'take-memory.ts', [marks.processes]),
+    processFault(CAUSES.cpuHog, 'a process burns processor time', 'burn-cpu', [marks.processes]),
+    processFault(CAUSES.memoryHog, 'a process takes memory', 'take-memory', [marks.processes]),
     diskFault(folder, marks),
     lockFault(stack.databaseUrl, marks),
     stoppedWorkerFault(stack),
@@ -61,7 +61,7 @@ function processFault(cause: Cause, title: string, script: string, args: readonl
     child: () => child,
     output: () => output,
     async inject() {
-      const started = spawnOwned(process.execPath, [join(FAULTS, script), ...args], { deathSignal: 'KILL', env });
+      const started = spawnOwned(process.execPath, [join(FAULTS, script + extname(import.meta.filename)), ...args], { deathSignal: 'KILL', env });
       child = started;
       await new Promise<void>((resolve, reject) => {
         started.stdout?.on('data', (chunk: Buffer) => {
@@ -85,7 +85,7 @@ function processFault(cause: Cause, title: string, script: string, args: readonl
 }
 
 function diskFault(folder: string, marks: FaultMarks): Fault {
-  const writer = processFault(CAUSES.diskFilling, 'temporary files fill a disk', 'fill-disk.ts', [folder, marks.processes]);
+  const writer = processFault(CAUSES.diskFilling, 'temporary files fill a disk', 'fill-disk', [folder, marks.processes]);
   return {
     ...writer,
     async isGone() {
@@ -99,7 +99,7 @@ function diskFault(folder: string, marks: FaultMarks): Fault {
 }
 
 function lockFault(databaseUrl: string, marks: FaultMarks): Fault {
-  const pileUp = processFault(CAUSES.lockPileUp, 'sessions pile up behind a lock', 'pile-up-locks.ts', [marks.sessions, marks.processes], { ...process.env, DATABASE_URL: databaseUrl });
+  const pileUp = processFault(CAUSES.lockPileUp, 'sessions pile up behind a lock', 'pile-up-locks', [marks.sessions, marks.processes], { ...process.env, DATABASE_URL: databaseUrl });
   return { ...pileUp, isGone: async () => pileUp.output().includes('free') };
 }
 
