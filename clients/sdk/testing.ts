@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { activityInfo } from '@temporalio/activity';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, Worker } from '@temporalio/worker';
+import type { ApprovalActivities } from '../../activities/approvals/activity-contract.ts';
 import { APPROVAL_UPDATE } from '../../schemas/names/messages.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import type { ApprovalTally } from '../../schemas/operations/approval.ts';
@@ -100,9 +101,10 @@ class Questions {
       this.#waiting.delete(workflowId);
     },
     announceApproval: async (): Promise<void> => undefined,
+    escalateApproval: async (): Promise<void> => undefined,
     recordAnswer: async (): Promise<void> => undefined,
     closeApproval: async (): Promise<void> => void this.#open.delete(activityInfo().workflowExecution?.workflowId ?? ''),
-  };
+  } satisfies Omit<ApprovalActivities, 'releaseEffect'>;
 
   of(workflowId: string): Promise<ApprovalQuestion> {
     const open = this.#open.get(workflowId);
