@@ -5,10 +5,36 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
+import { findKafka, KAFKA_MISSING, startKafka } from '../environment/kafka.ts';
+import { findRabbit, RABBITMQ_MISSING, startRabbit } from '../environment/rabbitmq.ts';
 import { blocksOf, pages, type Block } from './blocks.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const execute = promisify(execFile);
+
+/** A system outside that a page is about: where it is, as the page's variables, and its end. Undefined when there is no way to get it. */
+type Outside = (folder: string) => Promise<{ readonly variables: Readonly<Record<string, string>>; readonly stop: () => Promise<void> } | undefined>;
+
+const OUTSIDE: Readonly<Record<string, { readonly start: Outside; readonly missing: string }>> = {
+  'docs/how-to/amqp.md': {
+    missing: RABBITMQ_MISSING,
+    async start(folder) {
+      const tool = await findRabbit();
+      if (tool === undefined) return undefined;
+      const rabbit = await startRabbit(tool, folder);
+      return { variables: { AMQP_HOST: '127.0.0.1', AMQP_PORT: String(rabbit.port) }, stop: () => rabbit.stop() };
+    },
+  },
+  'docs/how-to/kafka.md': {
+    missing: KAFKA_MISSING,
+    async start(folder) {
+      const tool = await findKafka();
+      if (tool === undefined) return undefined;
+      const kafka = await startKafka(tool, folder);
+      return { variables: { KAFKA_BROKER: kafka.plain }, stop: () => kafka.stop() };
+    },
+  },
+};
 
 /** Every page as a stranger would type it, against a fresh stack: all its `bash` blocks in order, in one shell, in the repository. */
 describe('documentation pages', async () => {
@@ -32,6 +58,15 @@ describe('documentation pages', async () => {
 
   for (const [page, blocks] of scripts) {
     it(`${page} does what it says`, async () => {
+      const needed = OUTSIDE[page];
+      const place = await mkdtemp(join(folder, 'outside-'));
+      await chmod(place, 0o755);
+      const outside = await needed?.start(place);
+      if (needed !== undefined && outside === undefined) {
+        if (process.env['CI'] !== undefined) throw new Error(needed.missing);
+        process.stderr.write(`${needed.missing}\n`);
+        return;
+      }
       const script = blocks.map((block) => (block.language === 'ts' ? `node --input-type=module-typescript <<'TS'\n${block.code}\nTS` : block.code));
       const file = join(folder, 'page.sh');
       await writeFile(file, ['set -euo pipefail', ...script].join('\n'));
@@ -47,9 +82,12 @@ describe('documentation pages', async () => {
           DATABASE_URL: stack.databaseUrl,
           TEMPORAL_ADDRESS: stack.temporalAddress,
           TMPDIR: folder,
+          ...outside?.variables,
         },
       });
-      await expect(run.then(() => 'ran', (failure: { stdout: string; stderr: string; message: string }) => `${failure.message}\n${failure.stdout.slice(-2000)}\n${failure.stderr.slice(-2000)}`)).resolves.toBe('ran');
+      const ended = await run.then(() => 'ran', (failure: { stdout: string; stderr: string; message: string }) => `${failure.message}\n${failure.stdout.slice(-2000)}\n${failure.stderr.slice(-2000)}`);
+      await outside?.stop();
+      expect(ended).toBe('ran');
     });
   }
 });
