@@ -1,19 +1,23 @@
 import type { SignalRow } from '../../database/signals.ts';
-import type { IngestRequest } from './ingest.ts';
+
+/** Whose rows they are; organisations take turns. */
+interface OfOrganisation {
+  readonly orgId: string;
+}
 
 /** Rows of one request waiting for a commit. */
-export interface QueuedRows {
-  readonly request: IngestRequest;
+export interface QueuedRows<Request extends OfOrganisation> {
+  readonly request: Request;
   readonly rows: readonly SignalRow[];
 }
 
 /** What waits for one writer: first come, first served within an organisation, organisations in turn. */
-export class GroupQueue {
-  readonly #byOrg = new Map<string, QueuedRows[]>();
+export class GroupQueue<Request extends OfOrganisation> {
+  readonly #byOrg = new Map<string, QueuedRows<Request>[]>();
   #wake: (() => void) | undefined;
   #closed = false;
 
-  push(part: QueuedRows): void {
+  push(part: QueuedRows<Request>): void {
     const { orgId } = part.request;
     const parts = this.#byOrg.get(orgId);
     if (parts === undefined) this.#byOrg.set(orgId, [part]);
@@ -33,7 +37,7 @@ export class GroupQueue {
    * @param lingerMs waited for more when there are fewer.
    * @returns undefined when closed and empty.
    */
-  async take(most: number, lingerMs: number): Promise<readonly QueuedRows[] | undefined> {
+  async take(most: number, lingerMs: number): Promise<readonly QueuedRows<Request>[] | undefined> {
     while (this.#byOrg.size === 0) {
       if (this.#closed) return undefined;
       await new Promise<void>((resolve) => (this.#wake = resolve));
@@ -54,11 +58,11 @@ export class GroupQueue {
     return rows;
   }
 
-  #cut(orgId: string, most: number): readonly QueuedRows[] {
+  #cut(orgId: string, most: number): readonly QueuedRows<Request>[] {
     const parts = this.#byOrg.get(orgId) ?? [];
     // Out and in again: the organisation goes to the end of the line.
     this.#byOrg.delete(orgId);
-    const taken: QueuedRows[] = [];
+    const taken: QueuedRows<Request>[] = [];
     let room = most;
     let used = 0;
     for (const part of parts) {

@@ -38,7 +38,7 @@ export class SignalIngest {
   readonly #store: SignalStore;
   readonly #metrics: IngestMetrics;
   readonly #options: Required<IngestOptions>;
-  readonly #queues: readonly GroupQueue[];
+  readonly #queues: readonly GroupQueue<IngestRequest>[];
   readonly #waiting: (() => void)[] = [];
   #queuedSignals = 0;
   #queuedBytes = 0;
@@ -49,7 +49,7 @@ export class SignalIngest {
     this.#store = store;
     this.#metrics = metrics;
     this.#options = { ...DEFAULTS, ...options };
-    this.#queues = Array.from({ length: this.#options.writers }, () => new GroupQueue());
+    this.#queues = Array.from({ length: this.#options.writers }, () => new GroupQueue<IngestRequest>());
     this.#writers = this.#queues.map((queue) => this.#write(queue));
   }
 
@@ -98,7 +98,7 @@ export class SignalIngest {
     if (!this.#full()) for (const resume of this.#waiting.splice(0)) resume();
   }
 
-  async #write(queue: GroupQueue): Promise<void> {
+  async #write(queue: GroupQueue<IngestRequest>): Promise<void> {
     for (;;) {
       const parts = await queue.take(this.#options.groupSignals, this.#options.lingerMs);
       if (parts === undefined) return;
@@ -112,7 +112,7 @@ export class SignalIngest {
     }
   }
 
-  async #commitParts(parts: readonly QueuedRows[]): Promise<void> {
+  async #commitParts(parts: readonly QueuedRows<IngestRequest>[]): Promise<void> {
     const first = parts[0];
     if (first === undefined) return;
     const rows = parts.length === 1 ? first.rows : parts.flatMap((part) => part.rows);
@@ -134,7 +134,7 @@ export class SignalIngest {
   }
 
   /** PostgreSQL refused a value the checks let through: narrows it down, so that the others of the group are not lost with it. */
-  async #commitHalves(parts: readonly QueuedRows[]): Promise<void> {
+  async #commitHalves(parts: readonly QueuedRows<IngestRequest>[]): Promise<void> {
     const [first] = parts;
     if (first === undefined) return;
     if (parts.length > 1) {
