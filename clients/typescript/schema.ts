@@ -4432,6 +4432,8 @@ export interface components {
             scopes: string[];
         };
         Approval: {
+            /** @description Whether the requester may approve, too; refusing they always may. */
+            allowRequester: boolean;
             answers: {
                 /** Format: date-time */
                 answeredAt: string;
@@ -4443,6 +4445,12 @@ export interface components {
                 };
                 comment: string | null;
             }[];
+            /** @description Who may answer besides having the permission; null: whoever has it. */
+            approvers: {
+                roles: string[];
+                teams: string[];
+                users: string[];
+            } | null;
             closedAt: string | null;
             /** Format: date-time */
             createdAt: string;
@@ -4451,12 +4459,27 @@ export interface components {
             decisionId: string | null;
             /** @description What is released on approval; null when the waiting run goes on by itself. */
             effect: unknown;
+            /** @description When others were turned to, because nobody had answered. */
+            escalatedAt: string | null;
+            escalation: {
+                afterSeconds: number;
+                approvers?: {
+                    roles: string[];
+                    teams: string[];
+                    users: string[];
+                };
+                connection: string;
+            } | null;
             /** Format: uuid */
             id: string;
+            /** @description Whether you may approve. */
+            mayAnswer: boolean;
             outcome: string | null;
             /** @description What an approver needs besides `approvals:write`. */
             permission: string;
             reason: string;
+            /** @description `<kind>:<id>` of who started the run that asks. */
+            requester: string | null;
             /** @description Distinct approvers needed. One refusal refuses. */
             required: number;
             /** @description The run that waits. */
@@ -4464,6 +4487,8 @@ export interface components {
             /** @enum {string} */
             state: "open" | "approved" | "refused" | "expired" | "cancelled";
             summary: string;
+            /** @description Who may still answer, in words; empty once it is closed. */
+            waitsFor: string[];
         };
         AuditCheckpoint: {
             /** Format: date-time */
@@ -5213,8 +5238,30 @@ export interface components {
             durationMs: number;
             effect: {
                 approval: {
+                    allowRequester?: boolean;
+                    approvers?: {
+                        /** @default [] */
+                        roles: string[];
+                        /** @default [] */
+                        teams: string[];
+                        /** @default [] */
+                        users: string[];
+                    };
                     /** @default 86400 */
                     deadlineSeconds: number;
+                    escalation?: {
+                        afterSeconds: number;
+                        approvers?: {
+                            /** @default [] */
+                            roles: string[];
+                            /** @default [] */
+                            teams: string[];
+                            /** @default [] */
+                            users: string[];
+                        };
+                        connection: string;
+                    };
+                    links?: boolean;
                     /** @default approvals:write */
                     permission: string;
                     /** @default 1 */
@@ -5622,8 +5669,30 @@ export interface components {
                 rules: {
                     decide?: {
                         approval?: {
+                            allowRequester?: boolean;
+                            approvers?: {
+                                /** @default [] */
+                                roles: string[];
+                                /** @default [] */
+                                teams: string[];
+                                /** @default [] */
+                                users: string[];
+                            };
                             /** @default 86400 */
                             deadlineSeconds: number;
+                            escalation?: {
+                                afterSeconds: number;
+                                approvers?: {
+                                    /** @default [] */
+                                    roles: string[];
+                                    /** @default [] */
+                                    teams: string[];
+                                    /** @default [] */
+                                    users: string[];
+                                };
+                                connection: string;
+                            };
+                            links?: boolean;
                             /** @default approvals:write */
                             permission: string;
                             /** @default 1 */
@@ -5778,8 +5847,30 @@ export interface components {
                 fallback: {
                     decide?: {
                         approval?: {
+                            allowRequester?: boolean;
+                            approvers?: {
+                                /** @default [] */
+                                roles: string[];
+                                /** @default [] */
+                                teams: string[];
+                                /** @default [] */
+                                users: string[];
+                            };
                             /** @default 86400 */
                             deadlineSeconds: number;
+                            escalation?: {
+                                afterSeconds: number;
+                                approvers?: {
+                                    /** @default [] */
+                                    roles: string[];
+                                    /** @default [] */
+                                    teams: string[];
+                                    /** @default [] */
+                                    users: string[];
+                                };
+                                connection: string;
+                            };
+                            links?: boolean;
                             /** @default approvals:write */
                             permission: string;
                             /** @default 1 */
@@ -5845,8 +5936,30 @@ export interface components {
                 rules: {
                     decide?: {
                         approval?: {
+                            allowRequester?: boolean;
+                            approvers?: {
+                                /** @default [] */
+                                roles: string[];
+                                /** @default [] */
+                                teams: string[];
+                                /** @default [] */
+                                users: string[];
+                            };
                             /** @default 86400 */
                             deadlineSeconds: number;
+                            escalation?: {
+                                afterSeconds: number;
+                                approvers?: {
+                                    /** @default [] */
+                                    roles: string[];
+                                    /** @default [] */
+                                    teams: string[];
+                                    /** @default [] */
+                                    users: string[];
+                                };
+                                connection: string;
+                            };
+                            links?: boolean;
                             /** @default approvals:write */
                             permission: string;
                             /** @default 1 */
@@ -5903,8 +6016,30 @@ export interface components {
                 fallback: {
                     decide?: {
                         approval?: {
+                            allowRequester?: boolean;
+                            approvers?: {
+                                /** @default [] */
+                                roles: string[];
+                                /** @default [] */
+                                teams: string[];
+                                /** @default [] */
+                                users: string[];
+                            };
                             /** @default 86400 */
                             deadlineSeconds: number;
+                            escalation?: {
+                                afterSeconds: number;
+                                approvers?: {
+                                    /** @default [] */
+                                    roles: string[];
+                                    /** @default [] */
+                                    teams: string[];
+                                    /** @default [] */
+                                    users: string[];
+                                };
+                                connection: string;
+                            };
+                            links?: boolean;
                             /** @default approvals:write */
                             permission: string;
                             /** @default 1 */
@@ -5961,8 +6096,30 @@ export interface components {
                 rules: {
                     decide?: {
                         approval?: {
+                            allowRequester?: boolean;
+                            approvers?: {
+                                /** @default [] */
+                                roles: string[];
+                                /** @default [] */
+                                teams: string[];
+                                /** @default [] */
+                                users: string[];
+                            };
                             /** @default 86400 */
                             deadlineSeconds: number;
+                            escalation?: {
+                                afterSeconds: number;
+                                approvers?: {
+                                    /** @default [] */
+                                    roles: string[];
+                                    /** @default [] */
+                                    teams: string[];
+                                    /** @default [] */
+                                    users: string[];
+                                };
+                                connection: string;
+                            };
+                            links?: boolean;
                             /** @default approvals:write */
                             permission: string;
                             /** @default 1 */
@@ -6061,8 +6218,30 @@ export interface components {
                 rules: {
                     decide?: {
                         approval?: {
+                            allowRequester?: boolean;
+                            approvers?: {
+                                /** @default [] */
+                                roles: string[];
+                                /** @default [] */
+                                teams: string[];
+                                /** @default [] */
+                                users: string[];
+                            };
                             /** @default 86400 */
                             deadlineSeconds: number;
+                            escalation?: {
+                                afterSeconds: number;
+                                approvers?: {
+                                    /** @default [] */
+                                    roles: string[];
+                                    /** @default [] */
+                                    teams: string[];
+                                    /** @default [] */
+                                    users: string[];
+                                };
+                                connection: string;
+                            };
+                            links?: boolean;
                             /** @default approvals:write */
                             permission: string;
                             /** @default 1 */
@@ -6217,8 +6396,30 @@ export interface components {
                 fallback: {
                     decide?: {
                         approval?: {
+                            allowRequester?: boolean;
+                            approvers?: {
+                                /** @default [] */
+                                roles: string[];
+                                /** @default [] */
+                                teams: string[];
+                                /** @default [] */
+                                users: string[];
+                            };
                             /** @default 86400 */
                             deadlineSeconds: number;
+                            escalation?: {
+                                afterSeconds: number;
+                                approvers?: {
+                                    /** @default [] */
+                                    roles: string[];
+                                    /** @default [] */
+                                    teams: string[];
+                                    /** @default [] */
+                                    users: string[];
+                                };
+                                connection: string;
+                            };
+                            links?: boolean;
                             /** @default approvals:write */
                             permission: string;
                             /** @default 1 */
@@ -6284,8 +6485,30 @@ export interface components {
                 rules: {
                     decide?: {
                         approval?: {
+                            allowRequester?: boolean;
+                            approvers?: {
+                                /** @default [] */
+                                roles: string[];
+                                /** @default [] */
+                                teams: string[];
+                                /** @default [] */
+                                users: string[];
+                            };
                             /** @default 86400 */
                             deadlineSeconds: number;
+                            escalation?: {
+                                afterSeconds: number;
+                                approvers?: {
+                                    /** @default [] */
+                                    roles: string[];
+                                    /** @default [] */
+                                    teams: string[];
+                                    /** @default [] */
+                                    users: string[];
+                                };
+                                connection: string;
+                            };
+                            links?: boolean;
                             /** @default approvals:write */
                             permission: string;
                             /** @default 1 */
@@ -6342,8 +6565,30 @@ export interface components {
                 fallback: {
                     decide?: {
                         approval?: {
+                            allowRequester?: boolean;
+                            approvers?: {
+                                /** @default [] */
+                                roles: string[];
+                                /** @default [] */
+                                teams: string[];
+                                /** @default [] */
+                                users: string[];
+                            };
                             /** @default 86400 */
                             deadlineSeconds: number;
+                            escalation?: {
+                                afterSeconds: number;
+                                approvers?: {
+                                    /** @default [] */
+                                    roles: string[];
+                                    /** @default [] */
+                                    teams: string[];
+                                    /** @default [] */
+                                    users: string[];
+                                };
+                                connection: string;
+                            };
+                            links?: boolean;
                             /** @default approvals:write */
                             permission: string;
                             /** @default 1 */
@@ -6400,8 +6645,30 @@ export interface components {
                 rules: {
                     decide?: {
                         approval?: {
+                            allowRequester?: boolean;
+                            approvers?: {
+                                /** @default [] */
+                                roles: string[];
+                                /** @default [] */
+                                teams: string[];
+                                /** @default [] */
+                                users: string[];
+                            };
                             /** @default 86400 */
                             deadlineSeconds: number;
+                            escalation?: {
+                                afterSeconds: number;
+                                approvers?: {
+                                    /** @default [] */
+                                    roles: string[];
+                                    /** @default [] */
+                                    teams: string[];
+                                    /** @default [] */
+                                    users: string[];
+                                };
+                                connection: string;
+                            };
+                            links?: boolean;
                             /** @default approvals:write */
                             permission: string;
                             /** @default 1 */
@@ -7449,8 +7716,30 @@ export interface components {
             decisions: {
                 effect: {
                     approval: {
+                        allowRequester?: boolean;
+                        approvers?: {
+                            /** @default [] */
+                            roles: string[];
+                            /** @default [] */
+                            teams: string[];
+                            /** @default [] */
+                            users: string[];
+                        };
                         /** @default 86400 */
                         deadlineSeconds: number;
+                        escalation?: {
+                            afterSeconds: number;
+                            approvers?: {
+                                /** @default [] */
+                                roles: string[];
+                                /** @default [] */
+                                teams: string[];
+                                /** @default [] */
+                                users: string[];
+                            };
+                            connection: string;
+                        };
+                        links?: boolean;
                         /** @default approvals:write */
                         permission: string;
                         /** @default 1 */
@@ -13834,8 +14123,30 @@ export interface operations {
                         rules: {
                             decide?: {
                                 approval?: {
+                                    allowRequester?: boolean;
+                                    approvers?: {
+                                        /** @default [] */
+                                        roles?: string[];
+                                        /** @default [] */
+                                        teams?: string[];
+                                        /** @default [] */
+                                        users?: string[];
+                                    };
                                     /** @default 86400 */
                                     deadlineSeconds?: number;
+                                    escalation?: {
+                                        afterSeconds: number;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
+                                        connection: string;
+                                    };
+                                    links?: boolean;
                                     /** @default approvals:write */
                                     permission?: string;
                                     /** @default 1 */
@@ -13990,8 +14301,30 @@ export interface operations {
                         fallback?: {
                             decide?: {
                                 approval?: {
+                                    allowRequester?: boolean;
+                                    approvers?: {
+                                        /** @default [] */
+                                        roles?: string[];
+                                        /** @default [] */
+                                        teams?: string[];
+                                        /** @default [] */
+                                        users?: string[];
+                                    };
                                     /** @default 86400 */
                                     deadlineSeconds?: number;
+                                    escalation?: {
+                                        afterSeconds: number;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
+                                        connection: string;
+                                    };
+                                    links?: boolean;
                                     /** @default approvals:write */
                                     permission?: string;
                                     /** @default 1 */
@@ -14057,8 +14390,30 @@ export interface operations {
                         rules: {
                             decide?: {
                                 approval?: {
+                                    allowRequester?: boolean;
+                                    approvers?: {
+                                        /** @default [] */
+                                        roles?: string[];
+                                        /** @default [] */
+                                        teams?: string[];
+                                        /** @default [] */
+                                        users?: string[];
+                                    };
                                     /** @default 86400 */
                                     deadlineSeconds?: number;
+                                    escalation?: {
+                                        afterSeconds: number;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
+                                        connection: string;
+                                    };
+                                    links?: boolean;
                                     /** @default approvals:write */
                                     permission?: string;
                                     /** @default 1 */
@@ -14115,8 +14470,30 @@ export interface operations {
                         fallback?: {
                             decide?: {
                                 approval?: {
+                                    allowRequester?: boolean;
+                                    approvers?: {
+                                        /** @default [] */
+                                        roles?: string[];
+                                        /** @default [] */
+                                        teams?: string[];
+                                        /** @default [] */
+                                        users?: string[];
+                                    };
                                     /** @default 86400 */
                                     deadlineSeconds?: number;
+                                    escalation?: {
+                                        afterSeconds: number;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
+                                        connection: string;
+                                    };
+                                    links?: boolean;
                                     /** @default approvals:write */
                                     permission?: string;
                                     /** @default 1 */
@@ -14173,8 +14550,30 @@ export interface operations {
                         rules: {
                             decide?: {
                                 approval?: {
+                                    allowRequester?: boolean;
+                                    approvers?: {
+                                        /** @default [] */
+                                        roles?: string[];
+                                        /** @default [] */
+                                        teams?: string[];
+                                        /** @default [] */
+                                        users?: string[];
+                                    };
                                     /** @default 86400 */
                                     deadlineSeconds?: number;
+                                    escalation?: {
+                                        afterSeconds: number;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
+                                        connection: string;
+                                    };
+                                    links?: boolean;
                                     /** @default approvals:write */
                                     permission?: string;
                                     /** @default 1 */
@@ -14317,8 +14716,30 @@ export interface operations {
                         rules: {
                             decide?: {
                                 approval?: {
+                                    allowRequester?: boolean;
+                                    approvers?: {
+                                        /** @default [] */
+                                        roles?: string[];
+                                        /** @default [] */
+                                        teams?: string[];
+                                        /** @default [] */
+                                        users?: string[];
+                                    };
                                     /** @default 86400 */
                                     deadlineSeconds?: number;
+                                    escalation?: {
+                                        afterSeconds: number;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
+                                        connection: string;
+                                    };
+                                    links?: boolean;
                                     /** @default approvals:write */
                                     permission?: string;
                                     /** @default 1 */
@@ -14473,8 +14894,30 @@ export interface operations {
                         fallback?: {
                             decide?: {
                                 approval?: {
+                                    allowRequester?: boolean;
+                                    approvers?: {
+                                        /** @default [] */
+                                        roles?: string[];
+                                        /** @default [] */
+                                        teams?: string[];
+                                        /** @default [] */
+                                        users?: string[];
+                                    };
                                     /** @default 86400 */
                                     deadlineSeconds?: number;
+                                    escalation?: {
+                                        afterSeconds: number;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
+                                        connection: string;
+                                    };
+                                    links?: boolean;
                                     /** @default approvals:write */
                                     permission?: string;
                                     /** @default 1 */
@@ -14540,8 +14983,30 @@ export interface operations {
                         rules: {
                             decide?: {
                                 approval?: {
+                                    allowRequester?: boolean;
+                                    approvers?: {
+                                        /** @default [] */
+                                        roles?: string[];
+                                        /** @default [] */
+                                        teams?: string[];
+                                        /** @default [] */
+                                        users?: string[];
+                                    };
                                     /** @default 86400 */
                                     deadlineSeconds?: number;
+                                    escalation?: {
+                                        afterSeconds: number;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
+                                        connection: string;
+                                    };
+                                    links?: boolean;
                                     /** @default approvals:write */
                                     permission?: string;
                                     /** @default 1 */
@@ -14598,8 +15063,30 @@ export interface operations {
                         fallback?: {
                             decide?: {
                                 approval?: {
+                                    allowRequester?: boolean;
+                                    approvers?: {
+                                        /** @default [] */
+                                        roles?: string[];
+                                        /** @default [] */
+                                        teams?: string[];
+                                        /** @default [] */
+                                        users?: string[];
+                                    };
                                     /** @default 86400 */
                                     deadlineSeconds?: number;
+                                    escalation?: {
+                                        afterSeconds: number;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
+                                        connection: string;
+                                    };
+                                    links?: boolean;
                                     /** @default approvals:write */
                                     permission?: string;
                                     /** @default 1 */
@@ -14656,8 +15143,30 @@ export interface operations {
                         rules: {
                             decide?: {
                                 approval?: {
+                                    allowRequester?: boolean;
+                                    approvers?: {
+                                        /** @default [] */
+                                        roles?: string[];
+                                        /** @default [] */
+                                        teams?: string[];
+                                        /** @default [] */
+                                        users?: string[];
+                                    };
                                     /** @default 86400 */
                                     deadlineSeconds?: number;
+                                    escalation?: {
+                                        afterSeconds: number;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
+                                        connection: string;
+                                    };
+                                    links?: boolean;
                                     /** @default approvals:write */
                                     permission?: string;
                                     /** @default 1 */
@@ -14917,8 +15426,30 @@ export interface operations {
                                     rules: {
                                         decide?: {
                                             approval?: {
+                                                allowRequester?: boolean;
+                                                approvers?: {
+                                                    /** @default [] */
+                                                    roles: string[];
+                                                    /** @default [] */
+                                                    teams: string[];
+                                                    /** @default [] */
+                                                    users: string[];
+                                                };
                                                 /** @default 86400 */
                                                 deadlineSeconds: number;
+                                                escalation?: {
+                                                    afterSeconds: number;
+                                                    approvers?: {
+                                                        /** @default [] */
+                                                        roles: string[];
+                                                        /** @default [] */
+                                                        teams: string[];
+                                                        /** @default [] */
+                                                        users: string[];
+                                                    };
+                                                    connection: string;
+                                                };
+                                                links?: boolean;
                                                 /** @default approvals:write */
                                                 permission: string;
                                                 /** @default 1 */
@@ -15073,8 +15604,30 @@ export interface operations {
                                     fallback: {
                                         decide?: {
                                             approval?: {
+                                                allowRequester?: boolean;
+                                                approvers?: {
+                                                    /** @default [] */
+                                                    roles: string[];
+                                                    /** @default [] */
+                                                    teams: string[];
+                                                    /** @default [] */
+                                                    users: string[];
+                                                };
                                                 /** @default 86400 */
                                                 deadlineSeconds: number;
+                                                escalation?: {
+                                                    afterSeconds: number;
+                                                    approvers?: {
+                                                        /** @default [] */
+                                                        roles: string[];
+                                                        /** @default [] */
+                                                        teams: string[];
+                                                        /** @default [] */
+                                                        users: string[];
+                                                    };
+                                                    connection: string;
+                                                };
+                                                links?: boolean;
                                                 /** @default approvals:write */
                                                 permission: string;
                                                 /** @default 1 */
@@ -15140,8 +15693,30 @@ export interface operations {
                                     rules: {
                                         decide?: {
                                             approval?: {
+                                                allowRequester?: boolean;
+                                                approvers?: {
+                                                    /** @default [] */
+                                                    roles: string[];
+                                                    /** @default [] */
+                                                    teams: string[];
+                                                    /** @default [] */
+                                                    users: string[];
+                                                };
                                                 /** @default 86400 */
                                                 deadlineSeconds: number;
+                                                escalation?: {
+                                                    afterSeconds: number;
+                                                    approvers?: {
+                                                        /** @default [] */
+                                                        roles: string[];
+                                                        /** @default [] */
+                                                        teams: string[];
+                                                        /** @default [] */
+                                                        users: string[];
+                                                    };
+                                                    connection: string;
+                                                };
+                                                links?: boolean;
                                                 /** @default approvals:write */
                                                 permission: string;
                                                 /** @default 1 */
@@ -15198,8 +15773,30 @@ export interface operations {
                                     fallback: {
                                         decide?: {
                                             approval?: {
+                                                allowRequester?: boolean;
+                                                approvers?: {
+                                                    /** @default [] */
+                                                    roles: string[];
+                                                    /** @default [] */
+                                                    teams: string[];
+                                                    /** @default [] */
+                                                    users: string[];
+                                                };
                                                 /** @default 86400 */
                                                 deadlineSeconds: number;
+                                                escalation?: {
+                                                    afterSeconds: number;
+                                                    approvers?: {
+                                                        /** @default [] */
+                                                        roles: string[];
+                                                        /** @default [] */
+                                                        teams: string[];
+                                                        /** @default [] */
+                                                        users: string[];
+                                                    };
+                                                    connection: string;
+                                                };
+                                                links?: boolean;
                                                 /** @default approvals:write */
                                                 permission: string;
                                                 /** @default 1 */
@@ -15256,8 +15853,30 @@ export interface operations {
                                     rules: {
                                         decide?: {
                                             approval?: {
+                                                allowRequester?: boolean;
+                                                approvers?: {
+                                                    /** @default [] */
+                                                    roles: string[];
+                                                    /** @default [] */
+                                                    teams: string[];
+                                                    /** @default [] */
+                                                    users: string[];
+                                                };
                                                 /** @default 86400 */
                                                 deadlineSeconds: number;
+                                                escalation?: {
+                                                    afterSeconds: number;
+                                                    approvers?: {
+                                                        /** @default [] */
+                                                        roles: string[];
+                                                        /** @default [] */
+                                                        teams: string[];
+                                                        /** @default [] */
+                                                        users: string[];
+                                                    };
+                                                    connection: string;
+                                                };
+                                                links?: boolean;
                                                 /** @default approvals:write */
                                                 permission: string;
                                                 /** @default 1 */
@@ -15368,8 +15987,30 @@ export interface operations {
                             rules: {
                                 decide?: {
                                     approval?: {
+                                        allowRequester?: boolean;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
                                         /** @default 86400 */
                                         deadlineSeconds?: number;
+                                        escalation?: {
+                                            afterSeconds: number;
+                                            approvers?: {
+                                                /** @default [] */
+                                                roles?: string[];
+                                                /** @default [] */
+                                                teams?: string[];
+                                                /** @default [] */
+                                                users?: string[];
+                                            };
+                                            connection: string;
+                                        };
+                                        links?: boolean;
                                         /** @default approvals:write */
                                         permission?: string;
                                         /** @default 1 */
@@ -15524,8 +16165,30 @@ export interface operations {
                             fallback?: {
                                 decide?: {
                                     approval?: {
+                                        allowRequester?: boolean;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
                                         /** @default 86400 */
                                         deadlineSeconds?: number;
+                                        escalation?: {
+                                            afterSeconds: number;
+                                            approvers?: {
+                                                /** @default [] */
+                                                roles?: string[];
+                                                /** @default [] */
+                                                teams?: string[];
+                                                /** @default [] */
+                                                users?: string[];
+                                            };
+                                            connection: string;
+                                        };
+                                        links?: boolean;
                                         /** @default approvals:write */
                                         permission?: string;
                                         /** @default 1 */
@@ -15591,8 +16254,30 @@ export interface operations {
                             rules: {
                                 decide?: {
                                     approval?: {
+                                        allowRequester?: boolean;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
                                         /** @default 86400 */
                                         deadlineSeconds?: number;
+                                        escalation?: {
+                                            afterSeconds: number;
+                                            approvers?: {
+                                                /** @default [] */
+                                                roles?: string[];
+                                                /** @default [] */
+                                                teams?: string[];
+                                                /** @default [] */
+                                                users?: string[];
+                                            };
+                                            connection: string;
+                                        };
+                                        links?: boolean;
                                         /** @default approvals:write */
                                         permission?: string;
                                         /** @default 1 */
@@ -15649,8 +16334,30 @@ export interface operations {
                             fallback?: {
                                 decide?: {
                                     approval?: {
+                                        allowRequester?: boolean;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
                                         /** @default 86400 */
                                         deadlineSeconds?: number;
+                                        escalation?: {
+                                            afterSeconds: number;
+                                            approvers?: {
+                                                /** @default [] */
+                                                roles?: string[];
+                                                /** @default [] */
+                                                teams?: string[];
+                                                /** @default [] */
+                                                users?: string[];
+                                            };
+                                            connection: string;
+                                        };
+                                        links?: boolean;
                                         /** @default approvals:write */
                                         permission?: string;
                                         /** @default 1 */
@@ -15707,8 +16414,30 @@ export interface operations {
                             rules: {
                                 decide?: {
                                     approval?: {
+                                        allowRequester?: boolean;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
                                         /** @default 86400 */
                                         deadlineSeconds?: number;
+                                        escalation?: {
+                                            afterSeconds: number;
+                                            approvers?: {
+                                                /** @default [] */
+                                                roles?: string[];
+                                                /** @default [] */
+                                                teams?: string[];
+                                                /** @default [] */
+                                                users?: string[];
+                                            };
+                                            connection: string;
+                                        };
+                                        links?: boolean;
                                         /** @default approvals:write */
                                         permission?: string;
                                         /** @default 1 */
@@ -21384,8 +22113,30 @@ export interface operations {
                                 kind: "canary";
                                 steps: {
                                     approval?: {
+                                        allowRequester?: boolean;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
                                         /** @default 86400 */
                                         deadlineSeconds?: number;
+                                        escalation?: {
+                                            afterSeconds: number;
+                                            approvers?: {
+                                                /** @default [] */
+                                                roles?: string[];
+                                                /** @default [] */
+                                                teams?: string[];
+                                                /** @default [] */
+                                                users?: string[];
+                                            };
+                                            connection: string;
+                                        };
+                                        links?: boolean;
                                         /** @default approvals:write */
                                         permission?: string;
                                         /** @default 1 */
@@ -21413,8 +22164,30 @@ export interface operations {
                                 };
                             } | {
                                 approval?: {
+                                    allowRequester?: boolean;
+                                    approvers?: {
+                                        /** @default [] */
+                                        roles?: string[];
+                                        /** @default [] */
+                                        teams?: string[];
+                                        /** @default [] */
+                                        users?: string[];
+                                    };
                                     /** @default 86400 */
                                     deadlineSeconds?: number;
+                                    escalation?: {
+                                        afterSeconds: number;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
+                                        connection: string;
+                                    };
+                                    links?: boolean;
                                     /** @default approvals:write */
                                     permission?: string;
                                     /** @default 1 */
@@ -21442,8 +22215,30 @@ export interface operations {
                             kind: "canary";
                             steps: {
                                 approval?: {
+                                    allowRequester?: boolean;
+                                    approvers?: {
+                                        /** @default [] */
+                                        roles?: string[];
+                                        /** @default [] */
+                                        teams?: string[];
+                                        /** @default [] */
+                                        users?: string[];
+                                    };
                                     /** @default 86400 */
                                     deadlineSeconds?: number;
+                                    escalation?: {
+                                        afterSeconds: number;
+                                        approvers?: {
+                                            /** @default [] */
+                                            roles?: string[];
+                                            /** @default [] */
+                                            teams?: string[];
+                                            /** @default [] */
+                                            users?: string[];
+                                        };
+                                        connection: string;
+                                    };
+                                    links?: boolean;
                                     /** @default approvals:write */
                                     permission?: string;
                                     /** @default 1 */
@@ -21471,8 +22266,30 @@ export interface operations {
                             };
                         } | {
                             approval?: {
+                                allowRequester?: boolean;
+                                approvers?: {
+                                    /** @default [] */
+                                    roles?: string[];
+                                    /** @default [] */
+                                    teams?: string[];
+                                    /** @default [] */
+                                    users?: string[];
+                                };
                                 /** @default 86400 */
                                 deadlineSeconds?: number;
+                                escalation?: {
+                                    afterSeconds: number;
+                                    approvers?: {
+                                        /** @default [] */
+                                        roles?: string[];
+                                        /** @default [] */
+                                        teams?: string[];
+                                        /** @default [] */
+                                        users?: string[];
+                                    };
+                                    connection: string;
+                                };
+                                links?: boolean;
                                 /** @default approvals:write */
                                 permission?: string;
                                 /** @default 1 */
@@ -21487,8 +22304,30 @@ export interface operations {
                         };
                         waves: {
                             approval?: {
+                                allowRequester?: boolean;
+                                approvers?: {
+                                    /** @default [] */
+                                    roles?: string[];
+                                    /** @default [] */
+                                    teams?: string[];
+                                    /** @default [] */
+                                    users?: string[];
+                                };
                                 /** @default 86400 */
                                 deadlineSeconds?: number;
+                                escalation?: {
+                                    afterSeconds: number;
+                                    approvers?: {
+                                        /** @default [] */
+                                        roles?: string[];
+                                        /** @default [] */
+                                        teams?: string[];
+                                        /** @default [] */
+                                        users?: string[];
+                                    };
+                                    connection: string;
+                                };
+                                links?: boolean;
                                 /** @default approvals:write */
                                 permission?: string;
                                 /** @default 1 */
