@@ -2787,6 +2787,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/runs/{id}/recording": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reads the history of a run as replay tests keep it
+         * @description As Temporal has it, with payloads decrypted. `hal9 record` writes it to a file that `hal9 check` replays. Needs the permission `codec:decode` too: keep runs with test data only.
+         */
+        get: operations["getRunRecording"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs/{id}/replay": {
         parameters: {
             query?: never;
@@ -7129,6 +7149,13 @@ export interface components {
             result?: unknown;
             /** @enum {string} */
             status: "running" | "completed" | "failed" | "cancelled" | "terminated" | "timed-out";
+        };
+        RunRecording: {
+            /** @description Events as Temporal keeps them (`temporal.api.history.v1.History`); bytes are base64. */
+            history: {
+                [key: string]: unknown;
+            };
+            workflowId: string;
         };
         SavedAutomation: {
             /** @description CEL bool over `signal`; a signal that does not meet it is recorded as skipped. */
@@ -17860,6 +17887,30 @@ export interface operations {
                     "application/json": {
                         answer: unknown;
                     };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getRunRecording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The history. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunRecording"];
                 };
             };
             default: components["responses"]["Problem"];
