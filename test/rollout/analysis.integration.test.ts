@@ -22,7 +22,10 @@ const LATENCY = {
   judge: { kind: 'compare', minimumSamples: 5 },
 };
 
-describe.skipIf(!present)('the analysis of a rollout', () => {
+/** Many real processes share the machine with whatever else runs. */
+const PATIENCE_MS = 300_000;
+
+describe.skipIf(!present)('the analysis of a rollout', { timeout: PATIENCE_MS }, () => {
   let test: TestDatabase;
   let cluster: ControlPlane;
   let bench: RolloutBench;
@@ -54,7 +57,7 @@ describe.skipIf(!present)('the analysis of a rollout', () => {
     await bench.connect('prometheus', { kind: 'http', baseUrl: prometheus.url, headers: {} });
     await bench.connect('nobody', { kind: 'http', baseUrl: `http://127.0.0.1:${await freePort()}`, headers: {} });
     shop = await Shop.open(cluster, 'shop');
-  });
+  }, PATIENCE_MS);
   afterAll(async () => {
     await bench?.stop();
     await prometheus?.stop();
