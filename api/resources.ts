@@ -50,7 +50,10 @@ import { createConnectionRoutes } from './routes/connections.ts';
 import { createComplianceRoutes } from './routes/compliance.ts';
 import { createConsentRoutes } from './routes/consents.ts';
 import { createPrivacyRoutes } from './routes/privacy.ts';
+import { createBrowserRoutes } from './routes/browser.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
+import { createBlobStore } from '../platform/blobs/create.ts';
+import { BrowserEvidence } from '../platform/browser/evidence.ts';
 import { createInvitationAcceptanceRoutes } from './routes/invitation-acceptance.ts';
 import { createDirectoryRoutes } from './routes/directory.ts';
 import { createImpersonationRoutes } from './routes/impersonation.ts';
@@ -124,6 +127,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createWebhookEndpointRoutes({ endpoints: new Endpoints({ database, keys, egress }) }),
       ...createBulkRoutes({ bulk: new Bulk({ database, keys, operations }) }),
       ...createDecisionRoutes(stores.decisions),
+      ...createBrowserRoutes({ evidence: new BrowserEvidence({ database, blobs: createBlobStore(config, keys) }) }),
       ...createRemediationActionRoutes({ actions: stores.remediationActions }),
       ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),

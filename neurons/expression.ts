@@ -1,10 +1,8 @@
-import { Environment } from '@marcbachmann/cel-js';
-import { RE2JS } from 're2js';
+import type { Environment } from '@marcbachmann/cel-js';
 import type { Layer } from '../schemas/names/layers.ts';
+import { createEnvironment, isNode, matchByRe2, toJson } from './cel-environment.ts';
 import type { NeuronSignal } from './layer.ts';
 
-/** Nodes of one expression's syntax tree; longer ones are refused when the neuron is saved. */
-export const MAX_EXPRESSION_NODES = 1000;
 /** How deep macros over lists (`map`, `filter`, `exists`, `all`) may nest: each level multiplies the cost. */
 export const MAX_MACRO_DEPTH = 2;
 /** Longest list (or map) of a signal that nested macros may meet: their cost grows with its square. */
@@ -38,71 +36,12 @@ export interface Scope {
   readonly answer?: unknown;
 }
 
-/** A node of cel-js' syntax tree, as far as it is looked at here. */
-interface SyntaxNode {
-  readonly op: string;
-  args: unknown;
-  readonly start: number;
-}
-
-const isNode = (value: unknown): value is SyntaxNode => typeof value === 'object' && value !== null && 'op' in value && 'args' in value;
-
 const MACROS: ReadonlySet<string> = new Set(['map', 'filter', 'exists', 'all', 'exists_one', 'existsOne']);
 /** Fields of a signal that are computed or internal: an expression that names one gets a view instead of the signal itself. */
 const VIEW_FIELDS: ReadonlySet<string> = new Set(['time', 'layer', 'ref', 'path', 'depth']);
 
-/** Compiled patterns of `matches`; most are literals, so a few are enough. */
-const patterns = new Map<string, RE2JS>();
-const MAX_PATTERNS = 1000;
-
-function pattern(source: string): RE2JS {
-  let compiled = patterns.get(source);
-  if (compiled === undefined) {
-    if (patterns.size >= MAX_PATTERNS) patterns.clear();
-    compiled = RE2JS.compile(source);
-    patterns.set(source, compiled);
-  }
-  return compiled;
-}
-
-function toNumber(value: unknown): number {
-  const number = typeof value === 'number' || typeof value === 'bigint' || (typeof value === 'string' && value.trim() !== '') ? Number(value) : Number.NaN;
-  if (Number.isNaN(number)) throw new TypeError('number() needs a number or a numeric string');
-  return number;
-}
-
-function createEnvironment(): Environment {
-  const environment = new Environment({
-    enableOptionalTypes: true,
-    homogeneousAggregateLiterals: false,
-    limits: { maxAstNodes: MAX_EXPRESSION_NODES, maxDepth: 50, maxListElements: 200, maxMapEntries: 200, maxCallArguments: 16 },
-  });
-  environment.registerVariable('signal', 'map<string, dyn>');
-  // JSON knows doubles only; without these `signal.data.value * 2` would be an error, since CEL's own operators never mix.
-  const mixed: readonly [string, (a: number, b: number) => number][] = [
-    ['+', (a, b) => a + b], ['-', (a, b) => a - b], ['*', (a, b) => a * b], ['/', (a, b) => a / b], ['%', (a, b) => a % b],
-  ];
-  for (const [operator, apply] of mixed) {
-    const handler = (a: number | bigint, b: number | bigint): number => apply(Number(a), Number(b));
-    environment.registerOperator(`int ${operator} double: double`, handler);
-    environment.registerOperator(`double ${operator} int: double`, handler);
-  }
-  environment.registerOperator('double % double: double', (a: number, b: number) => a % b);
-  environment.registerFunction('number(dyn): double', toNumber);
-  environment.registerFunction('abs(dyn): double', (value: unknown) => Math.abs(toNumber(value)));
-  environment.registerFunction('floor(dyn): double', (value: unknown) => Math.floor(toNumber(value)));
-  environment.registerFunction('min(dyn, dyn): double', (a: unknown, b: unknown) => Math.min(toNumber(a), toNumber(b)));
-  environment.registerFunction('max(dyn, dyn): double', (a: unknown, b: unknown) => Math.max(toNumber(a), toNumber(b)));
-  environment.registerFunction('round(dyn, int): double', (value: unknown, digits: bigint) => Number(toNumber(value).toFixed(Math.min(15, Math.max(0, Number(digits))))));
-  environment.registerFunction('lower(string): string', (value: string) => value.toLowerCase());
-  environment.registerFunction('upper(string): string', (value: string) => value.toUpperCase());
-  // RE2 has no catastrophic backtracking; JavaScript's own RegExp has, and a signal could use it to stall a worker.
-  environment.registerFunction('string.matchesRe2(string): bool', (text: string, source: string) => pattern(source).matcher(text).find());
-  return environment;
-}
-
-const signalEnvironment = createEnvironment();
-const answerEnvironment = createEnvironment().registerVariable('answer', 'dyn');
+const signalEnvironment = createEnvironment().registerVariable('signal', 'map<string, dyn>');
+const answerEnvironment = createEnvironment().registerVariable('signal', 'map<string, dyn>').registerVariable('answer', 'dyn');
 
 /** What the syntax tree tells about an expression before it runs. */
 interface Shape {
@@ -121,7 +60,6 @@ function inspect(value: unknown, macros: number, shape: Shape): void {
   if (value.op === 'id' && value.args === 'signal') shape.needsView = true;
   if (value.op === 'rcall' && Array.isArray(value.args)) {
     const name: unknown = value.args[0];
-    if (name === 'matches') value.args[0] = 'matchesRe2';
     if (typeof name === 'string' && MACROS.has(name)) depth += 1;
   }
   shape.macroDepth = Math.max(shape.macroDepth, depth);
@@ -210,27 +148,6 @@ function typeName(value: unknown): string {
   return typeof value === 'object' ? 'map' : typeof value;
 }
 
-/** cel-js answers integers as BigInt and timestamps as Date; JSON knows neither. What has no JSON form (a duration) becomes null. */
-function toJson(value: unknown): unknown {
-  switch (typeof value) {
-    case 'bigint': return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : String(value);
-    case 'number': return Number.isFinite(value) ? value : null;
-    case 'object': {
-      if (value === null) return null;
-      if (Array.isArray(value)) return value.map(toJson);
-      if (value instanceof Date) return value.toISOString();
-      if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
-      if (value instanceof Map) return Object.fromEntries([...value].map(([key, inner]) => [String(key), toJson(inner)]));
-      const prototype: unknown = Object.getPrototypeOf(value);
-      if (prototype === Object.prototype || prototype === null) return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, toJson(inner)]));
-      const primitive: unknown = value.valueOf();
-      return primitive === value ? null : toJson(primitive);
-    }
-    case 'undefined': return null;
-    default: return value;
-  }
-}
-
 /** One CEL expression, parsed and type-checked once. Immutable; evaluation has no side effect. */
 export class Expression {
   readonly source: string;
@@ -265,6 +182,7 @@ export class Expression {
       const { code, summary, position } = describe(error);
       throw new ExpressionError(code, summary, place, position);
     }
+    matchByRe2(program.ast);
     const shape: Shape = { needsView: false, macroDepth: 0 };
     inspect(program.ast, 0, shape);
     if (shape.macroDepth > MAX_MACRO_DEPTH) {

@@ -2716,6 +2716,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/runs/{id}/browser-steps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists what the browser session of a run did, in order */
+        get: operations["listBrowserSteps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{id}/browser-steps/{seq}/picture": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The picture of the page after a step
+         * @description Shows what the page showed, so it needs the permission to decrypt; each look is in the audit log.
+         */
+        get: operations["getBrowserPicture"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs/{id}/cancel": {
         parameters: {
             query?: never;
@@ -4328,6 +4365,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/workflows/browser/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Work through a web site in a real browser, surviving the death of browser and worker
+         * @description Takes the steps of a flow in a Chromium of a browser worker. Cookies, storage, tabs and the place in the flow are checkpointed, sealed, at every navigation and side effect: when browser or worker die, another worker goes on, signed in, and a step with a guard is never done twice. What pages may reach is decided by a proxy outside of the page.
+         *
+         *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/browser`.
+         */
+        post: operations["startBrowser"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/workflows/compliance-evidence/runs": {
         parameters: {
             query?: never;
@@ -4838,6 +4897,888 @@ export interface components {
                 /** @description As the payment provider names it, e.g. `active`, `past_due`, `incomplete`, `canceled`. */
                 status: string;
             } | null;
+        };
+        BrowserCondition: {
+            /** @description No request for half a second. */
+            networkIdle?: boolean;
+            /** @description An element that is in the `state`. */
+            on?: components["schemas"]["BrowserLocator"];
+            /**
+             * @default visible
+             * @enum {string}
+             */
+            state: "visible" | "hidden" | "attached" | "detached" | "enabled" | "checked";
+            /** @description Text that the page (or the element) shows. */
+            text?: string;
+            /** @description An expression that is true. */
+            that?: string;
+            /** @description The address of the page: a glob, e.g. `**\/orders/*`. */
+            url?: string;
+        };
+        BrowserFlow: {
+            /**
+             * @description What is answered to alert, confirm and prompt.
+             * @default dismiss
+             * @enum {string}
+             */
+            dialogs: "accept" | "dismiss";
+            /**
+             * @description What is kept of each step besides its outcome.
+             * @default screenshots
+             * @enum {string}
+             */
+            evidence: "none" | "screenshots";
+            /**
+             * @description Sub-flows, for `call`.
+             * @default {}
+             */
+            flows: {
+                [key: string]: components["schemas"]["BrowserStep"][];
+            };
+            /**
+             * @description Hosts that pages may reach, e.g. `shop.example`, `*.example`; default all public ones.
+             * @default {
+             *       "deny": []
+             *     }
+             */
+            hosts: {
+                allow?: string[];
+                /** @default [] */
+                deny: string[];
+            };
+            /**
+             * @default {
+             *       "minutes": 30,
+             *       "pages": 10,
+             *       "steps": 5000,
+             *       "megabytes": 200
+             *     }
+             */
+            limits: {
+                /**
+                 * @description That pages may receive.
+                 * @default 200
+                 */
+                megabytes: number;
+                /**
+                 * @description Of the whole session while it is worked on.
+                 * @default 30
+                 */
+                minutes: number;
+                /**
+                 * @description Open at once.
+                 * @default 10
+                 */
+                pages: number;
+                /** @default 5000 */
+                steps: number;
+            };
+            /** @default en-US */
+            locale: string;
+            name?: string;
+            /**
+             * @description What may get in the way at any time, and what closes it.
+             * @default []
+             */
+            overlays: {
+                click: components["schemas"]["BrowserLocator"];
+                on: components["schemas"]["BrowserLocator"];
+            }[];
+            /** @description What the run answers; default: all variables. */
+            result?: string;
+            steps: components["schemas"]["BrowserStep"][];
+            /** @default 15 */
+            stepSeconds: number;
+            /** @default UTC */
+            timeZone: string;
+            /**
+             * @description Variables at the beginning.
+             * @default {}
+             */
+            vars: {
+                [key: string]: unknown;
+            };
+            /**
+             * @default {
+             *       "width": 1280,
+             *       "height": 800
+             *     }
+             */
+            viewport: {
+                height: number;
+                width: number;
+            };
+        };
+        BrowserLocator: {
+            altText?: string;
+            /** @description A CSS selector: the last resort, layouts change. */
+            css?: string;
+            /** @description Whether texts must be equal, case included; default: contained, case ignored. */
+            exact?: boolean;
+            /** @description CSS selector of the frame that holds it. */
+            frame?: string;
+            /** @description Only elements that hold such an element. */
+            has?: components["schemas"]["BrowserLocator"];
+            /** @description Only elements with this text somewhere inside. */
+            hasText?: string;
+            /** @description Text of the label of a field. */
+            label?: string;
+            /** @description Accessible name, with `role`. */
+            name?: string;
+            /** @description Which of several, from 0; negative from the end; a text is a CEL expression. */
+            nth?: number | string;
+            /** @description Tried in this order when the first finds nothing. */
+            or?: components["schemas"]["BrowserLocator"][];
+            placeholder?: string;
+            /** @description ARIA role, e.g. `button`. */
+            role?: string;
+            /** @description The attribute `data-testid`. */
+            testId?: string;
+            /** @description Text of the element itself. */
+            text?: string;
+            title?: string;
+            /** @description Only visible (or hidden) elements; default any. */
+            visible?: boolean;
+            /** @description Only inside of this element. */
+            within?: components["schemas"]["BrowserLocator"];
+        };
+        BrowserStep: {
+            /** @constant */
+            do: "navigate";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+            /**
+             * @default load
+             * @enum {string}
+             */
+            until: "load" | "domcontentloaded" | "networkidle" | "commit";
+            url: string;
+        } | {
+            /** @constant */
+            do: "history";
+            /** @enum {string} */
+            go: "back" | "forward" | "reload";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            /** @description Pixels from the top left corner of the element; default its middle. */
+            at?: {
+                x: number;
+                y: number;
+            };
+            /**
+             * @default left
+             * @enum {string}
+             */
+            button: "left" | "right" | "middle";
+            /** @constant */
+            do: "click";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            modifiers?: ("Alt" | "Control" | "Meta" | "Shift")[];
+            /** @description What people call it. */
+            name?: string;
+            on: components["schemas"]["BrowserLocator"];
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+            /** @default 1 */
+            times: number;
+        } | {
+            /**
+             * @description One key after the other, for fields that look at each.
+             * @default false
+             */
+            byKey: boolean;
+            /** @default true */
+            clear: boolean;
+            /** @constant */
+            do: "type";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            into: components["schemas"]["BrowserLocator"];
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description From the vault instead of `text`; only on pages of the credential's origins. */
+            secret?: {
+                /** @description Name of a connection of kind `website`. */
+                credential: string;
+                /** @enum {string} */
+                field: "username" | "password" | "totp";
+            };
+            /**
+             * @description Presses Enter afterwards.
+             * @default false
+             */
+            submit: boolean;
+            text?: string;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            /** @constant */
+            do: "select";
+            from: components["schemas"]["BrowserLocator"];
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            /** @description By label, else by value. */
+            options: string[];
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            /** @default true */
+            checked: boolean;
+            /** @constant */
+            do: "check";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            on: components["schemas"]["BrowserLocator"];
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            /** @constant */
+            do: "press";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description E.g. `Enter`, `Control+A`, `{{ vars.key }}`. */
+            key: string;
+            /** @description What people call it. */
+            name?: string;
+            on?: components["schemas"]["BrowserLocator"];
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+            /**
+             * @description A text is a CEL expression; 0 presses nothing.
+             * @default 1
+             */
+            times: number | string;
+        } | {
+            /** @constant */
+            do: "hover";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            on: components["schemas"]["BrowserLocator"];
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            /** @constant */
+            do: "focus";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            on: components["schemas"]["BrowserLocator"];
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            by?: {
+                x: number;
+                y: number;
+            };
+            /** @constant */
+            do: "scroll";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            inside?: components["schemas"]["BrowserLocator"];
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+            to?: components["schemas"]["BrowserLocator"];
+        } | {
+            /** @description Pixels, where there is no element to drop it on. */
+            by?: {
+                x: number;
+                y: number;
+            };
+            /** @constant */
+            do: "drag";
+            from: components["schemas"]["BrowserLocator"];
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+            to?: components["schemas"]["BrowserLocator"];
+        } | {
+            /** @constant */
+            do: "upload";
+            files: {
+                content: string;
+                /** @default text/plain */
+                mediaType: string;
+                name: string;
+            }[];
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            into: components["schemas"]["BrowserLocator"];
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            as: string;
+            /** @constant */
+            do: "download";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            on: components["schemas"]["BrowserLocator"];
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            /** @constant */
+            do: "wait";
+            for: components["schemas"]["BrowserCondition"];
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            /** @constant */
+            do: "pause";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            seconds: number;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            /**
+             * @description The reading of every element found, as a list.
+             * @default false
+             */
+            all: boolean;
+            as: string;
+            attribute?: string;
+            /** @constant */
+            do: "extract";
+            fields?: {
+                [key: string]: {
+                    attribute?: string;
+                    /** @description RE2 pattern; its first group, or the whole match, is the value. */
+                    match?: string;
+                    on?: components["schemas"]["BrowserLocator"];
+                    /**
+                     * @description Null, rather than a failure, where the element or the match is missing.
+                     * @default false
+                     */
+                    optional: boolean;
+                    /**
+                     * @default text
+                     * @enum {string}
+                     */
+                    read: "text" | "value" | "attribute" | "checked" | "count" | "visible";
+                    /**
+                     * @description What the value must be; numbers may have currency signs and thousands separators.
+                     * @default text
+                     * @enum {string}
+                     */
+                    type: "text" | "number" | "integer" | "boolean";
+                };
+            };
+            /** @enum {string} */
+            from?: "url" | "title";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description An object of `fields` for each of these. */
+            list?: components["schemas"]["BrowserLocator"];
+            /** @description RE2 pattern; its first group, or the whole match, is the value. */
+            match?: string;
+            /** @description What people call it. */
+            name?: string;
+            on?: components["schemas"]["BrowserLocator"];
+            /** @default false */
+            optional: boolean;
+            /**
+             * @default text
+             * @enum {string}
+             */
+            read: "text" | "value" | "attribute" | "checked" | "count" | "visible";
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Its rows, as objects named by the header cells. */
+            table?: components["schemas"]["BrowserLocator"];
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+            /**
+             * @description What the value must be; numbers may have currency signs and thousands separators.
+             * @default text
+             * @enum {string}
+             */
+            type: "text" | "number" | "integer" | "boolean";
+        } | {
+            /** @constant */
+            do: "assert";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            that: components["schemas"]["BrowserCondition"];
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            as: string;
+            /** @constant */
+            do: "set";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+            value: string;
+        } | {
+            as: string;
+            /** @constant */
+            do: "screenshot";
+            /** @default false */
+            fullPage: boolean;
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            of?: components["schemas"]["BrowserLocator"];
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            as: string;
+            /** @constant */
+            do: "pdf";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            /** @constant */
+            do: "tab";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+            /** @enum {string} */
+            to: "newest" | "first" | "close";
+        } | {
+            /** @default 3600 */
+            deadlineSeconds: number;
+            /** @constant */
+            do: "hand-over";
+            /** @description What must be seen once the person is done. */
+            done?: components["schemas"]["BrowserCondition"];
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            reason: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            /** @constant */
+            do: "if";
+            else?: components["schemas"]["BrowserStep"][];
+            name?: string;
+            then: components["schemas"]["BrowserStep"][];
+            /** @description Looked at once, without waiting. */
+            when: components["schemas"]["BrowserCondition"];
+        } | {
+            as: string;
+            /** @constant */
+            do: "for-each";
+            /** @description A list. */
+            in: string;
+            name?: string;
+            steps: components["schemas"]["BrowserStep"][];
+        } | {
+            /** @constant */
+            do: "while";
+            /**
+             * @description More turns than this are a failure.
+             * @default 100
+             */
+            most: number;
+            name?: string;
+            steps: components["schemas"]["BrowserStep"][];
+            when: components["schemas"]["BrowserCondition"];
+        } | {
+            /** @constant */
+            do: "call";
+            flow: string;
+            name?: string;
+            /** @description Variables to set first. */
+            with?: {
+                [key: string]: string;
+            };
         };
         Budget: {
             /** @description Null: no limit. */
@@ -17776,6 +18717,101 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listBrowserSteps: {
+        parameters: {
+            query?: {
+                /** @description `seq` of the last step that is known. */
+                after?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The session and its steps. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: {
+                            /** Format: date-time */
+                            endedAt: string;
+                            failure: string | null;
+                            hasPicture: boolean;
+                            /** @description Names the execution of the step; one that was cut off and taken again has the same. */
+                            key: string;
+                            name: string | null;
+                            /**
+                             * @description `seen`: its guard showed that it had happened before a crash.
+                             * @enum {string}
+                             */
+                            outcome: "done" | "skipped" | "seen" | "failed";
+                            /** @description Where it stands in the flow. */
+                            path: string;
+                            seq: number;
+                            /** Format: date-time */
+                            startedAt: string;
+                            /** @description The element, in the words of the flow. */
+                            target: string | null;
+                            troubles: {
+                                /** @enum {string} */
+                                kind: "console" | "network" | "dialog";
+                                text: string;
+                            }[];
+                            url: string;
+                            verb: string;
+                            /** @description 0: found as the flow says; else which of `or`. */
+                            way: number | null;
+                        }[];
+                        session: {
+                            checkpointedAt: string | null;
+                            closedAt: string | null;
+                            /** Format: date-time */
+                            createdAt: string;
+                            flow: string | null;
+                            /** @enum {string} */
+                            state: "open" | "done" | "failed" | "cancelled";
+                            /** @description Workers that took it up, the first included. */
+                            takeUps: number;
+                        };
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getBrowserPicture: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+                seq: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A JPEG. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": unknown;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     cancelRun: {
         parameters: {
             query?: never;
@@ -21794,6 +22830,60 @@ export interface operations {
                     tags?: string[];
                     /** @description Time the run may take; default and most: what its operation allows. */
                     timeoutSeconds?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description The run was there already. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            /** @description The run was started. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    startBrowser: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
+                "Idempotency-Key"?: string;
+                /** @description `wait=<seconds>` waits for the end, 60 at most. */
+                Prefer?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    delaySeconds?: number;
+                    input: {
+                        /** @description Connection that carries the question when a person must take over; default the one named `approvals`. */
+                        connection?: string;
+                        flow: components["schemas"]["BrowserFlow"];
+                        /**
+                         * @description What expressions see as `input`.
+                         * @default {}
+                         */
+                        input?: {
+                            [key: string]: unknown;
+                        };
+                    };
+                    tags?: string[];
                 };
             };
         };

@@ -5,17 +5,18 @@ import type { ProcessSpecification } from './supervised-process.ts';
 const ROOT = join(import.meta.dirname, '../..');
 
 /** The HAL9 processes a stack can run; `core` may run several times. */
-export type ProcessKind = 'api' | 'core' | 'dispatcher' | 'consumers' | 'host';
+export type ProcessKind = 'api' | 'core' | 'dispatcher' | 'consumers' | 'browser' | 'host';
 
 const MAIN: Readonly<Record<ProcessKind, string>> = {
   api: 'api/main.ts',
   core: 'workers/core/main.ts',
   dispatcher: 'workers/dispatcher/main.ts',
   consumers: 'workers/consumers/main.ts',
+  browser: 'workers/browser/main.ts',
   host: 'workers/host/main.ts',
 };
 
-export const ALL_PROCESSES: readonly ProcessKind[] = ['api', 'core', 'dispatcher', 'consumers', 'host'];
+export const ALL_PROCESSES: readonly ProcessKind[] = ['api', 'core', 'dispatcher', 'consumers', 'browser', 'host'];
 
 const READY_MS = 120_000;
 

@@ -29,7 +29,7 @@ export const CASCADE_DECIDE_UPDATE = 'decide';
 export const APPROVAL_UPDATE = 'approval';
 /** The signal that tells an endpoint's delivery run of new messages. */
 export const WEBHOOK_WAKE_SIGNAL = 'wake';
-/** The signal that asks an erasure to try again: what stood in the way may be gone. */
-export const ERASURE_RECHECK_SIGNAL = 'recheck';
 /** The signal that tells a signer's run of new transactions. */
 export const TRANSACTION_WAKE_SIGNAL = 'wake';
+/** The signal that asks an erasure to try again: what stood in the way may be gone. */
+export const ERASURE_RECHECK_SIGNAL = 'recheck';

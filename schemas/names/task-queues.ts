@@ -14,7 +14,14 @@ export const TASK_QUEUES = {
   neuronsExternal: 'neurons-external',
   /** Activities that follow a chain, one for each signer with open transactions: they wait for blocks. */
   chain: 'chain',
+  /** Slots of browser workers are given out here. */
+  browser: 'browser',
 } as const;
+
+/** The queue of one browser worker: what is done in a browser that it holds. */
+export function browserTaskQueue(workerId: string): string {
+  return `${TASK_QUEUES.browser}-${workerId}`;
+}
 
 /** The queue of the host agent that runs on the machine `hostId`. */
 export function hostTaskQueue(hostId: string): string {

@@ -19,7 +19,7 @@ import { KeyRing } from '../../platform/keys/key-ring.ts';
 import { createNotify } from '../../platform/notify/notify.ts';
 import { createOperations } from '../../platform/operations/operations.ts';
 import type { Operations } from '../../platform/operations/contract.ts';
-import { approvalRuleSchema } from '../../schemas/neurons/definition.ts';
+import type { approvalRuleSchema } from '../../schemas/neurons/definition.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import contract, { type ApprovalResult } from '../../schemas/operations/approval.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';

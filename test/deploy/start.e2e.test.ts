@@ -89,7 +89,7 @@ describe('npm start', () => {
     await expect.poll(async () => (await health(url, key)).state, { timeout: 20_000, interval: 500 }).toBe('healthy');
     // Workers and agents are named with their host and process id.
     const names = (await health(url, key)).components.map(({ name }) => name.replace(/^agent\/.*/, 'agent').replace(/^(worker\/[^/]+)\/.*/, '$1'));
-    expect(names).toEqual(['agent', 'api', 'audit-log', 'consumers', 'core-1', 'dispatcher', 'host', 'postgres', 'temporal', 'worker/consumers', 'worker/core', 'worker/dispatcher']);
+    expect(names).toEqual(['agent', 'api', 'audit-log', 'browser', 'consumers', 'core-1', 'dispatcher', 'host', 'postgres', 'temporal', 'worker/browser', 'worker/consumers', 'worker/core', 'worker/dispatcher']);
   });
 
   it.each(['core-1', 'dispatcher', 'host', 'api', 'temporal', 'postgres'])('brings %s back after kill -9, and records it', async (name) => {

@@ -60,7 +60,7 @@ describe('shares of a team', () => {
     await expect.poll(async () => (await items(list)).toSorted()).toEqual(given.toSorted());
     const first = await member.ask('GET', `${list}?limit=1`);
     const second = await items(`${list}?limit=1&cursor=${encodeURIComponent(String(first.body['nextCursor']))}`);
-    expect([...(first.body['items'] as { id?: string; runId?: string }[]).map((item) => item.id ?? item.runId), ...second].toSorted()).toEqual(given.toSorted());
+    expect([...(first.body['items'] as { id?: string; runId?: string }[]).map((item) => String(item.id ?? item.runId)), ...second].toSorted((a, b) => String(a).localeCompare(String(b)))).toEqual(given.toSorted((a, b) => a.localeCompare(b)));
     for (const id of ids) expect((await member.ask('GET', `${list}/${id}`)).status).toBe(given.includes(id) ? 200 : 403);
     // Read is not write.
     expect((await member.ask('DELETE', `${list}/${given[0] ?? ''}`)).status).toBeOneOf([403, 405]);

@@ -156,7 +156,7 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
     await call('POST', `/v1/schedules/${id}/trigger`, {});
     const { items } = await ended(() => call('GET', `/v1/schedules/${id}/firings`));
     if (items[0]?.state !== 'done') throw new Error('the firing did not succeed');
-    const { info } = await temporal.client.schedule.getHandle(`${first.orgId}/schedule/${id}`).describe();
+    const { info } = await temporal.client.schedule.getHandle(`${first?.orgId ?? ''}/schedule/${id}`).describe();
     const fired = info.recentActions.at(-1)?.action;
     if (fired?.type !== 'startWorkflow') throw new Error('Temporal knows of no firing');
     await temporal.client.workflow.getHandle(fired.workflow.workflowId).result();

@@ -3,7 +3,7 @@ import { freezeAt } from '../../activities/kubernetes/freeze.ts';
 import { judgeMeasurement } from '../../activities/kubernetes/judgement.ts';
 import { imagesOf, nextDeployment, podPatterns, shapeOf } from '../../activities/kubernetes/workload.ts';
 import type { Target } from '../../activities/kubernetes/activity-contract.ts';
-import { metricJudgeSchema, rolloutInputSchema } from '../../schemas/operations/rollout.ts';
+import { metricJudgeSchema, rolloutInputSchema, type Freeze } from '../../schemas/operations/rollout.ts';
 import { inOrder, replicasAt } from '../../workflows/rollout/standing.ts';
 
 const compare = metricJudgeSchema.parse({ kind: 'compare' });
@@ -44,7 +44,7 @@ describe('judgeMeasurement', () => {
 
 describe('freezeAt', () => {
   const at = (time: string) => new Date(`2026-11-${time}:00Z`);
-  const weekend = { kind: 'weekly', days: ['fri'], from: '18:00', until: '08:00', timeZone: 'Europe/Berlin', reason: 'nobody is here' } as const;
+  const weekend: Freeze = { kind: 'weekly', days: ['fri'], from: '18:00', until: '08:00', timeZone: 'Europe/Berlin', reason: 'nobody is here' };
 
   it('knows dates', () => {
     const freeze = [{ kind: 'dates', from: '2026-11-26T00:00:00Z', until: '2026-11-30T00:00:00Z', reason: 'sale' }] as const;

@@ -124,15 +124,15 @@ describe.skipIf(!present)('rollout', { timeout: PATIENCE_MS }, () => {
   });
 
   describe('says which input is bad, before anything changes', () => {
-    const refused = async (shop: Shop, one: object, more: object = {}) => (await bench.start({ services: [one], waves: WAVE, ...more })).result();
+    const refused = async (one: object, more: object = {}) => (await bench.start({ services: [one], waves: WAVE, ...more })).result();
 
     it('a workload or a container that is not there, a Service that selects others', async () => {
       const shop = await open();
       await shop.sells('web');
       await shop.sells('other');
-      expect(await refused(shop, service(shop, 'nothing', 'x:1', { service: undefined }))).toMatchObject({ outcome: 'refused', cause: { code: 'not-found' }, reason: expect.stringContaining('nothing') as string });
-      expect(await refused(shop, service(shop, 'web', 'x:1', { images: { sidecar: 'x:1' } }))).toMatchObject({ outcome: 'refused', cause: { code: 'unknown-container' } });
-      expect(await refused(shop, service(shop, 'web', 'x:1', { service: 'other' }))).toMatchObject({ outcome: 'refused', cause: { code: 'selector-mismatch' }, reason: expect.stringContaining('app=other') as string });
+      expect(await refused(service(shop, 'nothing', 'x:1', { service: undefined }))).toMatchObject({ outcome: 'refused', cause: { code: 'not-found' }, reason: expect.stringContaining('nothing') as string });
+      expect(await refused(service(shop, 'web', 'x:1', { images: { sidecar: 'x:1' } }))).toMatchObject({ outcome: 'refused', cause: { code: 'unknown-container' } });
+      expect(await refused(service(shop, 'web', 'x:1', { service: 'other' }))).toMatchObject({ outcome: 'refused', cause: { code: 'selector-mismatch' }, reason: expect.stringContaining('app=other') as string });
       expect(await shop.image('web')).toBe('shop/web:1');
     });
 
@@ -144,7 +144,7 @@ describe.skipIf(!present)('rollout', { timeout: PATIENCE_MS }, () => {
       await cluster.call('POST', shop.path('rbac.authorization.k8s.io/v1/rolebindings'), { metadata: { name: 'reader' }, roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'reader' }, subjects: [{ kind: 'ServiceAccount', name: 'reader', namespace: shop.namespace }] });
       const { status } = await cluster.call<{ status: { token: string } }>('POST', `${shop.path('serviceaccounts', 'reader')}/token`, { spec: {} });
       await bench.connect('reader', { kind: 'kubernetes', server: cluster.server, ca: cluster.ca, token: status.token });
-      const result = await refused(shop, service(shop, 'web', 'shop/web:2'), { waves: [{ name: 'all', clusters: ['reader'] }] });
+      const result = await refused(service(shop, 'web', 'shop/web:2'), { waves: [{ name: 'all', clusters: ['reader'] }] });
       expect(result).toMatchObject({ outcome: 'refused', cause: { code: 'missing-permission' }, reason: `rolling out Deployment web needs patch deployments.apps, list pods, get services in namespace ${shop.namespace}` });
     });
   });

@@ -10,7 +10,7 @@ import type { WorkflowBundle } from '../bundle.ts';
 import { runProcess, type BackgroundProcess } from '../process.ts';
 import { checkOpenRuns } from './open-runs.ts';
 import { servedQueues } from './queues.ts';
-import { serveQueue } from './serve.ts';
+import { once, serveQueue } from './serve.ts';
 
 /** The worker of HAL9's own queues and of people's operations. HAL9_QUEUES narrows it, to scale a layer alone. */
 await runProcess('core', { temporalWorker: true }, async (context) => {
@@ -58,12 +58,4 @@ async function loadFactory(file: string): Promise<ActivityFactory> {
 
 function isFactory(value: unknown): value is ActivityFactory {
   return typeof value === 'function';
-}
-
-function once(work: () => void): () => void {
-  let done = false;
-  return () => {
-    if (!done) work();
-    done = true;
-  };
 }

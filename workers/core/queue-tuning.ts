@@ -9,6 +9,7 @@ type Tuning = Pick<
   | 'maxCachedWorkflows'
   | 'workflowTaskPollerBehavior'
   | 'activityTaskPollerBehavior'
+  | 'maxHeartbeatThrottleInterval'
 >;
 
 /** Slots are fixed, so that memory is bounded; pollers follow the load. About 1 MB a cached workflow. */
@@ -19,6 +20,7 @@ const BATCH: Tuning = {
   maxCachedWorkflows: 300,
   workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 2, initial: 4, maximum: 20 },
   activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 2, maximum: 20 },
+  maxHeartbeatThrottleInterval: '60 seconds',
 };
 
 const TUNING: Readonly<Record<string, Partial<Tuning>>> = {
@@ -36,7 +38,10 @@ const TUNING: Readonly<Record<string, Partial<Tuning>>> = {
   [TASK_QUEUES.chain]: { maxConcurrentActivityTaskExecutions: 200 },
 };
 
+/** A dead browser is to be noticed within seconds, and a busy machine not to be taken for a dead one: beats go out more often than the SDK sends them by itself. */
+const BROWSERS: Partial<Tuning> = { maxHeartbeatThrottleInterval: '2 seconds' };
+
 /** Slots, pollers and cache of the worker for a queue. */
 export function tuningOf(queue: string): Tuning {
-  return { ...BATCH, ...TUNING[queue] };
+  return { ...BATCH, ...(queue.startsWith(TASK_QUEUES.browser) ? BROWSERS : TUNING[queue]) };
 }

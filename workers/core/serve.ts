@@ -58,3 +58,12 @@ function optionsOf({ config, keys, name, tracing, progress }: WorkerContext, con
     shutdownForceTime: DRAIN_MS + 1000,
   };
 }
+
+/** The work, done the first time it is asked for. */
+export function once(work: () => void): () => void {
+  let done = false;
+  return () => {
+    if (!done) work();
+    done = true;
+  };
+}

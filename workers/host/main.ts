@@ -1,6 +1,6 @@
 import register, { hostIdOf } from '../../activities/host/index.ts';
 import type { Config } from '../../platform/config/config.ts';
-import { serveQueue } from '../core/serve.ts';
+import { once, serveQueue } from '../core/serve.ts';
 import { runProcess, type BackgroundProcess } from '../process.ts';
 import { Collector } from './collector.ts';
 import { Delivery } from './delivery.ts';
@@ -64,12 +64,4 @@ function probesOf(config: Config): Probe[] {
 
 function collectorUrl(config: Config): string {
   return (config.HAL9_COLLECTOR_URL ?? config.HAL9_PUBLIC_URL ?? `${config.HAL9_TLS_CERT === undefined ? 'http' : 'https'}://${config.HAL9_HOST}:${config.HAL9_PORT}`).replace(/\/$/, '');
-}
-
-function once(work: () => void): () => void {
-  let done = false;
-  return () => {
-    if (!done) work();
-    done = true;
-  };
 }

@@ -1,0 +1,226 @@
+import { readFile, readdir } from 'node:fs/promises';
+import type { Browser, BrowserContext, BrowserContextOptions } from 'playwright-core';
+import type { Logger } from 'pino';
+import { BrowserError } from './browser-error.ts';
+import { launchChromium } from './chromium.ts';
+
+export interface ChromiumPoolOptions {
+  /** Contexts open at once, all processes together. */
+  readonly slots: number;
+  readonly executablePath: string | undefined;
+  readonly logger: Logger;
+  /** Contexts in one Chromium at once; default 4. A crash of the process takes no more than these. */
+  readonly contextsPerProcess?: number;
+  /** Contexts after which a Chromium is replaced; default 100. */
+  readonly usesPerProcess?: number;
+  /** Memory of one page's process, MiB, over which it is ended; default 1,024. */
+  readonly pageMegabytes?: number;
+}
+
+/** A context of its own for one session. */
+export interface PooledContext {
+  readonly context: BrowserContext;
+  /** Rejects when the Chromium under it is gone. */
+  readonly gone: Promise<never>;
+  release(): Promise<void>;
+}
+
+interface Process {
+  readonly browser: Promise<Browser>;
+  uses: number;
+  open: number;
+  retired: boolean;
+  idle?: NodeJS.Timeout | undefined;
+}
+
+const WATCH_MS = 1_000;
+const CLOSE_MS = 5_000;
+/** How long an idle Chromium is kept for the next session, ms. */
+const IDLE_MS = 5_000;
+
+/** The Chromium under a session died: nothing is wrong with the session itself. */
+export class BrowserGone extends Error {
+  override readonly name = 'BrowserGone';
+}
+
+/**
+ * Chromium processes for the sessions of one worker. Each serves some contexts at a time, is kept warm for a while after its last and is
+ * replaced after many; a page that takes too much memory loses its process, and with it only its own session.
+ */
+export class ChromiumPool {
+  readonly #options: Required<Omit<ChromiumPoolOptions, 'executablePath' | 'logger'>> & Pick<ChromiumPoolOptions, 'executablePath' | 'logger'>;
+  readonly #processes = new Set<Process>();
+  readonly #waiting: ((granted: boolean) => void)[] = [];
+  #taken = 0;
+  #watch: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(options: ChromiumPoolOptions) {
+    this.#options = { contextsPerProcess: 4, usesPerProcess: 100, pageMegabytes: 1024, ...options };
+  }
+
+  /** Slots that are free. */
+  get free(): number {
+    return this.#options.slots - this.#taken;
+  }
+
+  /** Takes a slot, first come, first served. Answers whether one was free within the time; `release` it, or open a context with it. */
+  async reserve(withinMs: number): Promise<boolean> {
+    if (this.#taken < this.#options.slots && this.#waiting.length === 0) {
+      this.#taken += 1;
+      return true;
+    }
+    return new Promise<boolean>((resolve) => {
+      const settle = (granted: boolean): void => {
+        clearTimeout(timer);
+        resolve(granted);
+      };
+      const timer = setTimeout(() => {
+        this.#waiting.splice(this.#waiting.indexOf(settle), 1);
+        resolve(false);
+      }, withinMs);
+      this.#waiting.push(settle);
+    });
+  }
+
+  /** Gives a slot back that was reserved. */
+  release(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#taken -= 1;
+    else next(true);
+  }
+
+  /** Opens a context in a warm Chromium; the slot must be reserved. */
+  async open(options: BrowserContextOptions): Promise<PooledContext> {
+    const process = this.#process();
+    process.uses += 1;
+    process.open += 1;
+    clearTimeout(process.idle);
+    const browser = await process.browser.catch((error: unknown) => {
+      this.#processes.delete(process);
+      throw error;
+    });
+    let onGone = (): void => undefined;
+    const gone = new Promise<never>((_, reject) => {
+      onGone = () => reject(new BrowserGone('the browser ended'));
+      browser.once('disconnected', onGone);
+    });
+    gone.catch(() => undefined);
+    const left = (): void => {
+      browser.off('disconnected', onGone);
+      process.open -= 1;
+      this.#tidy(process, browser);
+    };
+    try {
+      const context = await browser.newContext(options);
+      return {
+        context,
+        gone,
+        release: async () => {
+          await withTimeout(context.close(), CLOSE_MS).catch((error: unknown) => {
+            // A context that cannot be closed holds a page that never ends: its whole process goes once the others are done.
+            this.#options.logger.warn({ reason: error instanceof Error ? error.message.split('\n')[0] : String(error) }, 'browser context not closed');
+            process.retired = true;
+          });
+          left();
+        },
+      };
+    } catch (error) {
+      left();
+      throw browser.isConnected() ? error : new BrowserGone('the browser ended');
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#watch);
+    for (const settle of this.#waiting.splice(0)) settle(false);
+    await Promise.all(
+      [...this.#processes].map(async ({ browser }) => {
+        const running = await browser.catch(() => undefined);
+        await running?.close().catch(() => undefined); // it is gone already
+      }),
+    );
+    this.#processes.clear();
+  }
+
+  #process(): Process {
+    for (const process of this.#processes) {
+      if (!process.retired && process.open < this.#options.contextsPerProcess && process.uses < this.#options.usesPerProcess) return process;
+    }
+    return this.#launch();
+  }
+
+  #launch(): Process {
+    const process: Process = { browser: launchChromium({ executablePath: this.#options.executablePath, flags: [`--js-flags=--max-old-space-size=${String(Math.floor(this.#options.pageMegabytes / 2))}`] }), uses: 0, open: 0, retired: false };
+    this.#processes.add(process);
+    process.browser.then(
+      (browser) => {
+        browser.once('disconnected', () => this.#processes.delete(process));
+        if (this.#closed) void browser.close();
+      },
+      () => this.#processes.delete(process),
+    );
+    this.#watch ??= setInterval(() => void this.#endBloated().catch((error: unknown) => this.#options.logger.warn({ err: error }, 'memory of pages not read')), WATCH_MS).unref();
+    return process;
+  }
+
+  #tidy(process: Process, browser: Browser): void {
+    if (process.uses >= this.#options.usesPerProcess) process.retired = true;
+    if (process.open > 0) return;
+    const end = (): void => {
+      if (process.open > 0) return;
+      this.#processes.delete(process);
+      void browser.close().catch(() => undefined); // it is gone already
+    };
+    if (process.retired) end();
+    else process.idle = setTimeout(end, IDLE_MS).unref();
+  }
+
+  /** Ends page processes that hold more memory than one may; Chromium tells their pages by a crash. */
+  async #endBloated(): Promise<void> {
+    for (const { pid, megabytes } of await pageProcesses(process.pid)) {
+      if (megabytes <= this.#options.pageMegabytes) continue;
+      this.#options.logger.warn({ pid, megabytes: Math.round(megabytes) }, 'a page holds too much memory, its process is ended');
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch (error) {
+        if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+      }
+    }
+  }
+}
+
+/** Renderer processes below a process, with their resident memory. Linux; elsewhere none are found. */
+async function pageProcesses(root: number): Promise<{ pid: number; megabytes: number }[]> {
+  const entries = await readdir('/proc').catch(() => []);
+  const parents = new Map<number, number>();
+  const found: { pid: number; megabytes: number; renderer: boolean }[] = [];
+  await Promise.all(
+    entries.filter((entry) => /^\d+$/.test(entry)).map(async (entry) => {
+      const [stat, command] = await Promise.all([readFile(`/proc/${entry}/stat`, 'utf8'), readFile(`/proc/${entry}/cmdline`, 'utf8')]).catch(() => [undefined, undefined]);
+      if (stat === undefined || command === undefined) return; // it ended meanwhile
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      const pid = Number(entry);
+      parents.set(pid, Number(fields[1]));
+      // Field 24 of proc_pid_stat(5): resident pages of 4 KiB.
+      found.push({ pid, megabytes: (Number(fields[21]) * 4) / 1024, renderer: command.includes('--type=renderer') });
+    }),
+  );
+  const isBelow = (pid: number): boolean => {
+    for (let at: number | undefined = pid, depth = 0; at !== undefined && depth < 20; at = parents.get(at), depth += 1) if (at === root) return true;
+    return false;
+  };
+  return found.filter(({ pid, renderer }) => renderer && isBelow(pid));
+}
+
+async function withTimeout<T>(work: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    return await Promise.race([work, new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new BrowserError('SessionLimit', 'the page does not let go')), ms);
+    })]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

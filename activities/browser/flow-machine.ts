@@ -1,0 +1,159 @@
+import { HalError } from '../../schemas/errors.ts';
+import type { Condition, Flow, FlowStep, Leaf } from '../../schemas/browser/flow.ts';
+import { evaluate, type FlowScope } from './expressions.ts';
+
+/** A list of steps that is being run. */
+interface Frame {
+  /** Where the list stands in the flow, e.g. `steps/3/else`. */
+  readonly path: string;
+  /** The next step of it. */
+  index: number;
+  readonly loop?: { kind: 'for-each'; items: unknown[]; as: string; turn: number } | { kind: 'while'; most: number; turn: number } | undefined;
+}
+
+/** Where a flow is: JSON, so that another worker can go on from it. */
+export interface FlowState {
+  frames: Frame[];
+  vars: Record<string, unknown>;
+  /** Steps that were run so far. */
+  taken: number;
+}
+
+/** The step to take now. */
+export interface DueStep {
+  readonly step: Leaf;
+  /** Names this execution of the step: the same after every restart, another one in each turn of a loop. */
+  readonly key: string;
+  /** Where it stands in the flow, for people. */
+  readonly path: string;
+}
+
+/** Deepest nesting of branches, loops and calls. */
+const MAX_DEPTH = 50;
+
+/** Whether a condition holds now. */
+export type Look = (condition: Condition, scope: FlowScope) => Promise<boolean>;
+
+/**
+ * The control flow of a flow: decides which step is next, and nothing else. All it knows is in {@link FlowState}, which may be
+ * stored between any two steps.
+ */
+export class FlowMachine {
+  readonly #flow: Flow;
+  readonly #input: unknown;
+  readonly #look: Look;
+  state: FlowState;
+
+  constructor(flow: Flow, input: unknown, look: Look, state?: FlowState) {
+    this.#flow = flow;
+    this.#input = input;
+    this.#look = look;
+    this.state = state ?? { frames: [{ path: 'steps', index: 0 }], vars: structuredClone(flow.vars), taken: 0 };
+  }
+
+  get scope(): FlowScope {
+    return { input: this.#input, vars: this.state.vars };
+  }
+
+  /**
+   * Moves to the next step that touches the page; undefined at the end of the flow.
+   * @throws {HalError} InvalidInput for expressions that fail, a loop without end, calls nested too deep.
+   */
+  async next(): Promise<DueStep | undefined> {
+    for (;;) {
+      const frame = this.state.frames.at(-1);
+      if (frame === undefined) return undefined;
+      const steps = this.#list(frame.path);
+      const step = steps[frame.index];
+      if (step === undefined) {
+        if (!(await this.#turn(frame))) this.state.frames.pop();
+        continue;
+      }
+      const path = `${frame.path}/${String(frame.index)}`;
+      frame.index += 1;
+      if (isLeaf(step)) {
+        this.state.taken += 1;
+        if (this.state.taken > this.#flow.limits.steps) throw new HalError('InvalidInput', `the flow took more than ${String(this.#flow.limits.steps)} steps: raise limits.steps, or mend a loop that does not end`);
+        return { step, path, key: this.#key() };
+      }
+      await this.#enter(step, path);
+    }
+  }
+
+  /** What the run answers. */
+  result(): unknown {
+    return this.#flow.result === undefined ? this.state.vars : evaluate(this.#flow.result, this.scope);
+  }
+
+  async #enter(step: Exclude<FlowStep, Leaf>, path: string): Promise<void> {
+    if (this.state.frames.length >= MAX_DEPTH) throw new HalError('InvalidInput', `${path}: branches, loops and calls are nested more than ${String(MAX_DEPTH)} deep`);
+    switch (step.do) {
+      case 'if': {
+        const holds = await this.#look(step.when, this.scope);
+        if (holds || step.else !== undefined) this.state.frames.push({ path: `${path}/${holds ? 'steps' : 'else'}`, index: 0 });
+        return;
+      }
+      case 'for-each': {
+        const items = evaluate(step.in, this.scope);
+        if (!Array.isArray(items)) throw new HalError('InvalidInput', `${path}: \`in\` must answer a list`);
+        if (items.length === 0) return;
+        this.state.vars[step.as] = items[0];
+        this.state.frames.push({ path: `${path}/steps`, index: 0, loop: { kind: 'for-each', items, as: step.as, turn: 0 } });
+        return;
+      }
+      case 'while':
+        if (await this.#look(step.when, this.scope)) this.state.frames.push({ path: `${path}/steps`, index: 0, loop: { kind: 'while', most: step.most, turn: 0 } });
+        return;
+      case 'call':
+        for (const [name, source] of Object.entries(step.with ?? {})) this.state.vars[name] = evaluate(source, this.scope);
+        this.state.frames.push({ path: `flows/${step.flow}`, index: 0 });
+    }
+  }
+
+  /** Begins the next turn of a loop; false when there is none. */
+  async #turn(frame: Frame): Promise<boolean> {
+    const { loop } = frame;
+    if (loop === undefined) return false;
+    const turn = loop.turn + 1;
+    if (loop.kind === 'for-each') {
+      if (turn >= loop.items.length) return false;
+      this.state.vars[loop.as] = loop.items[turn];
+    } else {
+      const step = this.#stepAt(frame.path.slice(0, -'/steps'.length));
+      if (step.do !== 'while' || !(await this.#look(step.when, this.scope))) return false;
+      if (turn >= loop.most) throw new HalError('InvalidInput', `${frame.path}: still not done after ${String(loop.most)} turns`);
+    }
+    loop.turn = turn;
+    frame.index = 0;
+    return true;
+  }
+
+  #key(): string {
+    return this.state.frames.map(({ index, loop }) => `${String(index - 1)}${loop === undefined ? '' : `.${String(loop.turn)}`}`).join('/');
+  }
+
+  #list(path: string): readonly FlowStep[] {
+    const parts = path.split('/');
+    const last = parts.pop() ?? '';
+    if (parts.length === 0) return this.#flow.steps;
+    if (parts.length === 1 && parts[0] === 'flows') return known(this.#flow.flows[last], path);
+    const step = this.#stepAt(parts.join('/'));
+    if (step.do === 'if') return known(last === 'steps' ? step.steps : step.else, path);
+    return known('steps' in step ? step.steps : undefined, path);
+  }
+
+  #stepAt(path: string): FlowStep {
+    const cut = path.lastIndexOf('/');
+    return known(this.#list(path.slice(0, cut))[Number(path.slice(cut + 1))], path);
+  }
+}
+
+export function isLeaf(step: FlowStep): step is Leaf {
+  return step.do !== 'if' && step.do !== 'for-each' && step.do !== 'while' && step.do !== 'call';
+}
+
+/** Stored states name places of the very flow they were made with; another flow is a mistake to hear of. */
+function known<T>(value: T | undefined, path: string): T {
+  if (value === undefined) throw new HalError('Internal', `the flow has nothing at ${path}`);
+  return value;
+}

@@ -1,0 +1,160 @@
+import type { Page } from 'playwright-core';
+import type { Flow, Leaf, LeafOf } from '../../schemas/browser/flow.ts';
+import { BrowserError, stepFailed } from './browser-error.ts';
+import { holds, waitFor } from './conditions.ts';
+import { fill } from './expressions.ts';
+import { explain } from './explanation.ts';
+import { FlowMachine, type DueStep, type FlowState } from './flow-machine.ts';
+import { takeStep, webAddress, type StepOutcome, type StepPorts, type Tabs } from './steps.ts';
+
+/** A step as it is put on record. */
+export interface StepRecord {
+  readonly key: string;
+  readonly path: string;
+  readonly verb: Leaf['do'];
+  readonly name: string | null;
+  readonly outcome: 'done' | 'skipped' | 'seen' | 'failed';
+  readonly target: string | null;
+  readonly way: number | null;
+  readonly failure: string | null;
+  /** Address of the page afterwards. */
+  readonly url: string;
+  readonly startedAt: Date;
+  readonly endedAt: Date;
+}
+
+/** Where a flow leaves its traces, so that another worker can go on. */
+export interface Journal {
+  /** Executions of steps with a side effect that were begun and of which no end is known. */
+  readonly begun: ReadonlySet<string>;
+  /** Durable when it returns: before a step with a guard is taken. */
+  begin(step: DueStep): Promise<void>;
+  /** Puts a step on record; may return before it is durable. */
+  record(record: StepRecord, page: Page): Promise<void>;
+  /** Durable when it returns: from here another worker goes on. All that was recorded before is durable too. */
+  checkpoint(state: FlowState): Promise<void>;
+}
+
+/** What the flow acts on, besides its tabs. */
+export interface FlowSession extends Tabs {
+  /** A tab beside the ones of the flow, for a look; close it, or make it the one that steps act on. */
+  extraTab(): Promise<Page>;
+  /** Makes this tab the one that steps act on and closes the one that was. */
+  adopt(page: Page): Promise<void>;
+  /** Requests that may have changed something (not GET) since it was last asked. */
+  takeEffects(): number;
+  /** Rejects when the session ends by itself: a limit, a crash. */
+  readonly ended: Promise<never>;
+}
+
+/** Why a flow stopped where it is. */
+export type FlowOutcome =
+  | { readonly kind: 'done'; readonly result: unknown }
+  /** A person is needed; the flow goes on after the step. */
+  | { readonly kind: 'hand-over'; readonly reason: string; readonly deadlineSeconds: number }
+  /** It was asked to stop between two steps. */
+  | { readonly kind: 'yielded' };
+
+export interface FlowRunOptions {
+  readonly flow: Flow;
+  readonly input: unknown;
+  readonly session: FlowSession;
+  readonly journal: Journal;
+  readonly ports: Omit<StepPorts, 'tabs'>;
+  /** Where to go on; default the beginning. */
+  readonly state?: FlowState;
+  /** Whether to stop before the next step. */
+  readonly yields?: () => boolean;
+  /** Told before each step. */
+  readonly onStep?: (due: DueStep, taken: number) => void;
+  /** Given where the flow is, when it stops by itself. */
+  readonly onState?: (state: FlowState) => void;
+}
+
+/** Verbs that change neither page nor server: no picture is worth taking of them. */
+const QUIET: ReadonlySet<Leaf['do']> = new Set(['set', 'extract', 'pause']);
+
+/** Verbs that only look: requests that leave meanwhile are the page's own doing. */
+const LOOKING: ReadonlySet<Leaf['do']> = new Set([...QUIET, 'wait', 'assert', 'screenshot', 'pdf', 'scroll', 'hover', 'focus', 'tab']);
+
+/** Whether a step shows in a picture. */
+export function isSeen(verb: Leaf['do']): boolean {
+  return !QUIET.has(verb);
+}
+
+/**
+ * Runs a flow step by step until it is done, needs a person or is asked to stop.
+ * @throws {BrowserError} when a step fails or the session may not go on.
+ */
+export async function runFlow({ flow, input, session, journal, ports, state, yields, onStep, onState }: FlowRunOptions): Promise<FlowOutcome> {
+  const machine = new FlowMachine(flow, input, (condition, scope) => holds(session.page(), condition, scope), state);
+  const stepPorts: StepPorts = { ...ports, tabs: session };
+  let address = session.page().url();
+  for (;;) {
+    ports.signal.throwIfAborted();
+    if (yields?.() === true) {
+      onState?.(machine.state);
+      return { kind: 'yielded' };
+    }
+    const due = await machine.next();
+    if (due === undefined) return { kind: 'done', result: machine.result() };
+    onStep?.(due, machine.state.taken);
+    if (due.step.do === 'hand-over') {
+      await journal.checkpoint(machine.state);
+      onState?.(machine.state);
+      return { kind: 'hand-over', reason: fill(due.step.reason, machine.scope), deadlineSeconds: due.step.deadlineSeconds };
+    }
+    await guarded(due);
+    const moved = session.page().url() !== address;
+    if (moved || session.takeEffects() > 0 || due.step.guard !== undefined) {
+      await journal.checkpoint(machine.state);
+      address = session.page().url();
+    }
+  }
+
+  async function guarded(due: DueStep): Promise<void> {
+    const { step } = due;
+    if (journal.begun.has(due.key) && !LOOKING.has(step.do) && step.repeatable !== true) {
+      if (step.guard === undefined) throw new BrowserError('EffectUncertain', `${due.path}: the worker died while this step was changing something, and the step has no guard that tells whether it happened`);
+      if (await happened(step.guard)) {
+        await journal.record({ ...described(due), outcome: 'seen', target: null, way: null, failure: null, url: session.page().url(), startedAt: new Date(), endedAt: new Date() }, session.page());
+        return;
+      }
+    }
+    if (step.guard !== undefined) await journal.begin(due);
+    await take(due);
+  }
+
+  async function take(due: DueStep): Promise<void> {
+    const startedAt = new Date();
+    const timeoutMs = (due.step.timeoutSeconds ?? flow.stepSeconds) * 1000;
+    let outcome: StepOutcome;
+    try {
+      outcome = await Promise.race([takeStep(due.step, machine.scope, stepPorts, timeoutMs), session.ended]);
+    } catch (error) {
+      const failure = explain(error);
+      await journal.record({ ...described(due), outcome: 'failed', target: null, way: null, failure: failure.message, url: session.page().url(), startedAt, endedAt: new Date() }, session.page());
+      throw new BrowserError(failure.type, `${due.path} (${due.step.name ?? due.step.do}): ${failure.message}`, { cause: error });
+    }
+    if (outcome.set !== undefined) machine.state.vars[outcome.set.as] = outcome.set.value;
+    await journal.record({ ...described(due), outcome: outcome.skipped === true ? 'skipped' : 'done', target: outcome.target, way: outcome.way, failure: null, url: session.page().url(), startedAt, endedAt: new Date() }, session.page());
+  }
+
+  /** Looks whether the effect of a cut-off step is there; the flow then goes on from the page that shows it. */
+  async function happened(guard: NonNullable<LeafOf<'click'>['guard']>): Promise<boolean> {
+    const { scope } = machine;
+    const withinMs = guard.withinSeconds * 1000;
+    if (guard.at === undefined) return waitFor(() => session.page(), guard.seen, scope, withinMs, ports.signal);
+    const tab = await session.extraTab();
+    const answer = await tab.goto(webAddress(fill(guard.at, scope)), { timeout: flow.stepSeconds * 1000 });
+    if (answer !== null && answer.status() >= 500) throw stepFailed(`the guard's page answered ${String(answer.status())}`);
+    const seen = await waitFor(() => tab, guard.seen, scope, withinMs, ports.signal);
+    if (seen) await session.adopt(tab);
+    else await tab.close();
+    return seen;
+  }
+}
+
+function described({ key, path, step }: DueStep): Pick<StepRecord, 'key' | 'path' | 'verb' | 'name'> {
+  return { key, path, verb: step.do, name: step.name ?? null };
+}

@@ -1,0 +1,219 @@
+import type { Logger } from 'pino';
+import { Secret, TOTP } from 'otpauth';
+import type { BrowserSessionStore } from '../../database/browser-sessions.ts';
+import type { BlobStore } from '../../platform/blobs/blob-store.ts';
+import type { Connections } from '../../platform/connections/connections.ts';
+import type { Egress } from '../../platform/connections/egress.ts';
+import { HalError } from '../../schemas/errors.ts';
+import type { Flow, LeafOf } from '../../schemas/browser/flow.ts';
+import { BrowserError, stepFailed } from './browser-error.ts';
+import { decodeCheckpoint, restoreTabs, type Checkpoint } from './checkpoint.ts';
+import type { ChromiumPool, PooledContext } from './chromium-pool.ts';
+import { EgressProxy } from './egress-proxy.ts';
+import { runFlow, type FlowOutcome } from './flow-runner.ts';
+import type { FlowState } from './flow-machine.ts';
+import { LiveSession } from './live-session.ts';
+import { SessionJournal, asBlobRef } from './session-journal.ts';
+
+export interface SessionWorkerParts {
+  readonly pool: ChromiumPool;
+  readonly store: BrowserSessionStore;
+  readonly blobs: BlobStore;
+  readonly connections: Pick<Connections, 'open'>;
+  readonly egress: Pick<Egress, 'address'>;
+  readonly logger: Logger;
+  /** Name of this worker. */
+  readonly workerId: string;
+}
+
+/** Names a session: the run it belongs to. */
+export interface SessionName {
+  readonly orgId: string;
+  readonly id: string;
+  readonly runId: string;
+}
+
+/** A slot that was given out and not used is free again after this time, ms. */
+const CLAIM_MS = 30_000;
+/** A session that nobody works on is let go after this time, ms. */
+const IDLE_MS = 30_000;
+/** Length of a stretch, ms: a pause or a cancellation between two steps takes no longer. */
+const STRETCH_MS = 20_000;
+
+interface Held {
+  readonly pooled: PooledContext;
+  readonly proxy: EgressProxy;
+  readonly session: LiveSession;
+  readonly journal: SessionJournal;
+  readonly secrets: Set<string>;
+  state: FlowState | undefined;
+  /** Of the step that is being taken. */
+  key: string;
+  workedMs: number;
+  idle?: NodeJS.Timeout | undefined;
+}
+
+/** Sessions of one browser worker: takes them up, works on them a stretch at a time, lets them go. */
+export class SessionWorker {
+  readonly #parts: SessionWorkerParts;
+  readonly #claims = new Map<string, NodeJS.Timeout>();
+  readonly #held = new Map<string, Held>();
+
+  constructor(parts: SessionWorkerParts) {
+    this.#parts = parts;
+  }
+
+  /** Keeps a slot for a session. Answers whether one became free within the time. */
+  async claim(id: string, withinMs: number): Promise<boolean> {
+    const { pool } = this.#parts;
+    if (this.#held.has(id) || this.#claims.has(id)) return true;
+    if (!(await pool.reserve(withinMs))) return false;
+    this.#claims.set(id, setTimeout(() => {
+      this.#claims.delete(id);
+      pool.release();
+    }, CLAIM_MS).unref());
+    return true;
+  }
+
+  /** @throws {BrowserError} for the session's own failures; {@link BrowserGone} and {@link SessionLost} when another must take it up. */
+  async work(name: SessionName, flow: Flow, input: unknown, signal: AbortSignal, onStep: (taken: number) => void): Promise<FlowOutcome & { readonly steps: number }> {
+    const held = await this.#take(name, flow);
+    clearTimeout(held.idle);
+    const began = Date.now();
+    const over = new AbortController();
+    const limit = setTimeout(() => over.abort(new BrowserError('SessionLimit', `the session took longer than ${String(flow.limits.minutes)} minutes: limits.minutes may be raised`)), Math.max(1, flow.limits.minutes * 60_000 - held.workedMs));
+    let taken = held.state?.taken ?? 0;
+    try {
+      const working = runFlow({
+        flow,
+        input,
+        session: held.session,
+        journal: held.journal,
+        ports: { signal: AbortSignal.any([signal, over.signal]), secret: (reference, url) => this.#secret(name.orgId, held, reference, url), keep: (bytes) => this.#parts.blobs.put(name.orgId, bytes) },
+        ...(held.state === undefined ? {} : { state: held.state }),
+        yields: () => Date.now() - began > STRETCH_MS,
+        onStep: (due, count) => {
+          held.key = due.key;
+          taken = count;
+          onStep(count);
+        },
+        onState: (state) => {
+          held.state = state;
+        },
+      });
+      working.catch(() => undefined); // what is raced below is told
+      const outcome = await Promise.race([working, held.pooled.gone, aborted(signal), aborted(over.signal), held.session.ended]);
+      await held.journal.close();
+      held.workedMs += Date.now() - began;
+      held.idle = setTimeout(() => void this.release(name.id).catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'idle browser session not let go')), IDLE_MS).unref();
+      return { ...outcome, steps: taken };
+    } catch (error) {
+      // What failed is on record already, or cannot be any more.
+      await held.journal.close().catch(() => undefined);
+      await this.release(name.id);
+      throw error;
+    } finally {
+      clearTimeout(limit);
+    }
+  }
+
+  /** Lets a session go: its context is closed, its slot is free. */
+  async release(id: string): Promise<void> {
+    const claim = this.#claims.get(id);
+    if (claim !== undefined) {
+      clearTimeout(claim);
+      this.#claims.delete(id);
+      this.#parts.pool.release();
+    }
+    const held = this.#held.get(id);
+    if (held === undefined) return;
+    this.#held.delete(id);
+    clearTimeout(held.idle);
+    await held.pooled.release();
+    await held.proxy.close();
+    this.#parts.pool.release();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#held.keys(), ...this.#claims.keys()].map((id) => this.release(id)));
+  }
+
+  async #take(name: SessionName, flow: Flow): Promise<Held> {
+    const known = this.#held.get(name.id);
+    if (known !== undefined) return known;
+    const { pool, store, blobs, egress, logger, workerId } = this.#parts;
+    const claim = this.#claims.get(name.id);
+    if (claim === undefined) throw new HalError('Conflict', 'the session has no slot here');
+    clearTimeout(claim);
+    this.#claims.delete(name.id);
+    const stored = await store.takeUp(name.orgId, { id: name.id, runId: name.runId, flow: flow.name ?? null, worker: workerId }).catch((error: unknown) => {
+      pool.release();
+      throw error;
+    });
+    let proxy: EgressProxy | undefined;
+    let pooled: PooledContext | undefined;
+    try {
+      if (stored.state !== 'open') throw new HalError('Conflict', 'the session has ended');
+      const checkpoint = stored.checkpoint === null ? undefined : decodeCheckpoint(await blobs.get(name.orgId, asBlobRef(stored.checkpoint)));
+      const ending: { session?: LiveSession } = {};
+      proxy = await EgressProxy.start({
+        egress,
+        rules: { allow: flow.hosts.allow, deny: flow.hosts.deny, limitBytes: flow.limits.megabytes * 1024 * 1024 },
+        onLimit: () => ending.session?.end(new BrowserError('SessionLimit', `pages received more than ${String(flow.limits.megabytes)} MB: limits.megabytes may be raised`)),
+        onRefused: (host, reason) => logger.info({ sessionId: name.id, reason }, `a page was not let out to ${host.slice(0, 100)}`),
+      });
+      pooled = await pool.open({ proxy: { server: proxy.url }, viewport: flow.viewport, locale: flow.locale, timezoneId: flow.timeZone, acceptDownloads: true, serviceWorkers: 'allow', ...(checkpoint === undefined ? {} : { storageState: checkpoint.storage }) });
+      const secrets = new Set<string>();
+      const held: Partial<Pick<Held, 'journal' | 'key'>> = {};
+      const session = await LiveSession.begin(pooled.context, flow, () => {
+        if (held.key !== undefined) held.journal?.noteEffect(held.key);
+      });
+      ending.session = session;
+      const journal = new SessionJournal({ store, blobs, hold: { orgId: name.orgId, id: name.id, fence: stored.fence }, session, begun: stored.begun, pictures: flow.evidence === 'screenshots', redact: (text) => redacted(text, secrets) });
+      if (checkpoint !== undefined) await restoreTabs(session, checkpoint);
+      session.takeEffects();
+      const complete: Held = Object.assign(held, { pooled, proxy, session, journal, secrets, state: stateOf(checkpoint), key: '', workedMs: 0 });
+      this.#held.set(name.id, complete);
+      return complete;
+    } catch (error) {
+      await pooled?.release();
+      await proxy?.close();
+      pool.release();
+      throw error;
+    }
+  }
+
+  async #secret(orgId: string, held: Held, { credential, field }: NonNullable<LeafOf<'type'>['secret']>, url: string): Promise<string> {
+    const { settings } = await this.#parts.connections.open(orgId, credential, ['website']);
+    const origin = URL.parse(url)?.origin;
+    if (origin === undefined || !settings.origins.includes(origin)) throw stepFailed(`the credential "${credential}" is not for this page: it names ${settings.origins.join(', ')}`);
+    const value = field === 'totp' ? oneTimeCode(settings.totpSeed) : settings[field];
+    if (value === undefined) throw stepFailed(`the credential "${credential}" has no ${field}`);
+    held.secrets.add(value);
+    return value;
+  }
+}
+
+function stateOf(checkpoint: Checkpoint | undefined): FlowState | undefined {
+  return checkpoint?.state;
+}
+
+/** RFC 6238. */
+function oneTimeCode(seed: string | undefined): string | undefined {
+  return seed === undefined ? undefined : new TOTP({ secret: Secret.fromBase32(seed.toUpperCase()) }).generate();
+}
+
+/** Console messages of pages quote what was typed. */
+function redacted(text: string, secrets: ReadonlySet<string>): string {
+  let clean = text;
+  for (const secret of secrets) if (secret.length > 2) clean = clean.replaceAll(secret, '[secret]').replaceAll(encodeURIComponent(secret), '[secret]');
+  return clean;
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const end = (): void => reject(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
+    if (signal.aborted) end();
+    else signal.addEventListener('abort', end, { once: true });
+  });
+}

@@ -1,0 +1,14 @@
+import { pattern } from '../../neurons/cel-environment.ts';
+
+/** Whether an address fits a glob: `*` is anything but a slash, `**` anything. Without either it must be equal. */
+export function urlMatches(url: string, glob: string): boolean {
+  const source = glob.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/\*+/g, (stars) => (stars.length > 1 ? '.*' : '[^/]*'));
+  return pattern(source).matcher(url).matches();
+}
+
+/** Whether a host fits a pattern: itself, or with a leading `*.` any name below. */
+export function hostMatches(host: string, pattern: string): boolean {
+  const name = host.toLowerCase();
+  const wanted = pattern.toLowerCase();
+  return wanted.startsWith('*.') ? name.endsWith(wanted.slice(1)) : wanted === '*' || name === wanted;
+}

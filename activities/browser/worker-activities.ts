@@ -1,0 +1,71 @@
+import { activityInfo, ApplicationFailure, cancellationSignal, CancelledFailure, heartbeat } from '@temporalio/activity';
+import { v5 } from 'uuid';
+import { HalError } from '../../schemas/errors.ts';
+import { browserTaskQueue } from '../../schemas/names/task-queues.ts';
+import { formatRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
+import { browserInputSchema } from '../../schemas/operations/browser.ts';
+import type { BrowserActivities } from './activity-contract.ts';
+import { BrowserError } from './browser-error.ts';
+import { BrowserGone } from './chromium-pool.ts';
+import { checkFlow } from './flow-check.ts';
+import { SessionLost } from './session-journal.ts';
+import type { SessionName, SessionWorker } from './session-worker.ts';
+
+/** How long one claim waits here before it is offered to any worker again, ms. */
+const CLAIM_MS = 20_000;
+const BEAT_MS = 1_000;
+/** Namespace of session ids, which are made of execution ids. */
+const SESSIONS = '7d9f5b0e-6f0c-4b7b-9f36-0f4d1e1f5a55';
+
+/** What a browser worker does, on its own queue and on the one where slots are given out. */
+export function createBrowserActivities(worker: SessionWorker, workerId: string): BrowserActivities {
+  return {
+    async claimBrowser() {
+      const { id } = sessionName();
+      return beating(async () => ({ workerQueue: (await worker.claim(id, CLAIM_MS)) ? browserTaskQueue(workerId) : null }));
+    },
+    async runBrowserSegment({ input: given }) {
+      const name = sessionName();
+      const parsed = browserInputSchema.safeParse(given);
+      if (!parsed.success) throw ApplicationFailure.nonRetryable(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '), 'InvalidInput');
+      const { flow, input } = parsed.data;
+      return beating(async () => {
+        try {
+          checkFlow(flow);
+          return await worker.work(name, flow, input, cancellationSignal(), (taken) => heartbeat(taken));
+        } catch (error) {
+          throw failureOf(error);
+        }
+      });
+    },
+    async releaseBrowser() {
+      await worker.release(sessionName().id);
+    },
+  };
+}
+
+/** The session of the run that asks: one for each execution. */
+export function sessionName(): SessionName {
+  const execution = activityInfo().workflowExecution;
+  const parts = parseWorkflowId(execution?.workflowId ?? '');
+  if (parts === undefined) throw ApplicationFailure.nonRetryable('the workflow id names no organisation', 'InvalidInput');
+  return { orgId: parts.orgId, id: v5(`${execution?.workflowId ?? ''}\n${execution?.runId ?? ''}`, SESSIONS), runId: formatRunId(parts) };
+}
+
+/** Cancellation and the death of this worker are noticed while a page keeps it waiting. */
+async function beating<T>(work: () => Promise<T>): Promise<T> {
+  const timer = setInterval(() => heartbeat(), BEAT_MS);
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+function failureOf(error: unknown): unknown {
+  if (error instanceof CancelledFailure) return error;
+  if (error instanceof BrowserGone || error instanceof SessionLost) return ApplicationFailure.retryable(error.message, 'BrowserGone');
+  if (error instanceof BrowserError) return ApplicationFailure.nonRetryable(error.message, error.type);
+  if (error instanceof HalError && error.type !== 'Internal' && error.type !== 'DependencyUnavailable') return ApplicationFailure.nonRetryable(error.message, error.type);
+  return error;
+}

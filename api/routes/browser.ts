@@ -1,0 +1,54 @@
+import type { BrowserEvidence } from '../../platform/browser/evidence.ts';
+import { parseRunId } from '../../schemas/names/workflow-id.ts';
+import { browserPictureParams, browserStepsQuery, browserStepsView } from '../../schemas/rest/browser.ts';
+import { runIdParams } from '../../schemas/rest/runs.ts';
+import { defineRoute, type AnyRoute } from '../route.ts';
+
+const tag = 'Runs';
+
+/** Scopes narrowed by `type` apply to the operation that the run id names. */
+const byRun = ({ params }: { params: Readonly<Record<string, string>> }) => {
+  const operation = parseRunId(params['id'] ?? '')?.operation;
+  return operation === undefined ? {} : { attributes: { type: operation } };
+};
+
+/** What browser sessions did, step by step. */
+export function createBrowserRoutes({ evidence }: { evidence: BrowserEvidence }): AnyRoute[] {
+  return [
+    defineRoute({
+      method: 'get',
+      path: '/v1/runs/:id/browser-steps',
+      id: 'listBrowserSteps',
+      tag,
+      summary: 'Lists what the browser session of a run did, in order',
+      permission: 'runs:read',
+      access: byRun,
+      params: runIdParams,
+      query: browserStepsQuery,
+      responses: { 200: { description: 'The session and its steps.', schema: browserStepsView } },
+      async handler({ caller, params, query }) {
+        const { session, steps } = await evidence.steps(caller, params.id, query.limit, query.after);
+        const { state, flow, fence, checkpointedAt, createdAt, closedAt } = session;
+        return {
+          status: 200,
+          body: {
+            session: { state, flow, takeUps: fence - (closedAt === null ? 0 : 1), checkpointedAt: checkpointedAt?.toISOString() ?? null, createdAt: createdAt.toISOString(), closedAt: closedAt?.toISOString() ?? null },
+            items: steps.map(({ picture, startedAt, endedAt, troubles, ...step }) => ({ ...step, hasPicture: picture !== null, startedAt: startedAt.toISOString(), endedAt: endedAt.toISOString(), troubles: [...troubles] })),
+          },
+        };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/v1/runs/:id/browser-steps/:seq/picture',
+      id: 'getBrowserPicture',
+      tag,
+      summary: 'The picture of the page after a step',
+      description: 'Shows what the page showed, so it needs the permission to decrypt; each look is in the audit log.',
+      permission: 'codec:decode',
+      params: browserPictureParams,
+      responses: { 200: { description: 'A JPEG.', contentType: 'image/jpeg' } },
+      handler: async ({ caller, params }) => ({ status: 200, body: await evidence.picture(caller, params.id, params.seq), headers: { 'Cache-Control': 'private, max-age=3600' } }),
+    }),
+  ];
+}

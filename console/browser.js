@@ -1,0 +1,109 @@
+import { duration, shortId, statusTag } from './run-words.js';
+import { ask, askPicture, element, page, when } from './session.js';
+
+const id = new URLSearchParams(location.search).get('id') ?? '';
+const path = `/v1/runs/${encodeURIComponent(id)}`;
+const REFRESH_MS = 2000;
+const PAGE = 500;
+/** How the outcome of a step looks. */
+const LOOKS = { done: 'good', seen: 'info', skipped: 'info', failed: 'critical' };
+const SAYS = { done: '', seen: 'had happened before the crash', skipped: 'left out: its element never came', failed: '' };
+const VERBS = { 'navigate': 'go to', 'history': 'go', 'click': 'click', 'type': 'type into', 'select': 'choose in', 'check': 'tick', 'press': 'press', 'hover': 'point at', 'focus': 'focus', 'scroll': 'scroll', 'drag': 'drag', 'upload': 'upload to', 'download': 'download', 'wait': 'wait', 'pause': 'pause', 'extract': 'read', 'assert': 'check that', 'set': 'compute', 'screenshot': 'take a picture', 'pdf': 'print', 'tab': 'turn to tab' };
+
+const pictures = new Map();
+let chosen;
+let steps = [];
+let session;
+
+/** A picture is asked for once; who may not see it is told so instead. */
+function pictureOf(seq) {
+  if (!pictures.has(seq)) pictures.set(seq, askPicture(`${path}/browser-steps/${seq}/picture`));
+  return pictures.get(seq);
+}
+
+function picture(step, attributes) {
+  if (!step.hasPicture) return element('div', { ...attributes, class: `${attributes.class} none` }, 'no picture');
+  const image = element('img', { ...attributes, alt: `The page after step ${steps.indexOf(step) + 1}`, loading: 'lazy' });
+  pictureOf(step.seq).then((address) => image.setAttribute('src', address), (error) => image.replaceWith(element('div', { class: `${attributes.class} none` }, error.status === 403 ? 'You may not see pictures.' : error.message)));
+  return image;
+}
+
+function sentence({ verb, target, name }) {
+  return [element('strong', {}, name ?? VERBS[verb] ?? verb), ...(target === null ? [] : [' ', element('span', { class: 'target' }, target)])];
+}
+
+function choose(seq) {
+  chosen = seq;
+  document.querySelectorAll('.film li').forEach((item) => item.classList.toggle('chosen', item.dataset.seq === String(seq)));
+  document.querySelector('#step').replaceWith(detail(steps.find((step) => step.seq === seq)));
+}
+
+function film() {
+  return element('ol', { class: 'film', id: 'film' }, ...steps.map((step, index) =>
+    element('li', { 'data-seq': step.seq, 'class': step.seq === chosen ? 'chosen' : '' },
+      element('button', { type: 'button', click: () => choose(step.seq) },
+        element('span', { class: 'number' }, String(index + 1)),
+        element('span', { class: 'what' }, ...sentence(step), step.troubles.length === 0 ? undefined : element('span', { class: 'tag warning', title: step.troubles.map(({ text }) => text).join('\n') }, `${step.troubles.length} on the page`), step.way > 0 ? element('span', { class: 'tag info' }, 'found another way') : undefined),
+        element('span', { class: 'took' }, duration(Date.parse(step.endedAt) - Date.parse(step.startedAt))),
+        element('span', { class: `dot ${LOOKS[step.outcome]}`, title: step.outcome })))));
+}
+
+function detail(step) {
+  if (step === undefined) return element('section', { class: 'card', id: 'step' }, element('p', { class: 'note' }, 'The session has done nothing yet.'));
+  return element('section', { class: 'card', id: 'step' },
+    element('div', { class: 'section-head' }, element('h2', {}, ...sentence(step)), statusTag(step.outcome)),
+    step.failure === null ? undefined : element('p', { class: 'problem' }, step.failure),
+    SAYS[step.outcome] === '' ? undefined : element('p', { class: 'note' }, SAYS[step.outcome]),
+    picture(step, { class: 'big' }),
+    element('dl', { class: 'facts' }, ...[['Page', step.url], ['Began', when(step.startedAt)], ['Took', duration(Date.parse(step.endedAt) - Date.parse(step.startedAt))], ['In the flow', step.path]].map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value)))),
+    step.troubles.length === 0 ? undefined : element('ul', { class: 'troubles' }, ...step.troubles.map(({ kind, text }) => element('li', {}, element('span', { class: 'kind' }, kind), ' ', text))));
+}
+
+/** Everything that is new since the last look. */
+async function read() {
+  for (;;) {
+    const answer = await ask(`${path}/browser-steps?limit=${PAGE}${steps.length === 0 ? '' : `&after=${steps.at(-1).seq}`}`);
+    session = answer.session;
+    steps = [...steps, ...answer.items];
+    if (answer.items.length < PAGE) return answer.items.length;
+  }
+}
+
+async function follow() {
+  if (session.state !== 'open' || document.querySelector('#film') === null) return;
+  const newest = chosen === steps.at(-1)?.seq;
+  const count = await read().catch(() => 0);
+  if (count > 0 || session.state !== 'open') {
+    if (newest) chosen = steps.at(-1)?.seq;
+    document.querySelector('main').replaceChildren(...drawn());
+  }
+  setTimeout(() => void follow(), REFRESH_MS);
+}
+
+function drawn() {
+  const failed = steps.findLast(({ outcome }) => outcome === 'failed');
+  chosen ??= (failed ?? steps.at(-1))?.seq;
+  const took = steps.length === 0 ? 0 : Date.parse(steps.at(-1).endedAt) - Date.parse(steps[0].startedAt);
+  return [
+    element('nav', { 'class': 'crumbs', 'aria-label': 'Where' }, element('a', { href: '/console/runs.html' }, 'Runs'), ' / ', element('a', { href: `/console/run.html?id=${encodeURIComponent(id)}` }, `browser ${shortId(id)}`)),
+    element('div', { class: 'title' }, element('h1', {}, session.flow ?? 'Browser session'), statusTag(session.state === 'open' ? 'running' : session.state === 'done' ? 'completed' : session.state),
+      element('span', { class: 'note' }, `${steps.length} ${steps.length === 1 ? 'step' : 'steps'} in ${duration(took)}${session.takeUps > 1 ? `, taken up ${session.takeUps - 1} ${session.takeUps === 2 ? 'time' : 'times'} by another browser` : ''}`)),
+    element('div', { class: 'reel' }, film(), detail(steps.find(({ seq }) => seq === chosen))),
+  ];
+}
+
+page(async () => {
+  if (id === '') return [element('p', { class: 'problem' }, 'The address names no run.'), element('a', { href: '/console/runs.html' }, 'All runs')];
+  steps = [];
+  await read();
+  document.title = `${session.flow ?? 'Browser session'} · HAL9`;
+  setTimeout(() => void follow(), REFRESH_MS);
+  return drawn();
+});
+
+document.addEventListener('keydown', ({ key, target }) => {
+  const by = { ArrowDown: 1, ArrowUp: -1 }[key];
+  if (by === undefined || target.closest('input, select, textarea') !== null) return;
+  const next = steps[steps.findIndex(({ seq }) => seq === chosen) + by];
+  if (next !== undefined) choose(next.seq);
+});

@@ -1,0 +1,194 @@
+import type { ColumnType, Generated } from 'kysely';
+import type { Database, Tx } from './database.ts';
+import type { Timestamp } from './organisations.ts';
+
+export type BrowserSessionState = 'open' | 'done' | 'failed' | 'cancelled';
+
+export interface BrowserTables {
+  browser_sessions: {
+    org_id: string;
+    id: string;
+    run_id: string;
+    flow: string | null;
+    fence: Generated<number>;
+    worker: string | null;
+    state: Generated<BrowserSessionState>;
+    checkpoint: string | null;
+    checkpointed_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
+    created_at: Timestamp;
+    closed_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
+  };
+  browser_steps: {
+    org_id: string;
+    session_id: string;
+    seq: Generated<string>;
+    key: string;
+    path: string;
+    verb: string;
+    name: string | null;
+    outcome: BrowserStepOutcome;
+    target: string | null;
+    way: number | null;
+    failure: string | null;
+    url: string;
+    started_at: Date;
+    ended_at: Date;
+    picture: string | null;
+    troubles: ColumnType<BrowserTrouble[], string, string>;
+  };
+  browser_effects: { org_id: string; session_id: string; key: string; begun_at: Timestamp };
+}
+
+export type BrowserStepOutcome = 'done' | 'skipped' | 'seen' | 'failed';
+
+export interface BrowserTrouble {
+  readonly kind: 'console' | 'network' | 'dialog';
+  readonly text: string;
+}
+
+export interface BrowserStep {
+  readonly key: string;
+  readonly path: string;
+  readonly verb: string;
+  readonly name: string | null;
+  readonly outcome: BrowserStepOutcome;
+  readonly target: string | null;
+  readonly way: number | null;
+  readonly failure: string | null;
+  readonly url: string;
+  readonly startedAt: Date;
+  readonly endedAt: Date;
+  readonly picture: string | null;
+  readonly troubles: readonly BrowserTrouble[];
+}
+
+export interface StoredBrowserStep extends BrowserStep {
+  readonly seq: number;
+}
+
+export interface BrowserSession {
+  readonly id: string;
+  readonly runId: string;
+  readonly flow: string | null;
+  readonly fence: number;
+  readonly worker: string | null;
+  readonly state: BrowserSessionState;
+  readonly checkpoint: string | null;
+  readonly checkpointedAt: Date | null;
+  readonly createdAt: Date;
+  readonly closedAt: Date | null;
+}
+
+/** Names a session within its organisation, and the take-up that may write to it. */
+export interface SessionHold {
+  readonly orgId: string;
+  readonly id: string;
+  readonly fence: number;
+}
+
+const SESSION = ['id', 'run_id as runId', 'flow', 'fence', 'worker', 'state', 'checkpoint', 'checkpointed_at as checkpointedAt', 'created_at as createdAt', 'closed_at as closedAt'] as const;
+
+/** Sessions of browsers, what they did and where another worker goes on. */
+export class BrowserSessionStore {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** Takes a session up, new or known: earlier holders may not write any more. Answers it with the effects that were begun. */
+  async takeUp(orgId: string, session: { id: string; runId: string; flow: string | null; worker: string }): Promise<BrowserSession & { readonly begun: readonly string[] }> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const taken = await tx
+        .insertInto('browser_sessions')
+        .values({ org_id: orgId, id: session.id, run_id: session.runId, flow: session.flow, worker: session.worker, fence: 1, checkpoint: null })
+        .onConflict((conflict) => conflict.columns(['org_id', 'id']).doUpdateSet((row) => ({ fence: row('browser_sessions.fence', '+', 1), worker: session.worker })))
+        .returning(SESSION)
+        .executeTakeFirstOrThrow();
+      const begun = await tx.selectFrom('browser_effects').select('key').where('org_id', '=', orgId).where('session_id', '=', session.id).execute();
+      return { ...taken, begun: begun.map(({ key }) => key) };
+    });
+  }
+
+  /** Notes that a step with a side effect begins. Answers whether the hold still holds. */
+  async begin(hold: SessionHold, key: string): Promise<boolean> {
+    return this.#database.withOrg(hold.orgId, async (tx) => {
+      if (!(await holds(tx, hold))) return false;
+      await tx.insertInto('browser_effects').values({ org_id: hold.orgId, session_id: hold.id, key }).onConflict((conflict) => conflict.doNothing()).execute();
+      return true;
+    });
+  }
+
+  /** Puts steps on record. Answers whether the hold still holds. */
+  async record(hold: SessionHold, steps: readonly BrowserStep[]): Promise<boolean> {
+    if (steps.length === 0) return true;
+    return this.#database.withOrg(hold.orgId, async (tx) => {
+      if (!(await holds(tx, hold))) return false;
+      await insertSteps(tx, hold, steps);
+      return true;
+    });
+  }
+
+  /**
+   * From here another worker goes on; effects begun before are over.
+   * @returns the checkpoint that was there before, or undefined when the hold does not hold any more.
+   */
+  async checkpoint(hold: SessionHold, reference: string, steps: readonly BrowserStep[]): Promise<{ readonly before: string | null } | undefined> {
+    return this.#database.withOrg(hold.orgId, async (tx) => {
+      const current = await tx.selectFrom('browser_sessions').select(['fence', 'checkpoint']).where('org_id', '=', hold.orgId).where('id', '=', hold.id).forUpdate().executeTakeFirst();
+      if (current?.fence !== hold.fence) return undefined;
+      await insertSteps(tx, hold, steps);
+      await tx.updateTable('browser_sessions').set({ checkpoint: reference, checkpointed_at: new Date() }).where('org_id', '=', hold.orgId).where('id', '=', hold.id).execute();
+      await tx.deleteFrom('browser_effects').where('org_id', '=', hold.orgId).where('session_id', '=', hold.id).execute();
+      return { before: current.checkpoint };
+    });
+  }
+
+  /** Ends a session; its checkpoint, which holds logins, is to be deleted. Answers the reference of it. */
+  async close(orgId: string, id: string, state: Exclude<BrowserSessionState, 'open'>): Promise<string | null> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const current = await tx.selectFrom('browser_sessions').select('checkpoint').where('org_id', '=', orgId).where('id', '=', id).forUpdate().executeTakeFirst();
+      if (current === undefined) return null;
+      await tx
+        .updateTable('browser_sessions')
+        .set((row) => ({ state, checkpoint: null, closed_at: new Date(), fence: row('fence', '+', 1) }))
+        .where('org_id', '=', orgId)
+        .where('id', '=', id)
+        .execute();
+      return current.checkpoint;
+    });
+  }
+
+  /** The sessions of a run, newest first: a run may have been reset. */
+  async ofRun(orgId: string, runId: string): Promise<BrowserSession[]> {
+    return this.#database.withOrg(orgId, (tx) => tx.selectFrom('browser_sessions').select(SESSION).where('org_id', '=', orgId).where('run_id', '=', runId).orderBy('created_at', 'desc').limit(20).execute());
+  }
+
+  /** What a session did, in order. */
+  async steps(orgId: string, id: string, limit: number, after = 0): Promise<StoredBrowserStep[]> {
+    const rows = await this.#database.withOrg(orgId, (tx) =>
+      tx
+        .selectFrom('browser_steps')
+        .select(['seq', 'key', 'path', 'verb', 'name', 'outcome', 'target', 'way', 'failure', 'url', 'started_at as startedAt', 'ended_at as endedAt', 'picture', 'troubles'])
+        .where('org_id', '=', orgId)
+        .where('session_id', '=', id)
+        .where('seq', '>', String(after))
+        .orderBy('seq')
+        .limit(limit)
+        .execute(),
+    );
+    return rows.map((row) => ({ ...row, seq: Number(row.seq) }));
+  }
+}
+
+async function insertSteps(tx: Tx, { orgId, id }: SessionHold, steps: readonly BrowserStep[]): Promise<void> {
+  if (steps.length === 0) return;
+  const rows = steps.map(({ startedAt, endedAt, troubles, ...step }) => ({ org_id: orgId, session_id: id, ...step, started_at: startedAt, ended_at: endedAt, troubles: JSON.stringify(troubles) }));
+  await tx.insertInto('browser_steps').values(rows).execute();
+}
+
+async function holds(tx: Tx, { orgId, id, fence }: SessionHold): Promise<boolean> {
+  // Shared: two writes of the holder do not wait for each other, a take-up waits for both.
+  const current = await tx.selectFrom('browser_sessions').select('fence').where('org_id', '=', orgId).where('id', '=', id).forShare().executeTakeFirst();
+  return current?.fence === fence;
+}

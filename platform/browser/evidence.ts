@@ -1,0 +1,42 @@
+import { AuditActStore } from '../../database/audit-acts.ts';
+import { BrowserSessionStore, type BrowserSession, type StoredBrowserStep } from '../../database/browser-sessions.ts';
+import type { Database } from '../../database/database.ts';
+import { HalError } from '../../schemas/errors.ts';
+import { actOf } from '../audit/act.ts';
+import { isBlobRef, type BlobStore } from '../blobs/blob-store.ts';
+import type { Caller } from '../identity/caller.ts';
+
+/** What browser sessions did, for who asks afterwards. */
+export class BrowserEvidence {
+  readonly #store: BrowserSessionStore;
+  readonly #acts: AuditActStore;
+  readonly #blobs: Pick<BlobStore, 'get'>;
+
+  constructor({ database, blobs }: { database: Database; blobs: Pick<BlobStore, 'get'> }) {
+    this.#store = new BrowserSessionStore(database);
+    this.#acts = new AuditActStore(database);
+    this.#blobs = blobs;
+  }
+
+  /** The latest session of a run, and a page of its steps in order. @throws {HalError} NotFound when the run has none. */
+  async steps(caller: Caller, runId: string, limit: number, after: number | undefined): Promise<{ session: BrowserSession; steps: StoredBrowserStep[] }> {
+    const session = await this.#session(caller, runId);
+    return { session, steps: await this.#store.steps(caller.orgId, session.id, limit, after ?? 0) };
+  }
+
+  /** The picture taken after a step; that it was looked at is on record. @throws {HalError} NotFound. */
+  async picture(caller: Caller, runId: string, seq: number): Promise<Buffer> {
+    const session = await this.#session(caller, runId);
+    const [step] = await this.#store.steps(caller.orgId, session.id, 1, seq - 1);
+    if (step?.seq !== seq || !isBlobRef(step.picture)) throw new HalError('NotFound', 'the step has no picture');
+    const picture = await this.#blobs.get(caller.orgId, step.picture);
+    await this.#acts.record(actOf(caller, 'browser.picture', { kind: 'run', id: runId }, { step: seq }));
+    return picture;
+  }
+
+  async #session(caller: Caller, runId: string): Promise<BrowserSession> {
+    const [session] = await this.#store.ofRun(caller.orgId, runId);
+    if (session === undefined) throw new HalError('NotFound', 'the run has no browser session');
+    return session;
+  }
+}

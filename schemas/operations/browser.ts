@@ -1,0 +1,45 @@
+import { z } from 'zod';
+import { flowSchema } from '../browser/flow.ts';
+import { APPROVAL_UPDATE } from '../names/messages.ts';
+import { TASK_QUEUES } from '../names/task-queues.ts';
+import { approvalAnswerSchema, approvalTallySchema } from './approval.ts';
+import { defineOperation } from './operation.ts';
+
+export const browserInputSchema = z.strictObject({
+  flow: flowSchema,
+  input: z.record(z.string(), z.unknown()).default({}).describe('What expressions see as `input`.'),
+  connection: z.string().max(200).optional().describe('Connection that carries the question when a person must take over; default the one named `approvals`.'),
+});
+
+export const browserResultSchema = z.object({
+  /** What the flow's `result` answers, or all its variables. */
+  result: z.unknown(),
+  /** Steps that were taken, restarts not counted. */
+  steps: z.int(),
+});
+export type BrowserInput = z.input<typeof browserInputSchema>;
+export type BrowserResult = z.infer<typeof browserResultSchema>;
+
+export default defineOperation({
+  name: 'browser',
+  summary: 'Work through a web site in a real browser, surviving the death of browser and worker',
+  description:
+    'Takes the steps of a flow in a Chromium of a browser worker. Cookies, storage, tabs and the place in the flow are checkpointed, sealed, at every navigation and side effect: when browser or worker die, another worker goes on, signed in, and a step with a guard is never done twice. What pages may reach is decided by a proxy outside of the page.',
+  input: browserInputSchema,
+  result: browserResultSchema,
+  updates: {
+    [APPROVAL_UPDATE]: { description: 'The answer of a person who was asked to take over. Sent by POST /v1/approvals/{id}/approve and /refuse and by approval links, which sign it.', payload: approvalAnswerSchema, answer: approvalTallySchema },
+  },
+  errors: {
+    StepFailed: { owner: 'user', retryable: false, status: 422, title: 'A step of the flow could not be taken', remedy: 'See the picture of the step in the evidence of the run; mend the step or the locator.' },
+    SessionLimit: { owner: 'user', retryable: false, status: 422, title: 'The session took more than it may', remedy: 'Raise the limit that the failure names, or find out what the page does.' },
+    EffectUncertain: { owner: 'outside', retryable: false, status: 409, title: 'Nobody knows whether a step had its effect', remedy: 'Look at the site, then start again behind the step; give the step a guard.' },
+    PageCrashed: { owner: 'outside', retryable: false, status: 424, title: 'The page crashed', remedy: 'Pages that take more memory than one may are ended; see HAL9_BROWSER_PAGE_MB.' },
+    HandOverRefused: { owner: 'user', retryable: false, status: 409, title: 'Nobody took over', remedy: 'The person who was asked refused, or the deadline passed; start again when somebody can.' },
+  },
+  taskQueue: TASK_QUEUES.core,
+  permission: 'runs:write',
+  timeouts: { execution: '14 days' },
+  effect: 'irreversible',
+  versioning: 'auto-upgrade',
+});

@@ -1,0 +1,38 @@
+import { z } from 'zod';
+import { runIdParams } from './runs.ts';
+
+export const browserStepsQuery = z.object({
+  limit: z.coerce.number().int().min(1).max(500).default(200),
+  after: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional().describe('`seq` of the last step that is known.'),
+});
+
+export const browserPictureParams = runIdParams.extend({ seq: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER) });
+
+export const browserStepView = z.object({
+  seq: z.int(),
+  key: z.string().describe('Names the execution of the step; one that was cut off and taken again has the same.'),
+  path: z.string().describe('Where it stands in the flow.'),
+  verb: z.string(),
+  name: z.string().nullable(),
+  outcome: z.enum(['done', 'skipped', 'seen', 'failed']).describe('`seen`: its guard showed that it had happened before a crash.'),
+  target: z.string().nullable().describe('The element, in the words of the flow.'),
+  way: z.int().nullable().describe('0: found as the flow says; else which of `or`.'),
+  failure: z.string().nullable(),
+  url: z.string(),
+  startedAt: z.iso.datetime(),
+  endedAt: z.iso.datetime(),
+  hasPicture: z.boolean(),
+  troubles: z.array(z.object({ kind: z.enum(['console', 'network', 'dialog']), text: z.string() })),
+});
+
+export const browserStepsView = z.object({
+  session: z.object({
+    state: z.enum(['open', 'done', 'failed', 'cancelled']),
+    flow: z.string().nullable(),
+    takeUps: z.int().describe('Workers that took it up, the first included.'),
+    checkpointedAt: z.iso.datetime().nullable(),
+    createdAt: z.iso.datetime(),
+    closedAt: z.iso.datetime().nullable(),
+  }),
+  items: z.array(browserStepView),
+});

@@ -1,0 +1,133 @@
+import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startStack, type Stack } from '../../deploy/local/stack.ts';
+import { launchBrowser } from '../environment/browser.ts';
+import { BOOKING_LOGIN, bookingFlow, startBookingSite, type BookingSite } from './sites/booking.ts';
+
+/** The operation `browser` as people meet it: started over REST, seen in the console, taken over by a person. */
+describe('browser sessions', () => {
+  let folder = '';
+  let stack: Stack;
+  let site: BookingSite;
+  let browser: Browser;
+  let page: Page;
+  let key = '';
+  const problems: string[] = [];
+
+  const send = (method: string, path: string, body?: unknown, as = key): Promise<Response> =>
+    fetch(`${stack.url}${path}`, { method, headers: { 'Authorization': `Bearer ${as}`, 'Content-Type': 'application/json' }, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+  const call = async (method: string, path: string, body?: unknown): Promise<Record<string, unknown>> => {
+    const response = await send(method, path, body);
+    if (!response.ok) throw new Error(`${path}: ${await response.text()}`);
+    return (await response.json()) as Record<string, unknown>;
+  };
+  const start = async (flow: unknown, input: object = {}): Promise<string> => String((await call('POST', '/v1/workflows/browser/runs', { input: { flow, input } }))['runId']);
+  const ended = (runId: string): Promise<Record<string, unknown>> => call('GET', `/v1/runs/${encodeURIComponent(runId)}/result?waitSeconds=60`);
+  const stepsOf = async (runId: string): Promise<{ session: Record<string, unknown>; items: Record<string, unknown>[] }> => (await call('GET', `/v1/runs/${encodeURIComponent(runId)}/browser-steps`)) as never;
+  const picture = async (name: string): Promise<void> => {
+    const target = process.env['HAL9_TEST_PICTURES'];
+    if (target === undefined) return;
+    await mkdir(target, { recursive: true });
+    for (const colorScheme of ['light', 'dark'] as const) {
+      for (const width of [1280, 390]) {
+        await page.emulateMedia({ colorScheme });
+        await page.setViewportSize({ width, height: 800 });
+        await page.screenshot({ path: join(target, `${name}-${colorScheme}-${width}.png`) });
+      }
+    }
+    await page.emulateMedia({ colorScheme: 'light' });
+    await page.setViewportSize({ width: 1280, height: 800 });
+  };
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'hal9-browser-'));
+    await chmod(folder, 0o755);
+    [stack, browser, site] = await Promise.all([startStack({ settings: { HAL9_DATA: join(folder, 'data'), HAL9_PORT: '0', HAL9_ALLOW_PRIVATE_ADDRESSES: 'true' }, processes: ['api', 'core', 'dispatcher', 'browser'] }), launchBrowser(), startBookingSite()]);
+    key = stack.first?.apiKey ?? '';
+    await call('POST', '/v1/connections?test=false', { name: 'booking', settings: { kind: 'website', origins: [site.url], ...BOOKING_LOGIN } });
+    page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+    page.on('pageerror', (error) => problems.push(error.message));
+    page.on('console', (message) => {
+      if (message.type() === 'error' && /Content Security Policy|Refused to/.test(message.text())) problems.push(message.text());
+    });
+    await page.goto(`${stack.url}/console/runs.html`);
+    await page.fill('input[type=password]', key);
+    await page.click('header button');
+  });
+  afterAll(async () => {
+    await browser.close();
+    await stack.stop();
+    await site.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it('works through a site and shows each step with its picture', async () => {
+    const runId = await start(bookingFlow(site.url), { reference: 'first' });
+    await expect(ended(runId)).resolves.toMatchObject({ status: 'completed', result: { result: 'B-first', steps: 20 } });
+    expect(site.bookings.get('first')).toBe(1);
+    await page.goto(`${stack.url}/console/run.html?id=${encodeURIComponent(runId)}`);
+    await page.click('#browser');
+    await expect.poll(() => page.locator('#film li').count()).toBe(20);
+    await page.locator('#film li', { hasText: 'button "Book"' }).locator('button').click();
+    await page.locator('img.big[src^="data:image/jpeg"]').waitFor();
+    await page.keyboard.press('ArrowDown');
+    await page.locator('#step h2', { hasText: 'read' }).waitFor();
+    await page.keyboard.press('ArrowUp');
+    await page.locator('img.big[src^="data:image/jpeg"]').waitFor();
+    await picture('browser');
+    expect(problems).toEqual([]);
+  });
+
+  it('says which step failed and why, and keeps its picture', async () => {
+    const runId = await start({ name: 'lost', stepSeconds: 2, steps: [{ do: 'navigate', url: `${site.url}/login` }, { name: 'leave', do: 'click', on: { role: 'button', name: 'Sign out' } }] });
+    await expect(ended(runId)).resolves.toMatchObject({ status: 'failed', failure: { type: 'StepFailed', message: 'steps/1 (leave): there is no button "Sign out" on the page' } });
+    const { session, items } = await stepsOf(runId);
+    expect(session).toMatchObject({ state: 'failed', flow: 'lost' });
+    expect(items.at(-1)).toMatchObject({ outcome: 'failed', hasPicture: true });
+    await page.goto(`${stack.url}/console/browser.html?id=${encodeURIComponent(runId)}`);
+    await page.locator('#step .problem', { hasText: 'there is no button "Sign out"' }).waitFor();
+    await picture('browser-failed');
+  });
+
+  it('refuses a flow that cannot run before a browser is opened', async () => {
+    const runId = await start({ steps: [{ do: 'click', on: { role: 'knob' } }, { do: 'call', flow: 'none' }] });
+    await expect(ended(runId)).resolves.toMatchObject({ status: 'failed', failure: { type: 'InvalidInput' } });
+    const refused = await send('POST', '/v1/workflows/browser/runs', { input: { flow: { steps: [{ do: 'fly' }] } } });
+    expect(refused.status).toBe(422);
+  });
+
+  it('waits for a person, and goes on where it was', async () => {
+    const flow = { steps: [{ do: 'navigate', url: `${site.url}/login` }, { do: 'hand-over', reason: 'A code was sent by post', deadlineSeconds: 600 }, { do: 'extract', as: 'title', from: 'title' }], result: 'vars.title' };
+    const runId = await start(flow);
+    const waiting = async (): Promise<Record<string, unknown>[]> => ((await call('GET', '/v1/approvals?state=open'))['items'] ?? []) as Record<string, unknown>[];
+    await expect.poll(async () => (await waiting()).filter((approval) => approval['runId'] === runId).length).toBe(1);
+    const [approval] = (await waiting()).filter((each) => each['runId'] === runId);
+    expect(approval).toMatchObject({ reason: 'A code was sent by post' });
+    await call('POST', `/v1/approvals/${String(approval?.['id'])}/approve`, {});
+    await expect(ended(runId)).resolves.toMatchObject({ status: 'completed', result: { result: 'Sign in' } });
+  });
+
+  it('stops at once when it is cancelled, and forgets the login', async () => {
+    const runId = await start({ steps: [{ do: 'navigate', url: `${site.url}/login` }, { do: 'pause', seconds: 300 }] });
+    await expect.poll(async () => (await send('GET', `/v1/runs/${encodeURIComponent(runId)}/browser-steps`)).status).toBe(200);
+    await expect.poll(async () => (await stepsOf(runId)).items.length).toBe(1);
+    await call('POST', `/v1/runs/${encodeURIComponent(runId)}/cancel`);
+    await expect(ended(runId)).resolves.toMatchObject({ status: 'cancelled' });
+    await expect.poll(async () => (await stepsOf(runId)).session['state']).toBe('cancelled');
+  });
+
+  it('shows pictures only to who may decrypt', async () => {
+    const runId = await start({ steps: [{ do: 'navigate', url: `${site.url}/login` }] });
+    await ended(runId);
+    const reader = await call('POST', '/v1/api-keys', { name: 'reader', scopes: ['runs:read'] });
+    const [step] = (await stepsOf(runId)).items;
+    const address = `/v1/runs/${encodeURIComponent(runId)}/browser-steps/${String(step?.['seq'])}/picture`;
+    expect((await send('GET', address, undefined, String(reader['secret'] ?? reader['key']))).status).toBe(403);
+    const seen = await send('GET', address);
+    expect(seen.headers.get('content-type')).toBe('image/jpeg');
+    await expect.poll(async () => JSON.stringify(await call('GET', '/v1/audit/events?action=browser.picture'))).toContain(runId);
+  });
+});

@@ -1,0 +1,45 @@
+import { createServer } from 'node:http';
+
+/** Pages that mean harm, each under its name. */
+const PAGES: Readonly<Record<string, string>> = {
+  loop: '<button onclick="for (;;) ;">Go</button><p>after</p>',
+  memory: '<button onclick="const hold = []; for (let n = 0; n < 4096; n += 1) hold.push(new Uint8Array(1024 * 1024).fill(n)); window.hold = hold;">Go</button>',
+  popups: '<button onclick="for (let n = 0; n < 100; n += 1) window.open(\'/plain?\' + n)">Go</button>',
+  download: '<button onclick="fetch(\'/endless\').then((r) => r.blob())">Go</button>',
+  dialogs: '<button onclick="alert(1); confirm(2); prompt(3); document.body.append(\'answered\')">Go</button>',
+  plain: '<p>plain</p>',
+  echo: '<form><label>Secret <input name=secret oninput="console.error(this.value); document.title = this.value"></label></form><p id=cookie></p><script>document.querySelector("#cookie").textContent = document.cookie; document.cookie = "who=" + Math.random();</script>',
+};
+
+export interface HostileSite {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+export async function startHostileSite(): Promise<HostileSite> {
+  const server = createServer((request, response) => {
+    const path = (request.url ?? '/').split('?')[0] ?? '/';
+    if (path === '/silent') return; // never answers
+    if (path === '/endless') {
+      response.writeHead(200, { 'content-type': 'application/octet-stream' });
+      const timer = setInterval(() => {
+        if (response.writableLength < 1_000_000) response.write(Buffer.alloc(256 * 1024));
+      }, 1);
+      response.on('close', () => clearInterval(timer));
+      return;
+    }
+    const page = PAGES[path.slice(1)];
+    response.writeHead(page === undefined ? 404 : 200, { 'content-type': 'text/html' }).end(`<!doctype html><title>${path}</title>${page ?? ''}`);
+  });
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no address');
+  return {
+    url: `http://127.0.0.1:${String(address.port)}`,
+    close: () =>
+      new Promise((closed) => {
+        server.close(() => closed());
+        server.closeAllConnections();
+      }),
+  };
+}
