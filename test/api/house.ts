@@ -65,7 +65,7 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
   const chain = await made('/v1/chains', { name: marker, chainId: 31337, rpcUrls: ['https://node.example.com'] });
   const signer = await made('/v1/chain-signers', { name: marker, chain });
   const transaction = await made('/v1/chain-transactions', { signer, to: `0x${'11'.repeat(20)}`, reference: marker });
-  const rows = await otherRows(test, { orgId, userId: user, webhook, endpoint, automation, connection, marker });
+  const rows = await otherRows(test, { orgId, run, userId: user, webhook, endpoint, automation, connection, marker });
 
   const resources = new Map<string, string>([
     ['/v1/api-keys/:id', await made('/v1/api-keys', { name: marker, scopes: ['runs:read'] })],
@@ -106,9 +106,10 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
 }
 
 /** What only background work writes. */
-async function otherRows(test: TestApi, of: { orgId: string; userId: string; webhook: string; endpoint: string; automation: string; connection: string; marker: string }): Promise<[string, string][]> {
-  const [bulk, source, undelivered, factor, receipt, message, approval, decision, letter] = [randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+async function otherRows(test: TestApi, of: { orgId: string; run: string; userId: string; webhook: string; endpoint: string; automation: string; connection: string; marker: string }): Promise<[string, string][]> {
+  const [bulk, source, undelivered, factor, receipt, message, approval, decision, letter, browsing] = [randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID()];
   const { orgId, marker } = of;
+  let stepSeq = '0';
   const has = (path: string): boolean => test.api.routes.some((route) => route.path === path);
   await test.database.database.withOrg(orgId, async (tx) => {
     await sql`insert into user_factors (org_id, id, user_id, kind, name, sealed) values (${orgId}, ${factor}, ${of.userId}, 'totp', ${marker}, ${Buffer.from(marker)})`.execute(tx);
@@ -121,6 +122,9 @@ async function otherRows(test: TestApi, of: { orgId: string; userId: string; web
     await sql`insert into notifications (org_id, id, connection_id, connection_name, kind, dedup_key, action, severity, title, state) values (${orgId}, ${randomUUID()}, ${of.connection}, ${marker}, 'slack', ${marker}, 'trigger', 'info', ${marker}, 'delivered')`.execute(tx);
     await sql`insert into bulk_actions (org_id, id, action, actor_kind, actor_id, scopes) values (${orgId}, ${bulk}, 'cancel', 'user', ${of.userId}, '{}')`.execute(tx);
     await sql`insert into bulk_items (org_id, bulk_id, n, run_id) values (${orgId}, ${bulk}, 1, ${marker})`.execute(tx);
+    await sql`insert into browser_sessions (org_id, id, run_id, flow) values (${orgId}, ${browsing}, ${of.run}, ${marker})`.execute(tx);
+    const { rows: [step] } = await sql<{ seq: string }>`insert into browser_steps (org_id, session_id, key, path, verb, name, outcome, url, started_at, ended_at) values (${orgId}, ${browsing}, '0', 'steps/0', 'click', ${marker}, 'done', '', now(), now()) returning seq`.execute(tx);
+    stepSeq = step?.seq ?? '0';
     if (has('/v1/sources')) {
       await sql`insert into broker_sources (org_id, id, name, enabled, draft) values (${orgId}, ${source}, ${marker}, false, '{}')`.execute(tx);
       await sql`insert into broker_dead_letters (org_id, id, source_id, cause, sealed, bytes) values (${orgId}, ${undelivered}, ${source}, ${marker}, ${Buffer.from(marker)}, 1)`.execute(tx);
@@ -129,6 +133,7 @@ async function otherRows(test: TestApi, of: { orgId: string; userId: string; web
   });
   return [
     ['/v1/runs/bulk/:id', bulk],
+    ['/v1/runs/:id/browser-steps/:seq', stepSeq],
     ['/v1/sources/:id', source],
     ['/v1/sources/:id/dead-letters/:letterId', undelivered],
     ['/v1/factors/:id', factor],

@@ -29,7 +29,7 @@ describe('commands', () => {
       for (const command of group.commands) {
         const flags = command.options.map((option) => option.long);
         expect(new Set(flags).size, command.name()).toBe(flags.length);
-        expect(flags.filter((flag) => /key$|password|secret/.test(flag ?? '') && flag !== '--idempotency-key'), `${group.name()} ${command.name()}`).toEqual([]);
+        expect(flags.filter((flag) => /key$|password|secret/.test(flag ?? '') && flag !== '--idempotency-key' && flag !== '--concurrency-key'), `${group.name()} ${command.name()}`).toEqual([]);
       }
     }
   });
