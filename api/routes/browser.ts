@@ -1,16 +1,10 @@
 import type { BrowserEvidence } from '../../platform/browser/evidence.ts';
-import { parseRunId } from '../../schemas/names/workflow-id.ts';
 import { browserPictureParams, browserStepsQuery, browserStepsView } from '../../schemas/rest/browser.ts';
 import { runIdParams } from '../../schemas/rest/runs.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
+import { byRun } from '../run-access.ts';
 
 const tag = 'Runs';
-
-/** Scopes narrowed by `type` apply to the operation that the run id names. */
-const byRun = ({ params }: { params: Readonly<Record<string, string>> }) => {
-  const operation = parseRunId(params['id'] ?? '')?.operation;
-  return operation === undefined ? {} : { attributes: { type: operation } };
-};
 
 /** What browser sessions did, step by step. */
 export function createBrowserRoutes({ evidence }: { evidence: BrowserEvidence }): AnyRoute[] {

@@ -6,18 +6,13 @@ import { changedAnswer, failureGroup, failuresQuery, historyQuery, messageAnswer
 import { HalError } from '../../schemas/errors.ts';
 import { EventStream } from '../event-stream.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
+import { byRun } from '../run-access.ts';
 import { runLinks, type TemporalUi } from '../run-links.ts';
 
 export interface RunRouteDependencies {
   operations: Operations;
   temporalUi?: TemporalUi | undefined;
 }
-
-/** Scopes narrowed by `type` apply to the operation that the run id names. */
-const byRun = ({ params }: { params: Readonly<Record<string, string>> }) => {
-  const operation = parseRunId(params['id'] ?? '')?.operation;
-  return operation === undefined ? {} : { attributes: { type: operation } };
-};
 
 /** Failures are shown of so many days unless asked otherwise. */
 const FAILURE_DAYS = 7;

@@ -5748,7 +5748,7 @@ export interface components {
             do: "if";
             else?: components["schemas"]["BrowserStep"][];
             name?: string;
-            then: components["schemas"]["BrowserStep"][];
+            steps: components["schemas"]["BrowserStep"][];
             /** @description Looked at once, without waiting. */
             when: components["schemas"]["BrowserCondition"];
         } | {

@@ -412,7 +412,7 @@ class TemporalOperations implements Operations {
   #ownRun(caller: Caller, runId: string, permission: string): string {
     const parts = parseRunId(runId);
     if (parts === undefined) throw new HalError('NotFound', 'no such run');
-    assertCan(caller, permission, { type: parts.operation });
+    assertCan(caller, permission, { type: parts.operation, id: runId });
     return formatWorkflowId({ orgId: caller.orgId, ...parts });
   }
 

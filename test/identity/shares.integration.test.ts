@@ -61,7 +61,7 @@ describe('shares of a team', () => {
     const first = await member.ask('GET', `${list}?limit=1`);
     const second = await items(`${list}?limit=1&cursor=${encodeURIComponent(String(first.body['nextCursor']))}`);
     expect([...(first.body['items'] as { id?: string; runId?: string }[]).map((item) => String(item.id ?? item.runId)), ...second].toSorted((a, b) => String(a).localeCompare(String(b)))).toEqual(given.toSorted((a, b) => a.localeCompare(b)));
-    for (const id of ids) expect((await member.ask('GET', `${list}/${id}`)).status).toBe(given.includes(id) ? 200 : 403);
+    for (const id of ids) { const answer = await member.ask('GET', `${list}/${id}`); expect(answer.status, JSON.stringify(answer.body)).toBe(given.includes(id) ? 200 : 403); }
     // Read is not write.
     expect((await member.ask('DELETE', `${list}/${given[0] ?? ''}`)).status).toBeOneOf([403, 405]);
     for (const id of given) await send('DELETE', `/v1/teams/${teamId}/shares/${kind}/${id}`);
