@@ -1,5 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
+/** Suites on a Kubernetes control plane, which takes minutes to build where it was never built: they come last. */
+const CLUSTER = ['test/cluster/*.e2e.test.ts', 'test/rollout/*.e2e.test.ts'];
 const PROCESSES = ['test/environment/process-coverage.ts'];
 /** What a test waits for comes from other processes, on machines of any speed: vitest's second is for what happens at once. */
 const WAITING = { expect: { poll: { timeout: 30_000 } } };
@@ -35,6 +37,7 @@ export default defineConfig({
           ...WAITING,
           name: 'e2e',
           include: ['test/**/*.e2e.test.ts'],
+          exclude: [...CLUSTER, '**/node_modules/**', 'test/fixtures/**'],
           setupFiles: PROCESSES,
           pool: 'forks',
           maxWorkers: 1,
@@ -42,6 +45,21 @@ export default defineConfig({
           testTimeout: 300_000,
           hookTimeout: 300_000,
           sequence: { groupOrder: 3 },
+        },
+      },
+      {
+        test: {
+          ...WAITING,
+          name: 'cluster',
+          include: CLUSTER,
+          globalSetup: ['test/environment/global-setup.ts'],
+          setupFiles: PROCESSES,
+          pool: 'forks',
+          maxWorkers: 1,
+          fileParallelism: false,
+          testTimeout: 300_000,
+          hookTimeout: 900_000,
+          sequence: { groupOrder: 4 },
         },
       },
     ],

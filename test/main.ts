@@ -32,6 +32,20 @@ async function succeeds(command: string, args: readonly string[], env: NodeJS.Pr
   return code === 0;
 }
 
+/**
+ * Builds what the Kubernetes suites need where it is not there yet: ten minutes, which pass beside the suites that mostly wait. Those suites come
+ * last and wait for it; should it fail, they say why.
+ */
+function prepareClusterTools(): { stop(): void } {
+  const child = spawn('nice', ['-n', '19', process.execPath, join(ROOT, 'test/cluster/build.ts')], { cwd: ROOT, stdio: 'ignore', detached: true });
+  child.on('error', () => undefined);
+  return {
+    stop() {
+      if (child.exitCode === null && child.pid !== undefined) process.kill(-child.pid, 'SIGTERM');
+    },
+  };
+}
+
 interface VitestReport {
   numPassedTests: number;
   numFailedTests: number;
@@ -50,6 +64,7 @@ async function main(): Promise<void> {
     else failed += 1;
   };
 
+  const tools = prepareClusterTools();
   for (const check of CHECKS) count(check.name, await succeeds(check.command, check.args));
 
   await rm(COVERAGE, { recursive: true, force: true });
@@ -60,6 +75,7 @@ async function main(): Promise<void> {
     ['run', '--coverage', '--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`, ...process.argv.slice(2)],
     { ...process.env, HAL9_PROCESS_COVERAGE: join(COVERAGE, 'processes') },
   );
+  tools.stop();
   const report = JSON.parse(await readFile(reportFile, 'utf8')) as VitestReport;
   passed += report.numPassedTests;
   failed += report.numFailedTests;

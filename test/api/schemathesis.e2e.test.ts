@@ -28,6 +28,9 @@ const CHECKS = [
 /** Operations that would end the key or the organisation of the others, once Schemathesis has learned their ids from answers: they come last. */
 const ENDING = ['revokeApiKey', 'rotateApiKey', 'suspendOrganisation'];
 
+/** Their bodies nest without end: the borders of all fields at all depths are more cases than a run can send. Random ones are sent. */
+const NESTED = ['startBrowser'];
+
 /** They would end the session of the others. */
 const SIGNING_OUT = ['signOut', 'signOutAtProvider', 'endSession'];
 
@@ -59,7 +62,7 @@ describe.skipIf(tool === undefined)('Schemathesis', () => {
 
   // A fixed set of cases, so bounded by itself; how long it takes is the machine's.
   it('finds no 5xx and no break of the schema at the borders of every field', { timeout: COVERAGE_MS + 60_000 }, async () => {
-    const found = await schemathesis(['--phases', 'examples,coverage', '--workers', '2', ...without(ENDING)]);
+    const found = await schemathesis(['--phases', 'examples,coverage', '--workers', '2', ...without([...ENDING, ...NESTED])]);
     expect(found.failures).toEqual([]);
     expect(found.cases).toBeGreaterThan(1000);
     await expectLife();
