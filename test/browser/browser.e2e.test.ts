@@ -128,6 +128,6 @@ describe('browser sessions', () => {
     expect((await send('GET', address, undefined, String(reader['secret'] ?? reader['key']))).status).toBe(403);
     const seen = await send('GET', address);
     expect(seen.headers.get('content-type')).toBe('image/jpeg');
-    await expect.poll(async () => JSON.stringify(await call('GET', '/v1/audit/events?action=browser.picture'))).toContain(runId);
+    await expect.poll(async () => JSON.stringify(await call('GET', '/v1/audit/entries?action=browser.picture'))).toContain(runId);
   });
 });
