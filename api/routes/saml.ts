@@ -1,3 +1,4 @@
+import { noActHere } from '../../platform/audit/act.ts';
 import type { Request } from 'express';
 import { z } from 'zod';
 import { browserCookie, browserCookieName, browserValue } from '../../platform/identity/browser-cookie.ts';
@@ -83,6 +84,7 @@ export function createSamlRoutes({ places, saml, signIn, https }: SamlRouteDepen
           const [samlResponse, relayState] = [form.get('SAMLResponse') ?? '', form.get('RelayState') ?? undefined];
           // Cookies are SameSite=Lax: a form that comes from the provider brings none, the same form from our own page does.
           if (browser === undefined && form.get('again') === null) {
+            noActHere('nothing-changed');
             return postingPage({ action: request.originalUrl, fields: { SAMLResponse: samlResponse, ...(relayState === undefined ? {} : { RelayState: relayState }), again: '1' }, targets: "'self'" });
           }
           const facts = incomingFacts(request, https);

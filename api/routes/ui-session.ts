@@ -1,3 +1,4 @@
+import { noActHere } from '../../platform/audit/act.ts';
 import type { Request } from 'express';
 import { z } from 'zod';
 import { sessionCookieName } from '../../platform/identity/session-cookie.ts';
@@ -63,7 +64,8 @@ export function createUiSessionRoutes({ identity: { signIn, sessions, https }, d
         const facts = incomingFacts(request, https);
         const token = cookieOf(request, sessionCookieName(https));
         const session = token === undefined ? undefined : await sessions.find(token, facts);
-        if (session !== undefined) response.append('Set-Cookie', await sessions.signOut(session, facts));
+        if (session === undefined) noActHere('nothing-changed');
+        else response.append('Set-Cookie', await sessions.signOut(session, facts));
         return { status: 303, headers: { Location: '/sign-in' } };
       },
     }),

@@ -113,7 +113,8 @@ function forPython(document: Document): Document {
       Object.entries(document.paths).map(([path, methods]) => [
         path,
         // Where a body may be of any type it is of a sender that is no client of ours.
-        Object.fromEntries(Object.entries(methods).flatMap(([method, operation]) => (bodyTypes(operation).includes('*/*') ? [] : [[method, withOneBody(operation)]]))),
+        // Pictures are bytes to it, whatever their type.
+        Object.fromEntries(Object.entries(methods).flatMap(([method, operation]) => (bodyTypes(operation).includes('*/*') ? [] : [[method, withPlainBytes(withOneBody(operation))]]))),
       ]),
     ),
     ...('components' in document ? { components: withoutObjectDefaults(document['components']) } : {}),
@@ -127,6 +128,17 @@ function withOneBody(operation: Readonly<Record<string, unknown>>): Record<strin
   const kept = isRecord(body) && isRecord(content) && 'application/json' in content ? { requestBody: { ...body, content: { 'application/json': content['application/json'] } } } : {};
   const plain = withoutObjectDefaults({ ...operation, ...kept });
   return isRecord(plain) ? plain : {};
+}
+
+function withPlainBytes(operation: Record<string, unknown>): Record<string, unknown> {
+  const { responses } = operation;
+  if (!isRecord(responses)) return operation;
+  const plain = Object.entries(responses).map(([status, response]) => {
+    const content = isRecord(response) ? response['content'] : undefined;
+    const picture = isRecord(content) && Object.keys(content).some((type) => type.startsWith('image/'));
+    return [status, picture && isRecord(response) ? { ...response, content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } } } : response];
+  });
+  return { ...operation, responses: Object.fromEntries(plain) };
 }
 
 /** Objects and lists as defaults stop it, and the server knows them anyhow. */

@@ -1,5 +1,7 @@
-import type { Act, ActDetails } from '../../database/audit-acts.ts';
+import { noActHere, type Act, type ActDetails } from '../../database/audit-acts.ts';
 import type { Caller } from '../identity/caller.ts';
+
+export { noActHere };
 
 /**
  * The act a caller commits, for the store method that writes it in the cause's transaction.

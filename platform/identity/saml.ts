@@ -1,3 +1,4 @@
+import { noActHere } from '../audit/act.ts';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { HalError } from '../../schemas/errors.ts';
@@ -124,6 +125,8 @@ export class SamlSignIn {
     try {
       const { read, relayState } = await this.#readLogout(service, message, now);
       if (read.kind === 'response') {
+        // It answers a sign-out that is on record.
+        noActHere('written-with-its-cause');
         await this.#finishLogout(place, read, relayState);
         return place.base;
       }

@@ -6,7 +6,7 @@ import type { Database } from '../../database/database.ts';
 import type { SessionMethod, Trait } from '../../database/sessions.ts';
 import { SignInStore, type Linkable, type SignInOrganisation, type SignInPolicy, type SignInUser } from '../../database/sign-ins.ts';
 import { HalError } from '../../schemas/errors.ts';
-import { actOf } from '../audit/act.ts';
+import { actOf, noActHere } from '../audit/act.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 import type { ApiKeys } from './api-keys.ts';
 import type { Authority } from './authority.ts';
@@ -293,6 +293,8 @@ export class SignIn implements SignInPort {
     const { providerId, logout, returnTo, failures, suspectAddress } = proven;
     const payload: z.input<typeof pendingPayload> = { userId: user.id, userName: user.userName, method, providerId, logout: logout === undefined ? undefined : { ...logout }, returnTo, failures, suspectAddress, enrol: !hasFactor };
     const id = await this.#parts.challenges.create(orgId, 'second-factor', payload, PENDING_SECONDS);
+    // Nobody is in yet: the act comes with the session.
+    noActHere('written-with-its-cause');
     return { kind: 'second-factor', cookies: [pendingCookie(`${orgId}.${id}`, PENDING_SECONDS, facts.https)], location: SECOND_FACTOR_PAGE };
   }
 
