@@ -6166,6 +6166,9 @@ export interface components {
             exchange: string;
             routingKey: string;
         };
+        DeadLetterTopic: {
+            topic: string;
+        };
         Decision: {
             /** Format: uuid */
             batch: string;
@@ -8786,23 +8789,7 @@ export interface components {
             lastFailure: string | null;
             lastMessageAt: string | null;
             /** @description For messages that are no CloudEvents; those say it themselves. */
-            mapping: {
-                /**
-                 * @description Where the id is found by which a message is taken in once; the hash of the message when it is not. The `message-id` of a Kafka record is its topic, partition, offset and time.
-                 * @default message-id
-                 */
-                idFrom: string;
-                /** @description Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP. */
-                partitionKeyFrom?: string;
-                subjectFrom?: string;
-                /**
-                 * @description Type of the signals.
-                 * @default message.received
-                 */
-                type: string;
-                /** @description Where the type is found; `type` when it is not. `route` is the routing key or the topic. */
-                typeFrom?: string;
-            };
+            mapping: components["schemas"]["SourceMapping"];
             name: string;
             /**
              * @description Most messages that are taken in and not acknowledged.
@@ -8828,9 +8815,7 @@ export interface components {
             /** Format: date-time */
             createdAt: string;
             /** @description Where records that are no signals are sent as well, with the header `x-hal9-cause`, before their offset is committed. */
-            deadLetter?: {
-                topic: string;
-            };
+            deadLetter?: components["schemas"]["DeadLetterTopic"];
             /** @default  */
             description: string;
             /** @default true */
@@ -8850,23 +8835,7 @@ export interface components {
             lastFailure: string | null;
             lastMessageAt: string | null;
             /** @description For messages that are no CloudEvents; those say it themselves. */
-            mapping: {
-                /**
-                 * @description Where the id is found by which a message is taken in once; the hash of the message when it is not. The `message-id` of a Kafka record is its topic, partition, offset and time.
-                 * @default message-id
-                 */
-                idFrom: string;
-                /** @description Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP. */
-                partitionKeyFrom?: string;
-                subjectFrom?: string;
-                /**
-                 * @description Type of the signals.
-                 * @default message.received
-                 */
-                type: string;
-                /** @description Where the type is found; `type` when it is not. `route` is the routing key or the topic. */
-                typeFrom?: string;
-            };
+            mapping: components["schemas"]["SourceMapping"];
             name: string;
             /** @description Messages taken in, redelivered ones included. */
             received: number;
@@ -8891,6 +8860,40 @@ export interface components {
             /** Format: uuid */
             id: string;
             replayedAt: string | null;
+        };
+        SourceMapping: {
+            /**
+             * @description Where the id is found by which a message is taken in once; the hash of the message when it is not. The `message-id` of a Kafka record is its topic, partition, offset and time.
+             * @default message-id
+             */
+            idFrom: string;
+            /** @description Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP. */
+            partitionKeyFrom?: string;
+            subjectFrom?: string;
+            /**
+             * @description Type of the signals.
+             * @default message.received
+             */
+            type: string;
+            /** @description Where the type is found; `type` when it is not. `route` is the routing key or the topic. */
+            typeFrom?: string;
+        };
+        SourceMappingInput: {
+            /**
+             * @description Where the id is found by which a message is taken in once; the hash of the message when it is not. The `message-id` of a Kafka record is its topic, partition, offset and time.
+             * @default message-id
+             */
+            idFrom: string;
+            /** @description Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP. */
+            partitionKeyFrom?: string;
+            subjectFrom?: string;
+            /**
+             * @description Type of the signals.
+             * @default message.received
+             */
+            type: string;
+            /** @description Where the type is found; `type` when it is not. `route` is the routing key or the topic. */
+            typeFrom?: string;
         };
         StartedRun: {
             /** @description False when the run was there already: same Idempotency-Key, or same id by the operation's rule. */
@@ -21106,23 +21109,7 @@ export interface operations {
                      * @description For messages that are no CloudEvents; those say it themselves.
                      * @default {}
                      */
-                    mapping?: {
-                        /**
-                         * @description Where the id is found by which a message is taken in once; the hash of the message when it is not. The `message-id` of a Kafka record is its topic, partition, offset and time.
-                         * @default message-id
-                         */
-                        idFrom?: string;
-                        /** @description Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP. */
-                        partitionKeyFrom?: string;
-                        subjectFrom?: string;
-                        /**
-                         * @description Type of the signals.
-                         * @default message.received
-                         */
-                        type?: string;
-                        /** @description Where the type is found; `type` when it is not. `route` is the routing key or the topic. */
-                        typeFrom?: string;
-                    };
+                    mapping?: components["schemas"]["SourceMappingInput"];
                     name: string;
                     /**
                      * @description Most messages that are taken in and not acknowledged.
@@ -21135,9 +21122,7 @@ export interface operations {
                     /** @description Name of a connection of kind `kafka`. */
                     connection: string;
                     /** @description Where records that are no signals are sent as well, with the header `x-hal9-cause`, before their offset is committed. */
-                    deadLetter?: {
-                        topic: string;
-                    };
+                    deadLetter?: components["schemas"]["DeadLetterTopic"];
                     /** @default  */
                     description?: string;
                     /** @default true */
@@ -21156,23 +21141,7 @@ export interface operations {
                      * @description For messages that are no CloudEvents; those say it themselves.
                      * @default {}
                      */
-                    mapping?: {
-                        /**
-                         * @description Where the id is found by which a message is taken in once; the hash of the message when it is not. The `message-id` of a Kafka record is its topic, partition, offset and time.
-                         * @default message-id
-                         */
-                        idFrom?: string;
-                        /** @description Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP. */
-                        partitionKeyFrom?: string;
-                        subjectFrom?: string;
-                        /**
-                         * @description Type of the signals.
-                         * @default message.received
-                         */
-                        type?: string;
-                        /** @description Where the type is found; `type` when it is not. `route` is the routing key or the topic. */
-                        typeFrom?: string;
-                    };
+                    mapping?: components["schemas"]["SourceMappingInput"];
                     name: string;
                     /** @description Topics that exist. */
                     topics: string[];
@@ -21244,23 +21213,7 @@ export interface operations {
                      * @description For messages that are no CloudEvents; those say it themselves.
                      * @default {}
                      */
-                    mapping?: {
-                        /**
-                         * @description Where the id is found by which a message is taken in once; the hash of the message when it is not. The `message-id` of a Kafka record is its topic, partition, offset and time.
-                         * @default message-id
-                         */
-                        idFrom?: string;
-                        /** @description Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP. */
-                        partitionKeyFrom?: string;
-                        subjectFrom?: string;
-                        /**
-                         * @description Type of the signals.
-                         * @default message.received
-                         */
-                        type?: string;
-                        /** @description Where the type is found; `type` when it is not. `route` is the routing key or the topic. */
-                        typeFrom?: string;
-                    };
+                    mapping?: components["schemas"]["SourceMappingInput"];
                     name: string;
                     /**
                      * @description Most messages that are taken in and not acknowledged.
@@ -21273,9 +21226,7 @@ export interface operations {
                     /** @description Name of a connection of kind `kafka`. */
                     connection: string;
                     /** @description Where records that are no signals are sent as well, with the header `x-hal9-cause`, before their offset is committed. */
-                    deadLetter?: {
-                        topic: string;
-                    };
+                    deadLetter?: components["schemas"]["DeadLetterTopic"];
                     /** @default  */
                     description?: string;
                     /** @default true */
@@ -21294,23 +21245,7 @@ export interface operations {
                      * @description For messages that are no CloudEvents; those say it themselves.
                      * @default {}
                      */
-                    mapping?: {
-                        /**
-                         * @description Where the id is found by which a message is taken in once; the hash of the message when it is not. The `message-id` of a Kafka record is its topic, partition, offset and time.
-                         * @default message-id
-                         */
-                        idFrom?: string;
-                        /** @description Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP. */
-                        partitionKeyFrom?: string;
-                        subjectFrom?: string;
-                        /**
-                         * @description Type of the signals.
-                         * @default message.received
-                         */
-                        type?: string;
-                        /** @description Where the type is found; `type` when it is not. `route` is the routing key or the topic. */
-                        typeFrom?: string;
-                    };
+                    mapping?: components["schemas"]["SourceMappingInput"];
                     name: string;
                     /** @description Topics that exist. */
                     topics: string[];

@@ -117,7 +117,7 @@ function forPython(document: Document): Document {
         Object.fromEntries(Object.entries(methods).flatMap(([method, operation]) => (bodyTypes(operation).includes('*/*') ? [] : [[method, withPlainBytes(withOneBody(operation))]]))),
       ]),
     ),
-    ...('components' in document ? { components: withoutObjectDefaults(document['components']) } : {}),
+    ...('components' in document ? { components: withoutObjectDefaults(withoutNesting(document['components'])) } : {}),
   };
 }
 
@@ -128,6 +128,25 @@ function withOneBody(operation: Readonly<Record<string, unknown>>): Record<strin
   const kept = isRecord(body) && isRecord(content) && 'application/json' in content ? { requestBody: { ...body, content: { 'application/json': content['application/json'] } } } : {};
   const plain = withoutObjectDefaults({ ...operation, ...kept });
   return isRecord(plain) ? plain : {};
+}
+
+/** Schemas that hold themselves, as the steps of a browser flow do, are more than it can follow: they are plain objects to it. */
+function withoutNesting(components: unknown): unknown {
+  if (!isRecord(components) || !isRecord(components['schemas'])) return components;
+  const { schemas } = components;
+  const reaches = (from: unknown, wanted: string, seen: Set<string>): boolean => {
+    if (Array.isArray(from)) return from.some((item) => reaches(item, wanted, seen));
+    if (!isRecord(from)) return false;
+    const name = typeof from['$ref'] === 'string' ? from['$ref'].replace('#/components/schemas/', '') : undefined;
+    if (name === wanted) return true;
+    if (name !== undefined && !seen.has(name)) {
+      seen.add(name);
+      if (reaches(schemas[name], wanted, seen)) return true;
+    }
+    return Object.values(from).some((child) => reaches(child, wanted, seen));
+  };
+  const plain = Object.entries(schemas).map(([name, schema]) => [name, reaches(schema, name, new Set()) ? { type: 'object', additionalProperties: true } : schema]);
+  return { ...components, schemas: Object.fromEntries(plain) };
 }
 
 function withPlainBytes(operation: Record<string, unknown>): Record<string, unknown> {

@@ -14,6 +14,7 @@ const mapping = z
     subjectFrom: selector.optional(),
     partitionKeyFrom: selector.optional().describe('Where the key is found within which order holds; the source when it is not. Default: the `key` of a Kafka record, none for AMQP.'),
   })
+  .meta({ id: 'SourceMapping' })
   .prefault({})
   .describe('For messages that are no CloudEvents; those say it themselves.');
 
@@ -48,6 +49,7 @@ const kafkaSource = z.strictObject({
   from: z.enum(['earliest', 'latest']).default('earliest').describe('Where a group that has no offset begins.'),
   deadLetter: z
     .strictObject({ topic: topicName })
+    .meta({ id: 'DeadLetterTopic' })
     .optional()
     .describe('Where records that are no signals are sent as well, with the header `x-hal9-cause`, before their offset is committed.'),
   mapping,
