@@ -111,7 +111,7 @@ export class Plans {
     return this.#planOf(orgId);
   }
 
-  /** Takes effect in every process within a second. @throws {HalError} Forbidden but for the platform's organisation; NotFound. */
+  /** Takes effect in every process within two seconds. @throws {HalError} Forbidden but for the platform's organisation; NotFound. */
   async set(caller: Caller, orgId: string, plan: PlanName, overrides: PlanOverrides): Promise<PlanRecord> {
     await this.#assertPlatform(caller);
     const act = actOf(caller, 'plan.set', { kind: 'organisation', id: orgId }, { plan, overridden: Object.keys(overrides.quotas ?? {}).concat(Object.keys(overrides.limits ?? {})) });

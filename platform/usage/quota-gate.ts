@@ -10,6 +10,8 @@ import { monthOf } from './month.ts';
 
 /** How long what was read of an organisation is believed, milliseconds. */
 const FRESH_MS = 1_000;
+/** How long that an organisation has no quotas is believed while it is read again behind its requests, milliseconds. */
+const UNLIMITED_MS = 2_000;
 /** Organisations remembered by a process. */
 const REMEMBERED = 10_000;
 
@@ -53,7 +55,8 @@ export interface Admission {
 /**
  * Holds organisations to their hard quotas. It believes what it read for a second and adds what it let through itself, so the
  * quota is passed at the most by what other processes let through within that second and by what is under way between
- * admission and commit. An organisation without quotas is never waited for: its plan is read again behind its requests.
+ * admission and commit. A busy organisation without quotas is never waited for: its plan is read again behind its requests, and a new
+ * one counts within two seconds.
  */
 export class QuotaGate implements Admission {
   readonly #plans: PlanStore;
@@ -74,8 +77,9 @@ export class QuotaGate implements Admission {
 
   admit(orgId: string, meter: 'runs' | 'signals', quantity: number): Promise<void> | undefined {
     const known = this.#known.get(orgId);
-    if (known !== undefined && this.#now() - known.loadedAt <= FRESH_MS) return take(known, meter, quantity);
-    if (known !== undefined && !known.limited) {
+    const age = known === undefined ? Infinity : this.#now() - known.loadedAt;
+    if (known !== undefined && age <= FRESH_MS) return take(known, meter, quantity);
+    if (known !== undefined && !known.limited && age <= UNLIMITED_MS) {
       this.#load(orgId).catch((error: unknown) => this.#options.logger.warn({ orgId, reason: error instanceof Error ? error.message : String(error) }, 'plan not read, the one known holds on'));
       return undefined;
     }

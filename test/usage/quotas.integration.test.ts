@@ -73,13 +73,25 @@ describe('quotas', () => {
     expect(answers.filter(({ status }) => status === 'fulfilled')).toHaveLength(50);
   });
 
-  it('never waits for an organisation without quotas once it is known', async () => {
+  it('never waits for a busy organisation without quotas, and holds one that was quiet to what it got meanwhile', async () => {
     const orgId = await test.organisation();
     const clock = { now: Date.now() };
     const gate = gateAt(clock);
     await gate.admit(orgId, 'signals', 1);
-    clock.now += 10_000;
+    clock.now += 1_500;
     expect(gate.admit(orgId, 'signals', 1)).toBeUndefined();
+    clock.now += 2_001;
+    const waited = gate.admit(orgId, 'signals', 1);
+    expect(waited).toBeInstanceOf(Promise);
+    await waited;
+    await plans.setForAnyOrganisation(orgId, 'free', { quotas: { signals: { hard: 1 } } }, 'system:test', []);
+    clock.now += 2_001;
+    await expect(async () => gate.admit(orgId, 'signals', 2)).rejects.toMatchObject({ type: 'QuotaExceeded' });
+  });
+
+  it('keeps the plan that was the default when an organisation was first met', async () => {
+    const orgId = await test.organisation();
+    await gateAt({ now: Date.now() }).admit(orgId, 'signals', 1);
     const set = await plans.ofAnyOrganisation(orgId, 'free');
     expect(set).toMatchObject({ plan: 'enterprise', updatedBy: 'default' });
   });
