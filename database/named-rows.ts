@@ -3,7 +3,7 @@ import { recordAct, type Act } from './audit-acts.ts';
 import type { Database } from './database.ts';
 
 /** Tables with `id` and a `name` that is unique in an organisation. */
-type NamedTable = 'connections' | 'webhooks' | 'webhook_endpoints';
+type NamedTable = 'connections' | 'privacy_sources' | 'webhooks' | 'webhook_endpoints';
 
 /** What is alike about the stores of things that people give a name: found by id, listed by name, removed with an act. */
 export class NamedRows<Row, Kept> {

@@ -1,6 +1,7 @@
-import { sql } from 'kysely';
+import { sql, type Selectable } from 'kysely';
 import { recordAct, type Act } from './audit-acts.ts';
 import type { Database } from './database.ts';
+import { NamedRows } from './named-rows.ts';
 import type { Timestamp } from './organisations.ts';
 
 export interface PrivacySourceTables {
@@ -38,9 +39,11 @@ type Draft = Pick<PrivacySourceRecord, 'id' | 'name' | 'kind' | 'sealed' | 'anno
 /** Systems that hold data of people. */
 export class PrivacySourceStore {
   readonly #database: Database;
+  readonly #rows: NamedRows<Selectable<PrivacySourceTables['privacy_sources']>, PrivacySourceRecord>;
 
   constructor(database: Database) {
     this.#database = database;
+    this.#rows = new NamedRows(database, 'privacy_sources', fromRow);
   }
 
   /** @returns undefined when the name is taken. */
@@ -61,25 +64,15 @@ export class PrivacySourceStore {
 
   /** By name; `after` continues a page. */
   async list(orgId: string, limit: number, after?: string): Promise<PrivacySourceRecord[]> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      let query = tx.selectFrom('privacy_sources').selectAll().orderBy('name').limit(limit);
-      if (after !== undefined) query = query.where('name', '>', after);
-      return (await query.execute()).map(fromRow);
-    });
+    return this.#rows.list(orgId, limit, after);
   }
 
   async find(orgId: string, id: string): Promise<PrivacySourceRecord | undefined> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const row = await tx.selectFrom('privacy_sources').selectAll().where('id', '=', id).executeTakeFirst();
-      return row === undefined ? undefined : fromRow(row);
-    });
+    return this.#rows.find(orgId, 'id', id);
   }
 
   async findByName(orgId: string, name: string): Promise<PrivacySourceRecord | undefined> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const row = await tx.selectFrom('privacy_sources').selectAll().where('name', '=', name).executeTakeFirst();
-      return row === undefined ? undefined : fromRow(row);
-    });
+    return this.#rows.find(orgId, 'name', name);
   }
 
   /** @returns undefined when it changed since, or is gone. */
@@ -100,15 +93,10 @@ export class PrivacySourceStore {
 
   /** @returns whether it was there. */
   async remove(orgId: string, id: string, act: Act): Promise<boolean> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const gone = await tx.deleteFrom('privacy_sources').where('id', '=', id).returning('id').executeTakeFirst();
-      if (gone === undefined) return false;
-      await recordAct(tx, act);
-      return true;
-    });
+    return this.#rows.remove(orgId, id, act);
   }
 }
 
-function fromRow(row: { id: string; name: string; kind: 'postgres'; sealed: Buffer; annotations: string; version: number; created_at: Date; updated_at: Date; updated_by: string }): PrivacySourceRecord {
+function fromRow(row: Selectable<PrivacySourceTables['privacy_sources']>): PrivacySourceRecord {
   return { id: row.id, name: row.name, kind: row.kind, sealed: row.sealed, annotations: row.annotations, version: row.version, createdAt: row.created_at, updatedAt: row.updated_at, updatedBy: row.updated_by };
 }

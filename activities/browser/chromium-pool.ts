@@ -97,7 +97,7 @@ export class ChromiumPool {
     process.open += 1;
     clearTimeout(process.idle);
     const browser = await process.browser.catch((error: unknown) => {
-      this.#processes.delete(process);
+      this.#forget(process);
       throw error;
     });
     let onGone = (): void => undefined;
@@ -105,7 +105,7 @@ export class ChromiumPool {
       onGone = () => reject(new BrowserGone('the browser ended'));
       browser.once('disconnected', onGone);
     });
-    gone.catch(() => undefined);
+    gone.catch(() => undefined); // nobody may be listening when it happens
     const left = (): void => {
       browser.off('disconnected', onGone);
       process.open -= 1;
@@ -137,7 +137,7 @@ export class ChromiumPool {
     for (const settle of this.#waiting.splice(0)) settle(false);
     await Promise.all(
       [...this.#processes].map(async ({ browser }) => {
-        const running = await browser.catch(() => undefined);
+        const running = await browser.catch(() => undefined); // it never came up: who asked for it was told
         await running?.close().catch(() => undefined); // it is gone already
       }),
     );
@@ -156,13 +156,21 @@ export class ChromiumPool {
     this.#processes.add(process);
     process.browser.then(
       (browser) => {
-        browser.once('disconnected', () => this.#processes.delete(process));
+        browser.once('disconnected', () => this.#forget(process));
         if (this.#closed) void browser.close();
       },
-      () => this.#processes.delete(process),
+      () => this.#forget(process),
     );
     this.#watch ??= setInterval(() => void this.#endBloated().catch((error: unknown) => this.#options.logger.warn({ err: error }, 'memory of pages not read')), WATCH_MS).unref();
     return process;
+  }
+
+  /** Without a Chromium there is no memory to watch. */
+  #forget(process: Process): void {
+    this.#processes.delete(process);
+    if (this.#processes.size > 0) return;
+    clearInterval(this.#watch);
+    this.#watch = undefined;
   }
 
   #tidy(process: Process, browser: Browser): void {
@@ -170,7 +178,7 @@ export class ChromiumPool {
     if (process.open > 0) return;
     const end = (): void => {
       if (process.open > 0) return;
-      this.#processes.delete(process);
+      this.#forget(process);
       void browser.close().catch(() => undefined); // it is gone already
     };
     if (process.retired) end();

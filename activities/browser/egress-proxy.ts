@@ -83,15 +83,18 @@ export class EgressProxy {
       const address = await checked(bare(url.hostname), port);
       const { 'proxy-connection': _, 'proxy-authorization': __, ...headers } = request.headers;
       await new Promise<void>((resolve, reject) => {
-        const onward = httpRequest({ host: address, port, method: request.method ?? 'GET', path: `${url.pathname}${url.search}`, headers: { ...headers, host: url.host }, timeout: CONNECT_MS }, (answer) => {
+        const onward = httpRequest({ host: address, port, method: request.method ?? 'GET', path: `${url.pathname}${url.search}`, headers: { ...headers, host: url.host }, agent: false }, (answer) => {
           answer.on('data', (chunk: Buffer) => count(chunk.length));
           response.writeHead(answer.statusCode ?? 502, answer.headers);
           answer.pipe(response);
           answer.once('end', resolve).once('error', reject);
         });
-        onward.once('socket', (socket) => track(socket));
-        // The time is for the beginning of an answer only: streams may last.
-        onward.once('timeout', () => (onward.destroyed ? undefined : onward.socket?.connecting === true ? onward.destroy(new Error('the host does not answer')) : onward.setTimeout(0)));
+        onward.once('socket', (socket) => {
+          track(socket);
+          // The time is for connecting only: answers may take theirs, and streams last.
+          const timer = setTimeout(() => onward.destroy(new Error('the host does not answer')), CONNECT_MS);
+          socket.once('connect', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
+        });
         onward.once('error', reject);
         response.once('close', () => onward.destroy());
         request.pipe(onward);

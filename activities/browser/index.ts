@@ -1,10 +1,10 @@
 import { BrowserSessionStore } from '../../database/browser-sessions.ts';
+import { isBlobRef } from '../../platform/blobs/blob-store.ts';
 import { createBlobStore } from '../../platform/blobs/create.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import type { BrowserRecordActivities } from './activity-contract.ts';
-import { asBlobRef } from './session-journal.ts';
 import { sessionName } from './worker-activities.ts';
 
 /** Discovered: what a session needs without a browser. The rest is served by browser workers, see `workers/browser`. */
@@ -15,7 +15,7 @@ export default async function register({ config, database }: ActivityDependencie
     async closeBrowserSession({ state }) {
       const { orgId, id } = sessionName();
       const checkpoint = await store.close(orgId, id, state);
-      if (checkpoint !== null) await blobs.delete(orgId, asBlobRef(checkpoint));
+      if (isBlobRef(checkpoint)) await blobs.delete(orgId, checkpoint);
     },
   };
   return { queues: { [TASK_QUEUES.core]: { ...activities } } };

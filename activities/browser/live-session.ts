@@ -3,6 +3,7 @@ import type { Flow } from '../../schemas/browser/flow.ts';
 import { BrowserError, stepFailed } from './browser-error.ts';
 import type { FlowSession } from './flow-runner.ts';
 import { locate } from './locating.ts';
+import { withoutQuery } from './url-pattern.ts';
 
 /** Requests that ask for a change; beacons and pings tell, they do not ask. */
 const EFFECT_RESOURCES: ReadonlySet<string> = new Set(['document', 'xhr', 'fetch']);
@@ -172,9 +173,4 @@ export class LiveSession implements FlowSession {
   #note(kind: PageTrouble['kind'], text: string): void {
     if (this.#troubles.length < MAX_TROUBLES) this.#troubles.push({ kind, text: text.slice(0, MAX_TEXT) });
   }
-}
-
-/** Queries carry tokens and names. */
-function withoutQuery(url: string): string {
-  return url.replace(/[?#].*$/s, '');
 }

@@ -57,7 +57,7 @@ export async function find(page: Page | Frame, locator: Locator, scope: FlowScop
     for (const [way, each] of tried.entries()) {
       const element = locate(page, each, scope);
       const count = await element.count();
-      if (count > 0) return { element: count === 1 || each.nth !== undefined ? element : await preferVisible(element, count), description: describeLocator(each, scope), way };
+      if (count > 0) return { element: count === 1 || each.nth !== undefined ? element : await preferVisible(element), description: describeLocator(each), way };
     }
     if (waited >= withinMs) return undefined;
     signal.throwIfAborted();
@@ -66,19 +66,14 @@ export async function find(page: Page | Frame, locator: Locator, scope: FlowScop
 }
 
 /** Of several, the first that can be seen: hidden doubles (menus, templates) are common. */
-async function preferVisible(element: Found, count: number): Promise<Found> {
-  for (let index = 0; index < Math.min(count, 20); index += 1) {
-    if (await element.nth(index).isVisible()) return element.nth(index);
-  }
-  return element.first();
+async function preferVisible(element: Found): Promise<Found> {
+  const visible = element.filter({ visible: true });
+  return (await visible.count()) > 0 ? visible.first() : element.first();
 }
 
-/** A locator in words. */
-export function describeLocator(locator: Locator, scope?: FlowScope): string {
-  const text = (value: string): string => {
-    if (scope === undefined) return JSON.stringify(value);
-    return JSON.stringify(fill(value, scope));
-  };
+/** A locator in words: those of the flow, since what fills them may be personal. */
+export function describeLocator(locator: Locator): string {
+  const text = (value: string): string => JSON.stringify(value);
   const parts: string[] = [];
   if (locator.role !== undefined) parts.push(`${locator.role}${locator.name === undefined ? '' : ` ${text(locator.name)}`}`);
   if (locator.label !== undefined) parts.push(`field ${text(locator.label)}`);
@@ -89,9 +84,9 @@ export function describeLocator(locator: Locator, scope?: FlowScope): string {
   if (locator.testId !== undefined) parts.push(`test id ${text(locator.testId)}`);
   if (locator.css !== undefined) parts.push(locator.css);
   if (locator.hasText !== undefined) parts.push(`with ${text(locator.hasText)}`);
-  if (locator.has !== undefined) parts.push(`holding ${describeLocator(locator.has, scope)}`);
+  if (locator.has !== undefined) parts.push(`holding ${describeLocator(locator.has)}`);
   if (locator.nth !== undefined) parts.push(`number ${String(locator.nth)}`);
-  if (locator.within !== undefined) parts.push(`in ${describeLocator(locator.within, scope)}`);
+  if (locator.within !== undefined) parts.push(`in ${describeLocator(locator.within)}`);
   return parts.join(' ');
 }
 

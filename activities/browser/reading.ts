@@ -15,7 +15,7 @@ const READ_MS = 5_000;
  */
 export async function extract(page: Page, step: LeafOf<'extract'>, scope: FlowScope, timeoutMs: number): Promise<unknown> {
   if (step.from !== undefined) return typed(step.from === 'url' ? page.url() : await page.title(), step, step.as);
-  if (step.table !== undefined) return readTable(await present(locate(page, step.table, scope), describeLocator(step.table, scope), timeoutMs));
+  if (step.table !== undefined) return readTable(await present(locate(page, step.table, scope), describeLocator(step.table), timeoutMs));
   if (step.list !== undefined) {
     const items = locate(page, step.list, scope);
     await items.first().waitFor({ state: 'attached', timeout: timeoutMs }).catch((error: unknown) => {
@@ -31,7 +31,7 @@ export async function extract(page: Page, step: LeafOf<'extract'>, scope: FlowSc
   const place = locate(page, step.on, scope);
   if (step.read === 'count') return place.count();
   if (step.read === 'visible') return (await place.count()) > 0 && place.first().isVisible();
-  const described = describeLocator(step.on, scope);
+  const described = describeLocator(step.on);
   if (step.all) {
     await place.first().waitFor({ state: 'attached', timeout: timeoutMs });
     return Promise.all((await bounded(place)).map((item, index) => one(item, step, `${step.as}[${String(index)}]`)));
@@ -52,7 +52,7 @@ async function fieldsOf(page: Page, item: Found, fields: Readonly<Record<string,
     if (reading.read === 'count') row[name] = await inside.count();
     else if (reading.read === 'visible') row[name] = (await inside.count()) > 0 && (await inside.first().isVisible());
     else if ((await inside.count()) === 0) {
-      if (!reading.optional) throw stepFailed(`${place}.${name}: there is no ${describeLocator(reading.on, scope)}`);
+      if (!reading.optional) throw stepFailed(`${place}.${name}: there is no ${describeLocator(reading.on)}`);
       row[name] = null;
     } else row[name] = await one(inside.first(), reading, `${place}.${name}`);
   }

@@ -1,10 +1,11 @@
 import type { Page } from 'playwright-core';
 import type { BrowserSessionStore, BrowserStep, SessionHold } from '../../database/browser-sessions.ts';
-import type { BlobRef, BlobStore } from '../../platform/blobs/blob-store.ts';
+import { isBlobRef, type BlobStore } from '../../platform/blobs/blob-store.ts';
 import { captureCheckpoint, encodeCheckpoint } from './checkpoint.ts';
 import { isSeen, type Journal, type StepRecord } from './flow-runner.ts';
 import type { DueStep, FlowState } from './flow-machine.ts';
 import type { LiveSession } from './live-session.ts';
+import { withoutQuery } from './url-pattern.ts';
 
 /** Another worker has taken the session up: this one must not touch it any more. */
 export class SessionLost extends Error {
@@ -74,7 +75,7 @@ export class SessionJournal implements Journal {
       await blobs.delete(hold.orgId, reference);
       throw new SessionLost();
     }
-    if (outcome.before !== null && outcome.before !== reference) await blobs.delete(hold.orgId, asBlobRef(outcome.before));
+    if (isBlobRef(outcome.before) && outcome.before !== reference) await blobs.delete(hold.orgId, outcome.before);
   }
 
   /** Waits until all that was recorded is durable. */
@@ -120,13 +121,4 @@ export class SessionJournal implements Journal {
   #mustHold(held: boolean): void {
     if (!held) throw new SessionLost();
   }
-}
-
-/** References in rows were made by the blob store. */
-export function asBlobRef(text: string): BlobRef {
-  return `blob:${text.replace(/^blob:/, '')}`;
-}
-
-function withoutQuery(url: string): string {
-  return url.replace(/[?#].*$/s, '').slice(0, 2000);
 }

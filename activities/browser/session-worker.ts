@@ -1,19 +1,19 @@
 import type { Logger } from 'pino';
 import { Secret, TOTP } from 'otpauth';
 import type { BrowserSessionStore } from '../../database/browser-sessions.ts';
-import type { BlobStore } from '../../platform/blobs/blob-store.ts';
+import { isBlobRef, type BlobStore } from '../../platform/blobs/blob-store.ts';
 import type { Connections } from '../../platform/connections/connections.ts';
 import type { Egress } from '../../platform/connections/egress.ts';
 import { HalError } from '../../schemas/errors.ts';
 import type { Flow, LeafOf } from '../../schemas/browser/flow.ts';
 import { BrowserError, stepFailed } from './browser-error.ts';
-import { decodeCheckpoint, restoreTabs, type Checkpoint } from './checkpoint.ts';
+import { decodeCheckpoint, restoreTabs } from './checkpoint.ts';
 import type { ChromiumPool, PooledContext } from './chromium-pool.ts';
 import { EgressProxy } from './egress-proxy.ts';
 import { runFlow, type FlowOutcome } from './flow-runner.ts';
 import type { FlowState } from './flow-machine.ts';
 import { LiveSession } from './live-session.ts';
-import { SessionJournal, asBlobRef } from './session-journal.ts';
+import { SessionJournal } from './session-journal.ts';
 
 export interface SessionWorkerParts {
   readonly pool: ChromiumPool;
@@ -154,7 +154,7 @@ export class SessionWorker {
     let pooled: PooledContext | undefined;
     try {
       if (stored.state !== 'open') throw new HalError('Conflict', 'the session has ended');
-      const checkpoint = stored.checkpoint === null ? undefined : decodeCheckpoint(await blobs.get(name.orgId, asBlobRef(stored.checkpoint)));
+      const checkpoint = isBlobRef(stored.checkpoint) ? decodeCheckpoint(await blobs.get(name.orgId, stored.checkpoint)) : undefined;
       const ending: { session?: LiveSession } = {};
       proxy = await EgressProxy.start({
         egress,
@@ -172,7 +172,7 @@ export class SessionWorker {
       const journal = new SessionJournal({ store, blobs, hold: { orgId: name.orgId, id: name.id, fence: stored.fence }, session, begun: stored.begun, pictures: flow.evidence === 'screenshots', redact: (text) => redacted(text, secrets) });
       if (checkpoint !== undefined) await restoreTabs(session, checkpoint);
       session.takeEffects();
-      const complete: Held = Object.assign(held, { pooled, proxy, session, journal, secrets, state: stateOf(checkpoint), key: '', workedMs: 0 });
+      const complete: Held = Object.assign(held, { pooled, proxy, session, journal, secrets, state: checkpoint?.state, key: '', workedMs: 0 });
       this.#held.set(name.id, complete);
       return complete;
     } catch (error) {
@@ -192,10 +192,6 @@ export class SessionWorker {
     held.secrets.add(value);
     return value;
   }
-}
-
-function stateOf(checkpoint: Checkpoint | undefined): FlowState | undefined {
-  return checkpoint?.state;
 }
 
 /** RFC 6238. */

@@ -127,7 +127,7 @@ export async function takeStep(step: Leaf, scope: FlowScope, ports: StepPorts, t
     case 'extract': {
       const value = await extract(tabs.page(), step, scope, timeoutMs);
       const from = step.on ?? step.list ?? step.table;
-      return { target: from === undefined ? null : describeLocator(from, scope), way: null, set: { as: step.as, value } };
+      return { target: from === undefined ? null : describeLocator(from), way: null, set: { as: step.as, value } };
     }
     case 'assert':
       if (!(await waitFor(() => tabs.page(), step.that, scope, timeoutMs, ports.signal))) throw stepFailed('what was asserted does not hold');
@@ -151,8 +151,8 @@ export async function takeStep(step: Leaf, scope: FlowScope, ports: StepPorts, t
   async function onElement(leaf: Leaf, locator: Locator, act: (hit: Hit) => Promise<unknown>): Promise<StepOutcome> {
     const hit = await find(tabs.page(), locator, scope, timeoutMs, ports.signal);
     if (hit === undefined) {
-      if (leaf.ifMissing === 'skip') return { target: describeLocator(locator, scope), way: null, skipped: true };
-      throw stepFailed(`there is no ${describeLocator(locator, scope)} on the page`);
+      if (leaf.ifMissing === 'skip') return { target: describeLocator(locator), way: null, skipped: true };
+      throw stepFailed(`there is no ${describeLocator(locator)} on the page`);
     }
     await act(hit);
     return { target: hit.description, way: hit.way };

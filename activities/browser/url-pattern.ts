@@ -12,3 +12,8 @@ export function hostMatches(host: string, pattern: string): boolean {
   const wanted = pattern.toLowerCase();
   return wanted.startsWith('*.') ? name.endsWith(wanted.slice(1)) : wanted === '*' || name === wanted;
 }
+
+/** An address as it may be kept: queries and fragments carry tokens and names. */
+export function withoutQuery(url: string): string {
+  return url.replace(/[?#].*$/s, '').slice(0, 2000);
+}

@@ -1,10 +1,11 @@
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import { launchBrowser } from '../environment/browser.ts';
+import { takePictures } from '../environment/pictures.ts';
 import { BOOKING_LOGIN, bookingFlow, startBookingSite, type BookingSite } from './sites/booking.ts';
 
 /** The operation `browser` as people meet it: started over REST, seen in the console, taken over by a person. */
@@ -27,20 +28,7 @@ describe('browser sessions', () => {
   const start = async (flow: unknown, input: object = {}): Promise<string> => String((await call('POST', '/v1/workflows/browser/runs', { input: { flow, input } }))['runId']);
   const ended = (runId: string): Promise<Record<string, unknown>> => call('GET', `/v1/runs/${encodeURIComponent(runId)}/result?waitSeconds=60`);
   const stepsOf = async (runId: string): Promise<{ session: Record<string, unknown>; items: Record<string, unknown>[] }> => (await call('GET', `/v1/runs/${encodeURIComponent(runId)}/browser-steps`)) as never;
-  const picture = async (name: string): Promise<void> => {
-    const target = process.env['HAL9_TEST_PICTURES'];
-    if (target === undefined) return;
-    await mkdir(target, { recursive: true });
-    for (const colorScheme of ['light', 'dark'] as const) {
-      for (const width of [1280, 390]) {
-        await page.emulateMedia({ colorScheme });
-        await page.setViewportSize({ width, height: 800 });
-        await page.screenshot({ path: join(target, `${name}-${colorScheme}-${width}.png`) });
-      }
-    }
-    await page.emulateMedia({ colorScheme: 'light' });
-    await page.setViewportSize({ width: 1280, height: 800 });
-  };
+  const picture = (name: string): Promise<void> => takePictures(page, name);
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'hal9-browser-'));

@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -6,6 +6,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import { launchBrowser } from '../environment/browser.ts';
+import { takePicture } from '../environment/pictures.ts';
 
 /** The whole stack: evidence collected by a run, consents over HTTP, the page in a browser. */
 describe('compliance of an organisation', () => {
@@ -81,11 +82,7 @@ describe('compliance of an organisation', () => {
     expect(await page.locator('tr#tenant-isolation rect.gap').count()).toBe(2);
     expect(await page.locator('tr#access-is-reviewed rect.failed').count()).toBe(1);
     expect(await page.textContent('tr#encryption-at-rest')).toContain('shown by tests');
-    const pictures = process.env['HAL9_TEST_PICTURES'];
-    if (pictures !== undefined) {
-      await mkdir(pictures, { recursive: true });
-      await page.screenshot({ path: join(pictures, 'compliance.png') });
-    }
+    await takePicture(page, 'compliance');
     await page.click('.choices a:text-is("GDPR")');
     await page.waitForSelector('.choices a.chosen:text-is("GDPR")');
     expect(await page.locator('tr#processing-is-complete').count()).toBe(1);

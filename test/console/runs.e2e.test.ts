@@ -1,10 +1,11 @@
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import { launchBrowser } from '../environment/browser.ts';
+import { takePictures } from '../environment/pictures.ts';
 
 const PROJECT = join(import.meta.dirname, '../fixtures/operations-project');
 /** Pages with the common head, and the title of each in it. */
@@ -39,21 +40,7 @@ describe('runs in the console', () => {
   const openRun = (runId: string): Promise<void> => open(`/console/run.html?id=${encodeURIComponent(runId)}`);
   const rows = (): Promise<number> => page.locator('table.runs tbody tr').count();
   const status = (text: string): Promise<void> => page.locator('.title .status', { hasText: text }).waitFor();
-  /** For people to look at, where `HAL9_TEST_PICTURES` names a folder: light and dark, wide and narrow. */
-  const picture = async (name: string): Promise<void> => {
-    const target = process.env['HAL9_TEST_PICTURES'];
-    if (target === undefined) return;
-    await mkdir(target, { recursive: true });
-    for (const colorScheme of ['light', 'dark'] as const) {
-      for (const width of [1280, 390]) {
-        await page.emulateMedia({ colorScheme });
-        await page.setViewportSize({ width, height: 800 });
-        await page.screenshot({ path: join(target, `${name}-${colorScheme}-${width}.png`) });
-      }
-    }
-    await page.emulateMedia({ colorScheme: 'light' });
-    await page.setViewportSize({ width: 1280, height: 800 });
-  };
+  const picture = (name: string): Promise<void> => takePictures(page, name);
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'hal9-runs-'));

@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { Secret, TOTP } from 'otpauth';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestApi, type TestApi } from '../api/running-api.ts';
 import { launchBrowser } from '../environment/browser.ts';
+import { takePicture } from '../environment/pictures.ts';
 import { createPerson, PASSWORD } from '../identity/person.ts';
 
 describe('the pages of signing in, in a browser', () => {
@@ -39,12 +38,6 @@ describe('the pages of signing in, in a browser', () => {
     });
     return page;
   };
-  const picture = async (page: Page, name: string): Promise<void> => {
-    const folder = process.env['HAL9_TEST_PICTURES'];
-    if (folder === undefined) return;
-    await mkdir(folder, { recursive: true });
-    await page.screenshot({ path: join(folder, `${name}.png`) });
-  };
   const byPassword = async (page: Page, userName: string): Promise<void> => {
     await page.goto(`${url}/sign-in/${slug}?returnTo=/account`);
     await page.fill('[name=userName]', userName);
@@ -61,7 +54,7 @@ describe('the pages of signing in, in a browser', () => {
     await page.fill('[name=place]', 'nowhere-at-all');
     await page.click('form#organisation button');
     await page.locator('[role=alert]', { hasText: 'no organisation' }).waitFor();
-    await picture(page, 'sign-in');
+    await takePicture(page, 'sign-in');
     await page.fill('[name=place]', slug);
     await page.click('form#organisation button');
     await page.waitForURL(new RegExp(`/sign-in/${slug}`));
@@ -69,22 +62,22 @@ describe('the pages of signing in, in a browser', () => {
     await page.fill('[name=password]', 'wrong password entirely');
     await page.click('form#password button');
     await page.locator('form#password [role=alert]', { hasText: 'refused' }).waitFor();
-    await picture(page, 'organisation');
+    await takePicture(page, 'organisation');
     await page.fill('[name=password]', PASSWORD);
     await page.click('form#password button');
     await page.waitForURL(`${url}/account`);
     await page.locator('h2', { hasText: 'Sessions' }).waitFor();
     await page.click('#add-app');
     const secret = (await page.textContent('#secret')) ?? '';
-    await picture(page, 'add-app');
+    await takePicture(page, 'add-app');
     const totp = new TOTP({ secret: Secret.fromBase32(secret) });
     await page.fill('[name=code]', totp.generate());
     await page.click('form#totp button');
     await page.locator('ol.codes li').nth(9).waitFor();
-    await picture(page, 'recovery-codes');
+    await takePicture(page, 'recovery-codes');
     await page.click('#kept button, #kept');
     await page.locator('td', { hasText: 'authenticator app' }).first().waitFor();
-    await picture(page, 'account');
+    await takePicture(page, 'account');
     await page.click('#out');
     await page.waitForURL(`${url}/sign-in`);
     expect((await context.cookies()).filter((cookie) => cookie.name === 'hal9_session')).toEqual([]);
@@ -92,7 +85,7 @@ describe('the pages of signing in, in a browser', () => {
     await byPassword(page, userName);
     await page.waitForURL(`${url}/second-factor`);
     await page.locator('form#totp').waitFor();
-    await picture(page, 'second-factor');
+    await takePicture(page, 'second-factor');
     await page.fill('[name=code]', totp.generate({ timestamp: Date.now() + 30_000 }));
     await page.click('form#totp button');
     await page.waitForURL(`${url}/account`);

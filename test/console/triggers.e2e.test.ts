@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import { StandardWebhook } from '../../platform/webhooks/standard-webhooks.ts';
 import { launchBrowser } from '../environment/browser.ts';
+import { takePicture } from '../environment/pictures.ts';
 import { startHttpServer, type LocalServer } from '../environment/http-server.ts';
 
 /** Webhook in, automation, run, webhook out: over the shipped processes, and as people see it. */
@@ -82,7 +83,7 @@ describe('triggers, from a signed webhook to a signed webhook', () => {
     await page.locator('td', { hasText: 'remediate~' }).waitFor();
     await page.click('text=Dry run');
     await page.locator('#dry-run', { hasText: 'would act on 1' }).waitFor();
-    await picture('automations');
+    await takePicture(page, 'automations');
     await page.click('text=Switch off');
     await page.locator('tr.chosen .tag', { hasText: 'off' }).waitFor();
     await page.click('text=Switch on');
@@ -100,7 +101,7 @@ describe('triggers, from a signed webhook to a signed webhook', () => {
     await page.locator('#in button', { hasText: '1 so far' }).waitFor();
     await page.locator('#out tr', { hasText: 'run.completed' }).first().locator('button').click();
     await expect.poll(() => server.received.filter(({ headers }) => headers['webhook-id'] === server.received[0]?.headers['webhook-id']).length, { timeout: 30_000 }).toBe(2);
-    await picture('deliveries');
+    await takePicture(page, 'deliveries');
     expect(problems).toEqual([]);
   });
 
@@ -141,16 +142,9 @@ describe('triggers, from a signed webhook to a signed webhook', () => {
       await page.emulateMedia({ colorScheme });
       await page.setViewportSize({ width, height: 900 });
       await expect(page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth'), `${String(width)} wide`).resolves.toBe(0);
-      await picture(`${name}-${colorScheme}-${String(width)}`);
+      await takePicture(page, `${name}-${colorScheme}-${String(width)}`);
     }
     await page.setViewportSize({ width: 1500, height: 760 });
   }
 
-  /** For people to look at, where `HAL9_TEST_PICTURES` names a folder. */
-  async function picture(name: string): Promise<void> {
-    const target = process.env['HAL9_TEST_PICTURES'];
-    if (target === undefined) return;
-    await mkdir(target, { recursive: true });
-    await page.screenshot({ path: join(target, `${name}.png`) });
-  }
 });

@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -8,6 +8,7 @@ import { Database } from '../../database/database.ts';
 import { StatementStore } from '../../database/statements.ts';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import { launchBrowser } from '../environment/browser.ts';
+import { takePicture } from '../environment/pictures.ts';
 
 /** The whole stack: quotas over HTTP, statements as JSON and CSV, the page in a browser. */
 describe('usage of an organisation', () => {
@@ -106,11 +107,7 @@ describe('usage of an organisation', () => {
     expect(await page.locator('figure.chart').count()).toBe(3);
     expect(await page.locator('figure.chart g.day').count()).toBe(90);
     expect(await page.textContent('table')).toContain('enterprise');
-    const pictures = process.env['HAL9_TEST_PICTURES'];
-    if (pictures !== undefined) {
-      await mkdir(pictures, { recursive: true });
-      await page.screenshot({ path: join(pictures, 'usage.png') });
-    }
+    await takePicture(page, 'usage');
     expect(problems).toEqual([]);
     await plan({ plan: 'enterprise' });
   });
