@@ -7,6 +7,8 @@ export type HealthCheck = (signal: AbortSignal) => Promise<void>;
 const CHECK_MS = 2_000;
 
 export interface MetricsServerOptions {
+  /** Address to listen on. */
+  readonly host: string;
   /** 0 picks a free port. */
   readonly port: number;
   readonly registry: Registry;
@@ -43,7 +45,7 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
     };
     serve().catch((error: unknown) => answer(500, 'text/plain', error instanceof Error ? error.message : String(error)));
   });
-  await listen(server, options.port);
+  await listen(server, options.host, options.port);
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('the metrics server has no port');
   return {
@@ -81,9 +83,9 @@ async function coreMetrics(port: number | undefined): Promise<string> {
   }
 }
 
-async function listen(server: Server, port: number): Promise<void> {
+async function listen(server: Server, host: string, port: number): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, '127.0.0.1', resolve);
+    server.listen(port, host, resolve);
   });
 }

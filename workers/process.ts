@@ -141,7 +141,7 @@ async function open(
     ['postgres', async () => void (await sql`select 1`.execute(database.system))],
     ['temporal', async (signal) => void (await temporal.client.withAbortSignal(signal, () => temporal.client.workflowService.getSystemInfo({})))],
   ]);
-  const server = await startMetricsServer({ port: config.HAL9_METRICS_PORT, registry, corePort, checks });
+  const server = await startMetricsServer({ host: config.HAL9_METRICS_HOST, port: config.HAL9_METRICS_PORT, registry, corePort, checks });
   closing.push(() => server.close());
 
   return {

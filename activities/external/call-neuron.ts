@@ -21,6 +21,8 @@ export interface CallDependencies {
   readonly connections: Connections;
   readonly egress: Egress;
   readonly budgets: Budgets;
+  /** `fallback`: no model is asked. Default `live`. */
+  readonly models?: 'live' | 'fallback';
   readonly calls: NeuronCallStore;
   readonly breakers: NeuronBreakerStore;
   readonly blobs: BlobStore;
@@ -115,6 +117,7 @@ function prepareModel(deps: CallDependencies, { orgId, batchId, neuron, signal: 
   return {
     input,
     async make(_key, signal) {
+      if (deps.models === 'fallback') return refused('this installation asks no models');
       const connection = await openOrUndefined(() => deps.connections.open(orgId, name, ['llm']));
       if (connection === undefined) return refused(`there is no llm connection "${name}"`);
       const worst = worstTokens(input);

@@ -82,7 +82,8 @@ export default async function register({ config, database }: ActivityDependencie
   const activities = createExternalActivities({
     connections: new Connections({ database, keys, egress }),
     egress,
-    budgets: new Budgets(database),
+    budgets: new Budgets(database, config.HAL9_MODEL_MONTHLY_USD),
+    models: config.HAL9_MODELS,
     calls: new NeuronCallStore(database),
     breakers: new NeuronBreakerStore(database),
     blobs: createBlobStore(config, keys),

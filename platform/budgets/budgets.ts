@@ -40,10 +40,13 @@ const GRACE_SECONDS = 60;
 export class Budgets {
   readonly #store: BudgetStore;
   readonly #plans: PlanStore;
+  readonly #monthlyUsd: number | undefined;
 
-  constructor(database: Database) {
+  /** @param monthlyUsd what the installation lets every organisation spend in a month, whatever its own limits say. Default: no limit. */
+  constructor(database: Database, monthlyUsd?: number) {
     this.#store = new BudgetStore(database);
     this.#plans = new PlanStore(database);
+    this.#monthlyUsd = monthlyUsd;
   }
 
   /** All periods, those without limits too. */
@@ -66,7 +69,7 @@ export class Budgets {
     return this.view(caller);
   }
 
-  /** Reserves the worst case of one call in the accounts of the plan, the day, the month, the cascade and the neuron in it: in all or in none. */
+  /** Reserves the worst case of one call in the accounts of the plan, the installation, the day, the month, the cascade and the neuron in it: in all or in none. */
   async reserve(orgId: string, request: SpendRequest, now = new Date()): Promise<Reservation> {
     const id = randomUUID();
     const [limits, plan] = await Promise.all([this.#limits(orgId), this.#plans.entitlements(orgId)]);
@@ -74,6 +77,7 @@ export class Budgets {
     const accounts: LimitedAccount[] = [
       // Reserved like the others, so that no number of calls at once passes the quota.
       ...(tokens === null ? [] : [{ account: planAccount(now), limits: { ...unlimited(), tokens } }]),
+      ...(this.#monthlyUsd === undefined ? [] : [{ account: installationAccount(now), limits: limitsOf({ usd: this.#monthlyUsd }) }]),
       { account: dayAccount(now), limits: limits.get('day') ?? unlimited() },
       { account: monthAccount(now), limits: limits.get('month') ?? unlimited() },
       { account: `cascade/${request.batchId}`, limits: limits.get('cascade') ?? unlimited() },
@@ -122,8 +126,13 @@ function planAccount(at: Date): string {
   return `plan/${at.toISOString().slice(0, 7)}`;
 }
 
+function installationAccount(at: Date): string {
+  return `installation/${at.toISOString().slice(0, 7)}`;
+}
+
 function nameOf(account: string): string {
   if (account.startsWith('plan/')) return "the plan's quota of tokens in this month";
+  if (account.startsWith('installation/')) return "the installation's limit of this month";
   if (account.startsWith('day/')) return "the organisation's budget of the day";
   if (account.startsWith('month/')) return "the organisation's budget of the month";
   return account.split('/').length === 2 ? 'the budget of this cascade' : "the neuron's budget in this cascade";

@@ -48,6 +48,7 @@ export const configSchema = z.object({
   HAL9_FAILED_LOGINS: z.coerce.number().int().min(0).default(60).describe('Failed authentications a minute for each address, over all API processes; 0 for no limit.'),
   HAL9_TRUSTED_PROXIES: z.coerce.number().int().min(0).max(10).default(0).describe('Proxies in front of the API whose X-Forwarded-For is believed.'),
   HAL9_TEMPORAL_UI_UPSTREAM: text('Address of a Temporal UI started with the public path /temporal; the API serves it there, behind its session.').optional(),
+  HAL9_METRICS_HOST: text('Address a worker or background process serves /metrics and /healthz on; 0.0.0.0 in Kubernetes, where probes and Prometheus come from outside the pod.').default('127.0.0.1'),
   HAL9_METRICS_PORT: port('Port of a worker or background process for /metrics and /healthz; 0 picks a free one.').default(0),
 
   HAL9_MASTER_KEYS: text('Key ring: comma-separated `id:base64 of 32 bytes`, the first encrypts, all decrypt. Unset: created in the data folder.').meta({ secret: true }).optional(),
@@ -64,6 +65,9 @@ export const configSchema = z.object({
   HAL9_CHAIN_KEYS_DIR: text('Folder of keys of chain signers: <organisation>/<name>, 32 bytes in hexadecimal each. Unset: none.').optional(),
 
   HAL9_MAPPED_OWNERS: flag('Whether groups of an identity provider may make people owners of their organisation. Otherwise owners are made by owners only.').default(false),
+
+  HAL9_MODELS: z.enum(['live', 'fallback']).default('live').describe('Whether neurons of kind llm ask their models, or decide by their fallback rules alone.'),
+  HAL9_MODEL_MONTHLY_USD: z.coerce.number().min(0).max(1e9).describe('US dollars that the models of one organisation may cost in a calendar month (UTC), on top of its own budgets. Unset: no such limit.').optional(),
 
   HAL9_QUEUES: z.string().default('').transform((list) => list.split(',').map((queue) => queue.trim()).filter(Boolean)).describe('Comma-separated task queues a core worker serves, to scale each alone, e.g. `neurons-l3`; empty for all.'),
   HAL9_INCOMPATIBLE_RUNS: z.enum(['warn', 'refuse']).default('warn').describe('What a worker with a new build does when open runs cannot go on with it: start and name them, or end.'),
@@ -103,6 +107,15 @@ export const configSchema = z.object({
   HAL9_COLLECTOR_INTERVAL_MS: z.coerce.number().int().min(100).max(60_000).default(1000).describe('Milliseconds between two readings.'),
   HAL9_COLLECTOR_SCRAPE: list('Comma-separated `<name>=<url>` of Prometheus endpoints to read; names: temporal, api, or worker names.'),
   HAL9_COLLECTOR_QUEUE: z.coerce.number().int().min(100).max(1_000_000).default(50_000).describe('Readings kept while the API is away; the oldest go first.'),
+  HAL9_OPERATOR_NAMESPACE: z.string().regex(/^[a-z0-9](-?[a-z0-9])*$/, 'expected the name of a namespace').default('default').describe('Kubernetes namespace the operator runs in; its lease and its certificate are kept there.'),
+  HAL9_OPERATOR_WATCH: z.string().regex(/^([a-z0-9](-?[a-z0-9])*)?$/, 'expected the name of a namespace').default('').describe('Kubernetes namespace whose HAL9Cluster objects the operator looks after; empty for all.'),
+  HAL9_OPERATOR_ID: text('Name of this operator in the lease; every process needs its own. Default: the host name.').optional(),
+  HAL9_OPERATOR_LEASE_SECONDS: z.coerce.number().int().min(3).max(300).default(15).describe('Seconds after which another operator takes over from one that is silent.'),
+  HAL9_OPERATOR_RELIST_SECONDS: z.coerce.number().int().min(1).max(3600).default(300).describe('Seconds between two complete readings of everything the operator watches.'),
+  HAL9_OPERATOR_WEBHOOK_PORT: port('Port of the admission webhook. Unset: no webhook, and what it would refuse shows in the status of the object only.').optional(),
+  HAL9_OPERATOR_WEBHOOK_NAME: text('ValidatingWebhookConfiguration that gets the authority of the webhook.').default('hal9-operator'),
+  HAL9_OPERATOR_WEBHOOK_HOSTS: list('Comma-separated host names and addresses the certificate of the webhook is for.', 'localhost,127.0.0.1'),
+
   HAL9_OTLP_URL: text('OTLP/HTTP endpoint for traces, e.g. http://127.0.0.1:4318. Unset: no export.').optional(),
 }).superRefine(checkTogether);
 

@@ -19,6 +19,7 @@ const SECTIONS: readonly (readonly [RegExp, string])[] = [
   [/^(TEMPORAL_|HAL9_TEMPORAL_)/, 'Temporal'],
   [/^HAL9_(AGENT_|HOST_ID)/, 'Host agent'],
   [/^HAL9_COLLECTOR_/, 'Collector'],
+  [/^HAL9_OPERATOR_/, 'Kubernetes operator'],
   [/^HAL9_(HOST|PORT|PUBLIC_URL|TLS_|CORS_|BODY_)/, 'API'],
   [/^/, 'Processes'],
 ];

@@ -67,6 +67,15 @@ describe('budgets', () => {
     expect((await period(caller.orgId, 'day'))?.used?.reserved.calls).toBe(5);
   });
 
+  it('keeps to the limit of the installation, which no organisation sets', async () => {
+    const caller = systemCaller(await test.organisation(), 'test');
+    await budgets.replace(caller, { month: { usd: 100 } });
+    const bounded = new Budgets(test.database, 0.025);
+    const results = await Promise.all(Array.from({ length: 10 }, () => bounded.reserve(caller.orgId, request())));
+    expect(results.filter((result) => result.kind === 'reserved')).toHaveLength(2);
+    expect(results.find((result) => result.kind === 'refused')).toMatchObject({ reason: "the installation's limit of this month is used up" });
+  });
+
   it('releases and settles once', async () => {
     const caller = systemCaller(await test.organisation(), 'test');
     await budgets.replace(caller, { day: { calls: 1 } });

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Caller } from '../../platform/identity/caller.ts';
 import { isBlobRef } from '../../platform/blobs/blob-store.ts';
+import { callNeuron } from '../../activities/external/call-neuron.ts';
 import { applyAnswer } from '../../neurons/external.ts';
 import { json, startHttpServer, type LocalServer } from '../environment/http-server.ts';
 import { answerError, answerMessage } from './anthropic.ts';
@@ -114,6 +115,12 @@ describe('llm neurons', () => {
     await bench.budgets.replace(caller, {});
     expect((await bench.call(caller, judge({ perCascade: { calls: 0 } }), signalOf({ value: 1 }))).outcome).toEqual({ fallback: true, reason: "the neuron's budget in this cascade is used up" });
     expect(server.received).toEqual([]);
+  });
+
+  it('asks no model where the installation asks none, and says so', async () => {
+    const quiet = await callNeuron({ ...bench, models: 'fallback' }, { orgId: caller.orgId, batchId: randomUUID(), neuron: judge(), signal: signalOf({ value: 1 }) }, AbortSignal.timeout(30_000));
+    expect(quiet.outcome).toEqual({ fallback: true, reason: 'this installation asks no models' });
+    expect(server.received).toHaveLength(0);
   });
 
   it('stays within a limit under 200 concurrent calls', async () => {
