@@ -1,4 +1,5 @@
 import { sql, type Selectable } from 'kysely';
+import type { SourceKind } from '../schemas/privacy/source-kinds.ts';
 import { recordAct, type Act } from './audit-acts.ts';
 import type { Database } from './database.ts';
 import { NamedRows } from './named-rows.ts';
@@ -9,7 +10,7 @@ export interface PrivacySourceTables {
     org_id: string;
     id: string;
     name: string;
-    kind: 'postgres';
+    kind: SourceKind;
     sealed: Buffer;
     annotations: string;
     version: number;
@@ -22,7 +23,7 @@ export interface PrivacySourceTables {
 export interface PrivacySourceRecord {
   readonly id: string;
   readonly name: string;
-  readonly kind: 'postgres';
+  readonly kind: SourceKind;
   /** Opens under (organisation, id, version) only. */
   readonly sealed: Buffer;
   /** YAML. */

@@ -11,8 +11,10 @@ export interface ErasureTerms {
 export interface ErasurePlan {
   /** What stands in the way; empty: the erasure may begin. */
   readonly reasons: readonly string[];
-  /** Ids. */
+  /** Ids, independent of each other. */
   readonly sources: readonly string[];
+  /** Ids of sources whose turn comes after all others'. */
+  readonly last?: readonly string[];
   /** Rows of the person in all sources. */
   readonly rows: number;
   /** For people who are asked to agree. */

@@ -1,9 +1,8 @@
 import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
-import type pg from 'pg';
 import type { Act } from '../../database/audit-acts.ts';
 import { AuditLogStore } from '../../database/audit-log.ts';
 import { ErasureStore, type ErasureRecord } from '../../database/erasures.ts';
-import { LegalHoldStore, type LegalHold } from '../../database/legal-holds.ts';
+import { LegalHoldStore } from '../../database/legal-holds.ts';
 import { actOf } from '../../platform/audit/act.ts';
 import { loadAuditSigner } from '../../platform/audit/signer.ts';
 import { Connections } from '../../platform/connections/connections.ts';
@@ -12,25 +11,19 @@ import { systemCaller } from '../../platform/identity/caller.ts';
 import type { KeyRing } from '../../platform/keys/key-ring.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { createNotify, type Notify } from '../../platform/notify/notify.ts';
-import { readAnnotations } from '../../platform/privacy/annotation-file.ts';
-import { quotedRelation, type Catalog } from '../../platform/privacy/catalog.ts';
-import { makeDataMap, type DataMap } from '../../platform/privacy/data-map.ts';
-import { DEFAULT_POLICY, openSubject, type ErasureSubject } from '../../platform/privacy/erasures.ts';
-import { PrivacySources, type OpenPrivacySource } from '../../platform/privacy/sources.ts';
+import type { DataSource, SubjectInquiry } from '../../platform/privacy/data-source.ts';
+import { DEFAULT_POLICY, openSubject } from '../../platform/privacy/erasures.ts';
+import { PrivacySources } from '../../platform/privacy/sources.ts';
 import { auditOrigin } from '../../schemas/audit/note.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
-import type { Annotations } from '../../schemas/privacy/annotations.ts';
 import type { KeptValue } from '../../schemas/privacy/erasure.ts';
 import { RECEIPT_TYPE, statementHash, type ErasureStatement, type ReceiptPayload } from '../../schemas/privacy/receipt.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import { effectKey } from '../effect-key.ts';
 import type { ErasureActivities, ErasurePlan } from './activity-contract.ts';
-import { readCatalog } from './postgres-catalog.ts';
-import { eraseStep, rehearse } from './postgres-erasure.ts';
-import { scanFor } from './postgres-scan.ts';
-import { withPostgres } from './postgres-source.ts';
+import { connect } from './connectors.ts';
 
 /** Reasons a run tells; more are as many times the same. */
 const MOST_REASONS = 20;
@@ -63,7 +56,7 @@ interface Parts {
 }
 
 function createErasureActivities(parts: Parts, sign: (orgId: string, payload: ReceiptPayload) => Promise<string>): ErasureActivities {
-  const { keys, store, holds, sources, log } = parts;
+  const { store, log } = parts;
   return {
     async openErasure(erasureId) {
       const orgId = organisation();
@@ -78,54 +71,45 @@ function createErasureActivities(parts: Parts, sign: (orgId: string, payload: Re
 
     async planErasure(erasureId) {
       const orgId = organisation();
-      const { subjects } = await ledgerRow(store, orgId, erasureId);
-      const subject = await openSubject(store, keys, orgId, erasureId);
-      const inForce = await holds.inForce(orgId, subjects);
-      const whole = inForce.filter(({ table }) => table === null).map(({ id, reason }) => `a legal hold protects the person (${id}: ${reason}): whoever placed it must release it`);
-      const all = await sources.openAll(orgId);
+      const { inquiry, protectedBy } = await inquire(parts, orgId, erasureId);
+      const all = await sourcesOf(parts, orgId);
+      const whole = [...protectedBy];
       if (all.length === 0) whole.push('no source is declared: declare one with POST /v1/privacy/sources');
       if (whole.length > 0) return blocked(whole, false);
-      const plans = await Promise.all(all.map((source) => planSource(parts, orgId, erasureId, source, inForce, subject)));
-      const kinds = Object.keys(subject.identities).filter((kind) => !plans.some(({ seeds }) => seeds.includes(kind)));
+      const plans = await beating(() => Promise.all(all.map((source) => planSource(parts, source, inquiry))));
+      const kinds = Object.keys(inquiry.identities).filter((kind) => !plans.some(({ looksUpBy }) => looksUpBy.includes(kind)));
       const reasons = [...plans.flatMap((plan) => plan.reasons), ...(plans.every((plan) => plan.reasons.length === 0) ? kinds.map((kind) => `no source looks people up by ${kind}: annotate an identity of this kind`) : [])];
       if (reasons.length > 0) return blocked(reasons, plans.some(({ passing }) => passing));
-      return { reasons: [], sources: all.map(({ id }) => id), rows: sum(plans.map(({ rows }) => rows)), summary: plans.map(({ name, rows, tables }) => `${name}: ${rows} rows in ${tables} tables`).join('; '), passing: false };
+      const last = all.filter(({ turn }) => turn === 'last').map(({ id }) => id);
+      return {
+        reasons: [],
+        sources: all.filter(({ turn }) => turn === 'together').map(({ id }) => id),
+        ...(last.length === 0 ? {} : { last }),
+        rows: sum(plans.map(({ rows }) => rows)),
+        summary: plans.map(({ name, rows, tables }) => `${name}: ${rows} rows in ${tables} tables`).join('; '),
+        passing: false,
+      };
     },
 
     async eraseSource(erasureId, sourceId) {
       const orgId = organisation();
-      const { subjects } = await ledgerRow(store, orgId, erasureId);
-      const subject = await openSubject(store, keys, orgId, erasureId);
-      const inForce = await holds.inForce(orgId, subjects);
-      const source = await sources.open(orgId, sourceId);
-      if (inForce.some(({ table }) => table === null)) throw new HalError('Conflict', 'a legal hold was placed meanwhile');
-      await withMap(parts, source, inForce, async (client, _catalog, map) => {
-        const [refusal] = refusals(map);
-        if (refusal !== undefined) throw new HalError('Conflict', refusal);
-        for (const step of map.order) {
-          cancellationSignal().throwIfAborted();
-          const outcomes = await eraseStep(client, map, step, subject.identities, { key: subject.maskKey }, `${orgId}/${erasureId}/${sourceId}`);
-          await store.count(orgId, erasureId, source.name, outcomes);
-        }
-        // Copies that the database makes by itself.
-        for (const view of map.refreshes) await client.query(`refresh materialized view ${quotedRelation(view)}`);
-      });
+      const { inquiry, protectedBy } = await inquire(parts, orgId, erasureId);
+      const source = (await sourcesOf(parts, orgId)).find(({ id }) => id === sourceId);
+      if (source === undefined) throw new HalError('Conflict', 'a source was taken away meanwhile');
+      if (protectedBy.length > 0) throw new HalError('Conflict', 'a legal hold was placed meanwhile');
+      await beating(() => named(source, () => source.erase(inquiry, (changed) => store.count(orgId, erasureId, source.name, changed))));
     },
 
     async verifyErasure(erasureId) {
       const orgId = organisation();
-      const { subjects } = await ledgerRow(store, orgId, erasureId);
-      const subject = await openSubject(store, keys, orgId, erasureId);
-      const inForce = await holds.inForce(orgId, subjects);
+      const { inquiry } = await inquire(parts, orgId, erasureId);
       const kept: KeptValue[] = [];
       const left: string[] = [];
-      for (const source of await sources.openAll(orgId)) {
-        await withMap(parts, source, inForce, async (client, catalog, map) => {
-          for (const { table, column, rows, kept: why } of await scanFor(client, catalog, map, subject.identities)) {
-            if (why === null) left.push(`${source.name}: ${rows} rows of ${table} still name the person in ${column}: annotate the column, or erase it by hand`);
-            else kept.push({ source: source.name, table, column, rows, why });
-          }
-        });
+      for (const source of await sourcesOf(parts, orgId)) {
+        for (const { table, column, rows, kept: why, remedy } of await beating(() => named(source, () => source.rescan(inquiry)))) {
+          if (why === null) left.push(`${source.name}: ${rows} rows of ${table} still name the person in ${column}: ${remedy ?? 'annotate the column, or erase it by hand'}`);
+          else kept.push({ source: source.name, table, column, rows, why });
+        }
       }
       await store.keep(orgId, erasureId, kept);
       return left.slice(0, MOST_REASONS);
@@ -185,60 +169,62 @@ function blocked(reasons: readonly string[], passing: boolean): ErasurePlan {
   return { reasons: [...reasons.slice(0, MOST_REASONS), ...more], sources: [], rows: 0, summary: '', passing };
 }
 
-interface SourcePlan {
-  readonly name: string;
-  readonly reasons: readonly string[];
-  readonly passing: boolean;
-  readonly seeds: readonly string[];
-  readonly rows: number;
-  readonly tables: number;
+/** Who an erasure is about, as sources are asked. */
+async function inquire({ store, keys, holds }: Parts, orgId: string, erasureId: string): Promise<{ inquiry: SubjectInquiry; protectedBy: readonly string[] }> {
+  const { subjects } = await ledgerRow(store, orgId, erasureId);
+  const { identities, maskKey } = await openSubject(store, keys, orgId, erasureId);
+  const inForce = await holds.inForce(orgId, subjects);
+  return {
+    inquiry: { orgId, requestId: erasureId, identities, subjects, maskKey, holds: inForce.filter(({ table }) => table !== null), signal: cancellationSignal() },
+    protectedBy: inForce.filter(({ table }) => table === null).map(({ id, reason }) => `a legal hold protects the person (${id}: ${reason}): whoever placed it must release it`),
+  };
 }
 
-/** Rehearses the erasure in one source. What fails is a reason, for other sources are still worth a look. */
-async function planSource(parts: Parts, orgId: string, erasureId: string, source: OpenPrivacySource, holds: readonly LegalHold[], subject: ErasureSubject): Promise<SourcePlan> {
-  try {
-    return await withMap(parts, source, holds, async (client, _catalog, map) => {
-      const seeds = map.traversal.seeds.map(({ identity }) => identity);
-      const refused = refusals(map).map((refusal) => `${source.name}: ${refusal}`);
-      if (refused.length > 0) return { name: source.name, reasons: refused, passing: false, seeds, rows: 0, tables: 0 };
-      const outcomes = await rehearse(client, map, subject.identities, { key: subject.maskKey });
-      const touched = outcomes.filter(({ found, shared }) => found > 0 || shared > 0);
-      await parts.store.plan(orgId, erasureId, source.name, touched.map(({ table, method, found, shared }) => ({ source: source.name, table, method, why: map.treatments.get(table)?.why ?? '', rows: found, shared })));
-      return { name: source.name, reasons: [], passing: false, seeds, rows: sum(touched.map(({ found }) => found)), tables: touched.length };
-    });
-  } catch (error) {
-    if (!(error instanceof HalError)) throw error;
-    return { name: source.name, reasons: [error.message], passing: error.failure.retryable, seeds: [], rows: 0, tables: 0 };
-  }
+/** Everything that may hold data of an organisation's people. */
+async function sourcesOf({ sources, egress }: Parts, orgId: string): Promise<DataSource[]> {
+  return (await sources.openAll(orgId)).map((source) => connect(source, { egress }));
 }
 
-/** The live schema under the annotations of now, with what holds protect kept. */
-async function withMap<Answer>({ egress }: Parts, source: OpenPrivacySource, holds: readonly LegalHold[], work: (client: pg.Client, catalog: Catalog, map: DataMap) => Promise<Answer>): Promise<Answer> {
-  // Statements may take long; the server hears that the process lives, and learns of a cancellation.
+/** Sources take long; the server hears that the process lives, and tells of a cancellation. */
+async function beating<Answer>(work: () => Promise<Answer>): Promise<Answer> {
   const beat = setInterval(() => heartbeat(), BEAT_MS);
   try {
-    return await withPostgres(egress, source.name, source.address, cancellationSignal(), async (client) => {
-      const catalog = await readCatalog(client);
-      return work(client, catalog, makeDataMap(catalog, held(readAnnotations(source.annotations), source.name, holds)));
-    });
+    return await work();
   } finally {
     clearInterval(beat);
   }
 }
 
-function held(annotations: Annotations, source: string, holds: readonly LegalHold[]): Annotations {
-  const here = holds.filter((hold) => hold.source === source);
-  return {
-    ...annotations,
-    tables: annotations.tables.map((table) => {
-      const hold = here.find((one) => one.table === table.name || one.table === `${table.schema ?? 'public'}.${table.name}`);
-      return hold === undefined ? table : { ...table, erase: 'keep', keepBecause: `legal hold ${hold.id}: ${hold.reason}` };
-    }),
-  };
+/** Says which source an error is of. */
+async function named<Answer>({ name }: DataSource, work: () => Promise<Answer>): Promise<Answer> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof HalError) throw new HalError(error.type, `${name}: ${error.message}`, { cause: error });
+    throw error;
+  }
 }
 
-function refusals(map: DataMap): string[] {
-  return map.findings.filter(({ severity }) => severity === 'refusal').map(({ table, column, reason }) => `${[table, column].filter((part) => part !== null).join(' ')}: ${reason}`);
+interface PlanOfSource {
+  readonly name: string;
+  readonly reasons: readonly string[];
+  readonly passing: boolean;
+  readonly looksUpBy: readonly string[];
+  readonly rows: number;
+  readonly tables: number;
+}
+
+/** Rehearses the erasure in one source. What fails is a reason, for other sources are still worth a look. */
+async function planSource({ store }: Parts, source: DataSource, inquiry: SubjectInquiry): Promise<PlanOfSource> {
+  const { name } = source;
+  try {
+    const plan = await named(source, () => source.plan(inquiry));
+    await store.plan(inquiry.orgId, inquiry.requestId, name, plan.tables.map((table) => ({ source: name, ...table })));
+    return { name, reasons: plan.refusals.map((refusal) => `${name}: ${refusal}`), passing: false, looksUpBy: plan.looksUpBy === 'any' ? [] : plan.looksUpBy, rows: sum(plan.tables.map(({ rows }) => rows)), tables: plan.tables.length };
+  } catch (error) {
+    if (!(error instanceof HalError)) throw error;
+    return { name, reasons: [error.message], passing: error.failure.retryable, looksUpBy: [], rows: 0, tables: 0 };
+  }
 }
 
 async function statementOf(store: ErasureStore, orgId: string, erasure: ErasureRecord): Promise<ErasureStatement> {

@@ -52,6 +52,19 @@ type Place = { oid: number; tid: string };
  * snapshot (REPEATABLE READ).
  */
 export async function findRows(client: ClientBase, map: DataMap, identities: Identities): Promise<FoundRows> {
+  const rows = await reachRows(client, map, identities);
+  const shared = new Map<string, number>();
+  for (const [id, set] of rows) {
+    const others = await sharedRows(client, map, rows, id);
+    if (others.length === 0) continue;
+    set.remove(others);
+    shared.set(id, others.length);
+  }
+  return { rows, shared };
+}
+
+/** As {@link findRows}, with the rows that rows of others point at too. */
+export async function reachRows(client: ClientBase, map: DataMap, identities: Identities): Promise<Map<string, RowSet>> {
   const rows = new Map<string, RowSet>();
   let front = new Map<string, Place[]>();
   const take = (into: Map<string, Place[]>, table: string, found: readonly Place[]): void => {
@@ -73,14 +86,24 @@ export async function findRows(client: ClientBase, map: DataMap, identities: Ide
     }
     front = next;
   }
-  const shared = new Map<string, number>();
-  for (const [id, set] of rows) {
-    const others = await sharedRows(client, map, rows, id);
-    if (others.length === 0) continue;
-    set.remove(others);
-    shared.set(id, others.length);
+  return rows;
+}
+
+/** All values by which people are looked up at a seed, in portions; read in a transaction. */
+export async function* seedValues(client: ClientBase, table: AnnotatedTable, path: readonly string[]): AsyncGenerator<string[]> {
+  const [name = '', ...members] = path;
+  const column = columnOf(table, name);
+  const whole = `t.${quoted(name)}`;
+  const relation = quotedRelation(table.relation);
+  const from = members.length > 0 ? `${relation} t, ${membersOf(whole, column?.baseType ?? '', members)} v (v)` : column?.typeCategory === 'A' ? `${relation} t, unnest(${whole}) v (v)` : `${relation} t`;
+  const text = members.length > 0 ? "v.v #>> '{}'" : column?.typeCategory === 'A' ? 'v.v::text' : `${whole}::text`;
+  await client.query(`declare hal9_seed_values no scroll cursor for select distinct ${text} as value from ${from} where ${text} is not null`);
+  for (;;) {
+    const { rows } = await client.query<{ value: string }>('fetch 5000 from hal9_seed_values');
+    if (rows.length === 0) break;
+    yield rows.map(({ value }) => value);
   }
-  return { rows, shared };
+  await client.query('close hal9_seed_values');
 }
 
 async function seedRows(client: ClientBase, table: AnnotatedTable, path: readonly string[], values: readonly string[]): Promise<Place[]> {

@@ -2,16 +2,8 @@ import type { ClientBase } from 'pg';
 import { isPersonal } from '../../platform/privacy/annotated-schema.ts';
 import { qualified, quoted, quotedRelation, type Catalog, type Relation } from '../../platform/privacy/catalog.ts';
 import type { DataMap } from '../../platform/privacy/data-map.ts';
+import type { Remainder } from '../../platform/privacy/data-source.ts';
 import { normalised, type Identities } from '../../platform/privacy/identities.ts';
-
-/** Where a person's identity is still written. */
-export interface Remainder {
-  readonly table: string;
-  readonly column: string;
-  readonly rows: number;
-  /** Why it stays; null where nothing allows it. */
-  readonly kept: string | null;
-}
 
 /** Shorter values are found by chance: rows of everybody would be counted. Characters. */
 const SHORTEST = 4;

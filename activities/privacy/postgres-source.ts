@@ -12,7 +12,7 @@ const CONNECT_MS = 15_000;
  * Works on a source over one connection, to an address that was checked. Aborting closes it: PostgreSQL takes an open transaction back.
  * @throws {HalError} ExternalCallFailed when it cannot be reached or refuses the account; it names neither.
  */
-export async function withPostgres<Answer>(egress: Egress, name: string, address: SourceAddress, signal: AbortSignal, work: (client: pg.Client) => Promise<Answer>): Promise<Answer> {
+export async function withPostgres<Answer>(egress: Egress, address: SourceAddress, signal: AbortSignal, work: (client: pg.Client) => Promise<Answer>): Promise<Answer> {
   const { host, port, database, user, password, tls } = address;
   let client: pg.Client | undefined;
   try {
@@ -35,7 +35,7 @@ export async function withPostgres<Answer>(egress: Egress, name: string, address
     await client?.end().catch((failure: unknown) => {
       if (!(failure instanceof Error)) throw failure;
     });
-    throw new HalError('ExternalCallFailed', `${name}: ${whyNot(error)}`, { cause: error });
+    throw new HalError('ExternalCallFailed', whyNot(error), { cause: error });
   }
   const connected = client;
   const abort = (): void => void connected.end();
@@ -44,8 +44,8 @@ export async function withPostgres<Answer>(egress: Egress, name: string, address
     return await work(connected);
   } catch (error) {
     signal.throwIfAborted();
-    if (error instanceof HalError) throw new HalError(error.type, `${name}: ${error.message}`, { cause: error });
-    throw new HalError('ExternalCallFailed', `${name}: ${error instanceof pg.DatabaseError ? `SQLSTATE ${error.code ?? 'unknown'}` : 'the connection was lost'}`, { cause: error });
+    if (error instanceof HalError) throw error;
+    throw new HalError('ExternalCallFailed', error instanceof pg.DatabaseError ? `SQLSTATE ${error.code ?? 'unknown'}` : 'the connection was lost', { cause: error });
   } finally {
     signal.removeEventListener('abort', abort);
     await connected.end().catch((failure: unknown) => {

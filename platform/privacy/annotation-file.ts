@@ -46,6 +46,7 @@ function fromOwn({ source, tables }: z.output<typeof ownAnnotationsSchema>): Ann
       keepBecause: table.keepBecause,
       after: (table.after ?? []).map((other) => ({ dataset: undefined, table: other })),
       skip: table.skip ?? false,
+      retention: table.retention,
       composite: (table.references ?? []).map(({ columns, table: other, targets, direction }) => {
         if (columns.length !== targets.length) throw new HalError('InvalidInput', `the annotations cannot be used: a reference of ${name} names ${columns.length} columns and ${targets.length} targets`);
         return { columns, table: other, targets, direction: direction ?? 'both' };

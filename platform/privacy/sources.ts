@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 import type { Database } from '../../database/database.ts';
 import { PrivacySourceStore, type PrivacySourceRecord } from '../../database/privacy-sources.ts';
 import { HalError } from '../../schemas/errors.ts';
+import type { SourceKind } from '../../schemas/privacy/source-kinds.ts';
 import { actOf } from '../audit/act.ts';
 import type { Caller } from '../identity/caller.ts';
 import { KeyError, type KeyRing } from '../keys/key-ring.ts';
-import { readAnnotations } from './annotation-file.ts';
-import { parseSourceAddress, type SourceAddress } from './source-address.ts';
+import { SOURCE_DECLARATIONS } from './source-kinds.ts';
 
 /** What may be told about a source. */
 export interface PrivacySource extends Omit<PrivacySourceRecord, 'sealed'> {
@@ -19,7 +19,9 @@ export interface PrivacySource extends Omit<PrivacySourceRecord, 'sealed'> {
 export interface OpenPrivacySource {
   readonly id: string;
   readonly name: string;
-  readonly address: SourceAddress;
+  readonly kind: SourceKind;
+  /** As it was declared; its kind reads it. */
+  readonly address: string;
   readonly annotations: string;
 }
 
@@ -36,9 +38,10 @@ export class PrivacySources {
   }
 
   /** @throws {HalError} InvalidInput for an address or annotations that cannot be read; Conflict when the name is taken. */
-  async create(caller: Caller, draft: { name: string; kind: 'postgres'; address: string; annotations: string }): Promise<PrivacySource> {
-    parseSourceAddress(draft.address);
-    readAnnotations(draft.annotations);
+  async create(caller: Caller, draft: { name: string; kind: SourceKind; address: string; annotations: string }): Promise<PrivacySource> {
+    const declaration = SOURCE_DECLARATIONS[draft.kind];
+    declaration.shown(draft.address);
+    declaration.checkAnnotations(draft.annotations);
     const id = randomUUID();
     const record = await this.#store.insert(
       caller.orgId,
@@ -61,9 +64,10 @@ export class PrivacySources {
 
   /** @throws {HalError} as {@link create}; NotFound; Conflict when it is at another version. */
   async change(caller: Caller, id: string, change: { address?: string | undefined; annotations?: string | undefined; version?: number | undefined }): Promise<PrivacySource> {
-    if (change.address !== undefined) parseSourceAddress(change.address);
-    if (change.annotations !== undefined) readAnnotations(change.annotations);
     const record = await this.#record(caller.orgId, id);
+    const declaration = SOURCE_DECLARATIONS[record.kind];
+    if (change.address !== undefined) declaration.shown(change.address);
+    if (change.annotations !== undefined) declaration.checkAnnotations(change.annotations);
     if (change.version !== undefined && change.version !== record.version) throw new HalError('Conflict', `the source is at version ${record.version}`);
     const address = change.address ?? this.#open(caller.orgId, record);
     const changed = await this.#store.replace(
@@ -107,7 +111,7 @@ export class PrivacySources {
   }
 
   #opened(orgId: string, record: PrivacySourceRecord): OpenPrivacySource {
-    return { id: record.id, name: record.name, address: parseSourceAddress(this.#open(orgId, record)), annotations: record.annotations };
+    return { id: record.id, name: record.name, kind: record.kind, address: this.#open(orgId, record), annotations: record.annotations };
   }
 
   async #record(orgId: string, id: string): Promise<PrivacySourceRecord> {
@@ -127,7 +131,7 @@ export class PrivacySources {
   #view(orgId: string, record: PrivacySourceRecord): PrivacySource {
     const { sealed: _, ...told } = record;
     try {
-      const { host, database } = parseSourceAddress(this.#open(orgId, record));
+      const { host, database } = SOURCE_DECLARATIONS[record.kind].shown(this.#open(orgId, record));
       return { ...told, host, database };
     } catch (error) {
       if (!(error instanceof KeyError)) throw error;

@@ -69,6 +69,16 @@ export interface TableAnnotation {
   readonly after: readonly { readonly dataset: string | undefined; readonly table: string }[];
   /** Left out of everything. */
   readonly skip: boolean;
+  /** How long rows are kept; undefined: nobody says. */
+  readonly retention?: RetentionPolicy | undefined;
+}
+
+/** Rows are deleted this long after the time in a column. */
+export interface RetentionPolicy {
+  /** ISO 8601 duration of whole days, months or years. */
+  readonly keep: string;
+  /** Column with a date or time, as written; rows without one stay. */
+  readonly since: string;
 }
 
 export interface CompositeReference {
@@ -105,6 +115,7 @@ const ownTable = z.strictObject({
   keepBecause: z.string().min(1).max(500).optional(),
   after: z.array(name).max(100).optional(),
   skip: z.boolean().optional(),
+  retention: z.strictObject({ keep: duration, since: name }).optional(),
   /** By column; members of a JSON column as `column.member`. */
   columns: z.record(name, ownField),
   references: z.array(z.strictObject({ columns: z.array(name).min(1).max(32), table: name, targets: z.array(name).min(1).max(32), direction: referenceDirection.optional() })).max(100).optional(),

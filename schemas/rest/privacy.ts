@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { erasedTable, ERASURE_STATES, keptValue } from '../privacy/erasure.ts';
+import { SOURCE_KINDS } from '../privacy/source-kinds.ts';
 
 const sourceName = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/);
 const address = z
@@ -9,10 +10,10 @@ const address = z
   .describe('`postgres://user:password@host:port/database`, with `?sslmode=disable`, `require` or `verify-full` (default). Never shown again.');
 const annotations = z.string().min(1).max(1_000_000).describe("YAML: HAL9's own format or a dataset of Fides; see the how-to on data maps.");
 
-export const privacySourceDraft = z.strictObject({ name: sourceName, kind: z.literal('postgres').default('postgres'), address, annotations });
+export const privacySourceDraft = z.strictObject({ name: sourceName, kind: z.enum(SOURCE_KINDS).default('postgres'), address, annotations });
 export const privacySourceChange = z.strictObject({ address: address.optional(), annotations: annotations.optional(), version: z.int().min(1).optional().describe('The version it must have now.') });
 export const privacySourceView = z
-  .object({ id: z.uuid(), name: sourceName, kind: z.literal('postgres'), host: z.string().nullable().describe('Null when no master key opens the address.'), database: z.string().nullable(), annotations: z.string(), version: z.int(), createdAt: z.iso.datetime(), updatedAt: z.iso.datetime(), updatedBy: z.string() })
+  .object({ id: z.uuid(), name: sourceName, kind: z.enum(SOURCE_KINDS), host: z.string().nullable().describe('Null when no master key opens the address.'), database: z.string().nullable(), annotations: z.string(), version: z.int(), createdAt: z.iso.datetime(), updatedAt: z.iso.datetime(), updatedBy: z.string() })
   .meta({ id: 'PrivacySource' });
 
 export const privacyPolicy = z

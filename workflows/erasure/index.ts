@@ -59,7 +59,7 @@ export async function erasure({ erasureId }: ErasureInput): Promise<ErasureResul
         }
         agreed = true;
       }
-      const reasons = plan.reasons.length > 0 ? plan.reasons : await carryOut(erasureId, plan.sources, stage);
+      const reasons = plan.reasons.length > 0 ? plan.reasons : await carryOut(erasureId, [plan.sources, plan.last ?? []], stage);
       if (reasons.length === 0) break;
       stage.step = 'blocked';
       stage.reasons = reasons;
@@ -86,6 +86,7 @@ const PASSING = '(tried again by itself)';
 interface PlanOrReason {
   readonly reasons: readonly string[];
   readonly sources: readonly string[];
+  readonly last?: readonly string[];
   readonly rows: number;
   readonly summary: string;
   /** Whether it may be gone in minutes. */
@@ -96,23 +97,25 @@ function asReason(error: unknown): PlanOrReason {
   return { reasons: [reasonOf(error)], sources: [], rows: 0, summary: '', passing: true };
 }
 
-/** Sources do not depend on each other. @returns what stands in the way; nothing when nothing is left. */
-async function carryOut(erasureId: string, sources: readonly string[], stage: Stage): Promise<readonly string[]> {
+/** Sources of one turn do not depend on each other. @returns what stands in the way; nothing when nothing is left. */
+async function carryOut(erasureId: string, turns: readonly (readonly string[])[], stage: Stage): Promise<readonly string[]> {
   stage.step = 'erasing';
-  [stage.done, stage.total] = [0, sources.length];
+  [stage.done, stage.total] = [0, turns.flat().length];
   await noteErasure(erasureId, 'erasing', []);
-  const failed = await Promise.all(
-    sources.map(async (source) => {
-      try {
-        await eraseSource(erasureId, source);
-        stage.done += 1;
-        return [];
-      } catch (error) {
-        return [reasonOf(error)];
-      }
-    }),
-  );
-  if (failed.flat().length > 0) return failed.flat();
+  for (const sources of turns) {
+    const failed = await Promise.all(
+      sources.map(async (source) => {
+        try {
+          await eraseSource(erasureId, source);
+          stage.done += 1;
+          return [];
+        } catch (error) {
+          return [reasonOf(error)];
+        }
+      }),
+    );
+    if (failed.flat().length > 0) return failed.flat();
+  }
   stage.step = 'verifying';
   try {
     return await verifyErasure(erasureId);

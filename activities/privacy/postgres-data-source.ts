@@ -1,0 +1,88 @@
+import type pg from 'pg';
+import type { LegalHold } from '../../database/legal-holds.ts';
+import type { Egress } from '../../platform/connections/egress.ts';
+import { readAnnotations } from '../../platform/privacy/annotation-file.ts';
+import { quotedRelation, type Catalog } from '../../platform/privacy/catalog.ts';
+import { makeDataMap, type DataMap } from '../../platform/privacy/data-map.ts';
+import type { ChangedTable, DataSource, ExportedRecords, Remainder, SourcePlan, SubjectInquiry } from '../../platform/privacy/data-source.ts';
+import { parseSourceAddress } from '../../platform/privacy/source-address.ts';
+import type { OpenPrivacySource } from '../../platform/privacy/sources.ts';
+import { HalError } from '../../schemas/errors.ts';
+import type { Annotations } from '../../schemas/privacy/annotations.ts';
+import { readCatalog } from './postgres-catalog.ts';
+import { eraseStep, rehearse } from './postgres-erasure.ts';
+import { exportRows } from './postgres-export.ts';
+import { scanFor } from './postgres-scan.ts';
+import { withPostgres } from './postgres-source.ts';
+
+/** A PostgreSQL database: found along its foreign keys and annotations, rehearsed in a transaction that is taken back, erased in a transaction a step. */
+export class PostgresDataSource implements DataSource {
+  readonly id: string;
+  readonly name: string;
+  readonly turn = 'together';
+  readonly #source: OpenPrivacySource;
+  readonly #egress: Egress;
+
+  constructor(source: OpenPrivacySource, egress: Egress) {
+    this.id = source.id;
+    this.name = source.name;
+    this.#source = source;
+    this.#egress = egress;
+  }
+
+  async plan(inquiry: SubjectInquiry): Promise<SourcePlan> {
+    return this.#withMap(inquiry, async (client, _catalog, map) => {
+      const looksUpBy = map.traversal.seeds.map(({ identity }) => identity);
+      const refusals = refusalsOf(map);
+      if (refusals.length > 0) return { refusals, looksUpBy, tables: [] };
+      const outcomes = await rehearse(client, map, inquiry.identities, { key: inquiry.maskKey });
+      const tables = outcomes.filter(({ found, shared }) => found > 0 || shared > 0).map(({ table, method, found, shared }) => ({ table, method, why: map.treatments.get(table)?.why ?? '', rows: found, shared }));
+      return { refusals, looksUpBy, tables };
+    });
+  }
+
+  async erase(inquiry: SubjectInquiry, count: (changed: readonly ChangedTable[]) => Promise<void>): Promise<void> {
+    await this.#withMap(inquiry, async (client, _catalog, map) => {
+      const [refusal] = refusalsOf(map);
+      if (refusal !== undefined) throw new HalError('Conflict', refusal);
+      for (const step of map.order) {
+        inquiry.signal.throwIfAborted();
+        await count(await eraseStep(client, map, step, inquiry.identities, { key: inquiry.maskKey }, `${inquiry.orgId}/${inquiry.requestId}/${this.id}`));
+      }
+      // Copies that the database makes by itself.
+      for (const view of map.refreshes) await client.query(`refresh materialized view ${quotedRelation(view)}`);
+    });
+  }
+
+  async rescan(inquiry: SubjectInquiry): Promise<readonly Remainder[]> {
+    return this.#withMap(inquiry, (client, catalog, map) => scanFor(client, catalog, map, inquiry.identities));
+  }
+
+  async *export(inquiry: SubjectInquiry): AsyncIterable<ExportedRecords> {
+    // A connection cannot be kept open across the portions of a generator that nobody ends: they are read, then handed out.
+    yield* await this.#withMap(inquiry, (client, _catalog, map) => exportRows(client, map, inquiry.identities));
+  }
+
+  /** The live schema under the annotations of now, with what holds protect kept. */
+  async #withMap<Answer>(inquiry: SubjectInquiry, work: (client: pg.Client, catalog: Catalog, map: DataMap) => Promise<Answer>): Promise<Answer> {
+    return withPostgres(this.#egress, parseSourceAddress(this.#source.address), inquiry.signal, async (client) => {
+      const catalog = await readCatalog(client);
+      return work(client, catalog, makeDataMap(catalog, held(readAnnotations(this.#source.annotations), this.name, inquiry.holds)));
+    });
+  }
+}
+
+function held(annotations: Annotations, source: string, holds: readonly LegalHold[]): Annotations {
+  const here = holds.filter((hold) => hold.source === source);
+  return {
+    ...annotations,
+    tables: annotations.tables.map((table) => {
+      const hold = here.find((one) => one.table === table.name || one.table === `${table.schema ?? 'public'}.${table.name}`);
+      return hold === undefined ? table : { ...table, erase: 'keep', keepBecause: `legal hold ${hold.id}: ${hold.reason}` };
+    }),
+  };
+}
+
+function refusalsOf(map: DataMap): string[] {
+  return map.findings.filter(({ severity }) => severity === 'refusal').map(({ table, column, reason }) => `${[table, column].filter((part) => part !== null).join(' ')}: ${reason}`);
+}
