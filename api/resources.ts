@@ -50,6 +50,7 @@ import { createConnectionRoutes } from './routes/connections.ts';
 import { createComplianceRoutes } from './routes/compliance.ts';
 import { createConsentRoutes } from './routes/consents.ts';
 import { createPrivacyRoutes } from './routes/privacy.ts';
+import { createRetentionRoutes } from './routes/retention.ts';
 import { createBrowserRoutes } from './routes/browser.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
 import { createBlobStore } from '../platform/blobs/create.ts';
@@ -66,6 +67,7 @@ import { createScimRoutes } from './routes/scim.ts';
 import { createRemediationActionRoutes } from './routes/remediation-actions.ts';
 import { Erasures } from '../platform/privacy/erasures.ts';
 import { LegalHolds } from '../platform/privacy/legal-holds.ts';
+import { RetentionReports } from '../platform/privacy/retention-reports.ts';
 import { PrivacySources } from '../platform/privacy/sources.ts';
 import { LaneChooser } from '../platform/signals/lane.ts';
 import { createScheduleRoutes } from './routes/schedules.ts';
@@ -117,6 +119,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createComplianceRoutes({ compliance: new Compliance(database) }),
       ...createConsentRoutes({ consents: new Consents({ database, keys }) }),
       ...createPrivacyRoutes({ sources: new PrivacySources({ database, keys }), holds: new LegalHolds({ database, keys }), erasures: new Erasures({ database, keys, operations }) }),
+      ...createRetentionRoutes({ reports: new RetentionReports(database) }),
       ...createChainRoutes({ chains: new Chains({ database, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }) }),
       ...createUsageRoutes({ plans: new Plans(database, config.HAL9_DEFAULT_PLAN) }),
       ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),

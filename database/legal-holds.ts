@@ -85,6 +85,14 @@ export class LegalHoldStore {
     });
   }
 
+  /** All of an organisation's, whomever they protect. */
+  async allInForce(orgId: string): Promise<LegalHold[]> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const rows = await tx.selectFrom('legal_holds').selectAll().where('released_at', 'is', null).where(sql<boolean>`(until is null or until > now())`).orderBy('created_at').execute();
+      return rows.map(fromRow);
+    });
+  }
+
   /** The first release stands. @returns undefined when there is none. */
   async release(orgId: string, id: string, act: Act): Promise<LegalHold | undefined> {
     return this.#database.withOrg(orgId, async (tx) => {

@@ -27,6 +27,7 @@ import type { ConsentTables } from './consents.ts';
 import type { ErasureTables } from './erasures.ts';
 import type { LegalHoldTables } from './legal-holds.ts';
 import type { PrivacySourceTables } from './privacy-sources.ts';
+import type { RetentionReportTables } from './retention-reports.ts';
 import type { EvidenceTables } from './evidence.ts';
 import type { StatementTables } from './statements.ts';
 import type { UsageTables } from './usage-events.ts';
@@ -69,6 +70,7 @@ export interface Tables
     StatementTables,
     ConsentTables,
     PrivacySourceTables,
+    RetentionReportTables,
     LegalHoldTables,
     ErasureTables,
     BillingTables,

@@ -2530,6 +2530,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/privacy/retention-reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists reports of retention runs */
+        get: operations["listRetentionReports"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/retention-reports/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reads what a retention run counted and deleted
+         * @description The id is that of the run: `retention~<id>`.
+         */
+        get: operations["getRetentionReport"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/privacy/sources": {
         parameters: {
             query?: never;
@@ -2747,6 +2784,26 @@ export interface paths {
         get: operations["getBrowserPicture"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{id}/browser-turns": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tells an interactive browser session its next step, and answers what the page shows
+         * @description For runs of `browser-session`. A step that fails is an answer with a `failure`: the session goes on. When the answer takes too long (504) send the same `id` again. The run ends by its update `end`, or after `idleMinutes` without a turn.
+         */
+        post: operations["takeBrowserTurn"];
         delete?: never;
         options?: never;
         head?: never;
@@ -4365,6 +4422,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/workflows/browser-session/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A browser that takes one step after the other as it is told, surviving the death of browser and worker
+         * @description An interactive session: steps come one by one, over `POST /v1/runs/{id}/browser-turns` or the tools of the MCP server. Each goes through the same journal, guards, proxy and limits as those of a flow; a step that fails is answered, and the session goes on.
+         *
+         *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/browser-session`.
+         */
+        post: operations["startBrowserSession"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/workflows/browser/runs": {
         parameters: {
             query?: never;
@@ -4381,6 +4460,28 @@ export interface paths {
          *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/browser`.
          */
         post: operations["startBrowser"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workflows/chain-network/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Deploy the contracts neurons vote, stake and are paid by
+         * @description Deploys token, registry, market, anchors, governance and its timelock through the sender, gives them their roles, and hands them over to the timelock. Each transaction is sent once, whatever is killed meanwhile.
+         *
+         *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/chain-network`.
+         */
+        post: operations["startChainNetwork"];
         delete?: never;
         options?: never;
         head?: never;
@@ -4409,6 +4510,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/workflows/consensus/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have several neurons compute a result, judged and paid on a chain
+         * @description Opens a request with its payment in escrow; neurons compute independently, commit and reveal (or sign, in the off-chain mode), are counted, may be challenged, and are paid or slashed. Each step follows from what the chain says, so a reorganisation of any depth only repeats what it took away. The run ends when the settlement is final by the policy of the chain.
+         *
+         *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/consensus`.
+         */
+        post: operations["startConsensus"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/workflows/remediate/runs": {
         parameters: {
             query?: never;
@@ -4425,6 +4548,28 @@ export interface paths {
          *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/remediate`.
          */
         post: operations["startRemediate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workflows/retention/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Delete what has had its time
+         * @description Deletes the rows of a source whose time is over by the policies of its annotations (`retention: {keep, since}` of a table), in small batches with pauses; partitions that have expired as a whole are dropped. Rows of people under a legal hold stay, and rows that others point at. With `dryRun` it counts, by the same rules. The report is at GET /v1/privacy/retention-reports/{id}.
+         *
+         *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/retention`.
+         */
+        post: operations["startRetention"];
         delete?: never;
         options?: never;
         head?: never;
@@ -5041,6 +5186,90 @@ export interface components {
             visible?: boolean;
             /** @description Only inside of this element. */
             within?: components["schemas"]["BrowserLocator"];
+        };
+        BrowserSessionSettings: {
+            /**
+             * @description What is answered to alert, confirm and prompt.
+             * @default dismiss
+             * @enum {string}
+             */
+            dialogs: "accept" | "dismiss";
+            /**
+             * @description What is kept of each step besides its outcome.
+             * @default screenshots
+             * @enum {string}
+             */
+            evidence: "none" | "screenshots";
+            /**
+             * @description Hosts that pages may reach, e.g. `shop.example`, `*.example`; default all public ones.
+             * @default {
+             *       "deny": []
+             *     }
+             */
+            hosts: {
+                allow?: string[];
+                /** @default [] */
+                deny: string[];
+            };
+            /**
+             * @default {
+             *       "minutes": 30,
+             *       "pages": 10,
+             *       "steps": 5000,
+             *       "megabytes": 200
+             *     }
+             */
+            limits: {
+                /**
+                 * @description That pages may receive.
+                 * @default 200
+                 */
+                megabytes: number;
+                /**
+                 * @description Of the whole session while it is worked on.
+                 * @default 30
+                 */
+                minutes: number;
+                /**
+                 * @description Open at once.
+                 * @default 10
+                 */
+                pages: number;
+                /** @default 5000 */
+                steps: number;
+            };
+            /** @default en-US */
+            locale: string;
+            name?: string;
+            /**
+             * @description What may get in the way at any time, and what closes it.
+             * @default []
+             */
+            overlays: {
+                click: components["schemas"]["BrowserLocator"];
+                on: components["schemas"]["BrowserLocator"];
+            }[];
+            /** @default 15 */
+            stepSeconds: number;
+            /** @default UTC */
+            timeZone: string;
+            /**
+             * @description Variables at the beginning.
+             * @default {}
+             */
+            vars: {
+                [key: string]: unknown;
+            };
+            /**
+             * @default {
+             *       "width": 1280,
+             *       "height": 800
+             *     }
+             */
+            viewport: {
+                height: number;
+                width: number;
+            };
         };
         BrowserStep: {
             /** @constant */
@@ -7812,7 +8041,7 @@ export interface components {
             host: string | null;
             /** Format: uuid */
             id: string;
-            /** @constant */
+            /** @enum {string} */
             kind: "postgres";
             name: string;
             /** Format: date-time */
@@ -7895,6 +8124,63 @@ export interface components {
                 state: "open" | "running" | "completed" | "failed" | "timed-out" | "cancelled" | "terminated";
             }[];
             runId: string;
+        };
+        RetentionReport: {
+            dryRun: boolean;
+            finishedAt: string | null;
+            /** Format: uuid */
+            id: string;
+            reasons: string[];
+            runId: string;
+            source: string;
+            /** Format: date-time */
+            startedAt: string;
+            /**
+             * @description `counted`: a dry run; `refused`: nothing was deleted, see the reasons; `incomplete`: something that has expired is still there.
+             * @enum {string}
+             */
+            state: "running" | "counted" | "done" | "incomplete" | "refused";
+            tables: {
+                /**
+                 * Format: date-time
+                 * @description Rows whose time is before it have expired.
+                 */
+                cutoff: string;
+                deleted: number;
+                /** @description Rows to be deleted, counted before. */
+                due: number;
+                /** @description Expired rows that a legal hold on somebody keeps. */
+                held: number;
+                /** @description ISO 8601 duration of the policy. */
+                keep: string;
+                /** @description Rows that were to be deleted and are still there; null until it was looked again. */
+                left: number | null;
+                /** @description Partitions dropped as a whole; their rows are among the deleted. */
+                partitions: string[];
+                /** @description Expired rows that rows which stay point at. */
+                referenced: number;
+                /** @description The column it counts from. */
+                since: string;
+                table: string;
+                /** @description Why nothing is deleted from this table. */
+                why: string | null;
+            }[];
+        };
+        RetentionReportSummary: {
+            dryRun: boolean;
+            finishedAt: string | null;
+            /** Format: uuid */
+            id: string;
+            reasons: string[];
+            runId: string;
+            source: string;
+            /** Format: date-time */
+            startedAt: string;
+            /**
+             * @description `counted`: a dry run; `refused`: nothing was deleted, see the reasons; `incomplete`: something that has expired is still there.
+             * @enum {string}
+             */
+            state: "running" | "counted" | "done" | "incomplete" | "refused";
         };
         Role: {
             /** @description With everything inherited. */
@@ -12320,6 +12606,7 @@ export interface operations {
                         data_base64?: string;
                         datacontenttype?: string;
                         dataschema?: string;
+                        hal9subject?: string;
                         /** @default sample */
                         id?: string;
                         partitionkey?: string;
@@ -16302,6 +16589,7 @@ export interface operations {
                         data_base64?: string;
                         datacontenttype?: string;
                         dataschema?: string;
+                        hal9subject?: string;
                         id?: string;
                         partitionkey?: string;
                         /** @default test */
@@ -17466,6 +17754,7 @@ export interface operations {
                         data_base64?: string;
                         datacontenttype?: string;
                         dataschema?: string;
+                        hal9subject?: string;
                         id?: string;
                         partitionkey?: string;
                         /** @default test */
@@ -18177,6 +18466,58 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listRetentionReports: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Latest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["RetentionReportSummary"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getRetentionReport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The report, table by table. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RetentionReport"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listPrivacySources: {
         parameters: {
             query?: {
@@ -18222,7 +18563,7 @@ export interface operations {
                     annotations: string;
                     /**
                      * @default postgres
-                     * @constant
+                     * @enum {string}
                      */
                     kind?: "postgres";
                     name: string;
@@ -18810,6 +19151,79 @@ export interface operations {
                 };
                 content: {
                     "image/jpeg": unknown;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    takeBrowserTurn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Format: uuid
+                     * @description Names the turn: sent again, it is answered again and not taken again. Default: a new one.
+                     */
+                    id?: string;
+                    /**
+                     * @default {
+                     *       "snapshot": false,
+                     *       "picture": false
+                     *     }
+                     */
+                    look?: {
+                        /**
+                         * @description A JPEG of what the window shows; needs the permission `codec:decode`.
+                         * @default false
+                         */
+                        picture?: boolean;
+                        /**
+                         * @description Roles, names and texts of the page, as assistive technology has them.
+                         * @default false
+                         */
+                        snapshot?: boolean;
+                    };
+                    /** @description A step of the flow language; without one the page is only looked at. */
+                    step?: components["schemas"]["BrowserStep"];
+                };
+            };
+        };
+        responses: {
+            /** @description What came of it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Why the step could not be taken; the session goes on. */
+                        failure: {
+                            message: string;
+                            type: string;
+                        } | null;
+                        /** Format: uuid */
+                        id: string;
+                        page: {
+                            /** Format: base64 */
+                            picture?: string;
+                            snapshot?: string;
+                            /** @description Open tabs. */
+                            tabs: number;
+                            title: string;
+                            url: string;
+                            /** @description What the step read. */
+                            value?: unknown;
+                        };
+                    };
                 };
             };
             default: components["responses"]["Problem"];
@@ -20867,6 +21281,7 @@ export interface operations {
                     data_base64?: string;
                     datacontenttype?: string;
                     dataschema?: string;
+                    hal9subject?: string;
                     id: string;
                     partitionkey?: string;
                     source: string;
@@ -20885,6 +21300,7 @@ export interface operations {
                     data_base64?: string;
                     datacontenttype?: string;
                     dataschema?: string;
+                    hal9subject?: string;
                     id: string;
                     partitionkey?: string;
                     source: string;
@@ -20903,6 +21319,7 @@ export interface operations {
                     data_base64?: string;
                     datacontenttype?: string;
                     dataschema?: string;
+                    hal9subject?: string;
                     id: string;
                     partitionkey?: string;
                     source: string;
@@ -20923,6 +21340,7 @@ export interface operations {
                     data_base64?: string;
                     datacontenttype?: string;
                     dataschema?: string;
+                    hal9subject?: string;
                     id: string;
                     partitionkey?: string;
                     source: string;
@@ -20944,6 +21362,7 @@ export interface operations {
                     data_base64?: string;
                     datacontenttype?: string;
                     dataschema?: string;
+                    hal9subject?: string;
                     id: string;
                     partitionkey?: string;
                     source: string;
@@ -22725,6 +23144,8 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description The person the run is about, as `kind:value`, e.g. `email:ada@example.net`: a key of theirs encrypts it, and an erasure destroys that key. Only a keyed hash is kept. */
+                "HAL9-Subject"?: string;
                 /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
                 "Idempotency-Key"?: string;
                 /** @description `wait=<seconds>` waits for the end, 60 at most. */
@@ -22790,10 +23211,67 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    startBrowserSession: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The person the run is about, as `kind:value`, e.g. `email:ada@example.net`: a key of theirs encrypts it, and an erasure destroys that key. Only a keyed hash is kept. */
+                "HAL9-Subject"?: string;
+                /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
+                "Idempotency-Key"?: string;
+                /** @description `wait=<seconds>` waits for the end, 60 at most. */
+                Prefer?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    delaySeconds?: number;
+                    input: {
+                        /** @description Connection that carries the question when a person must take over; default the one named `approvals`. */
+                        connection?: string;
+                        /**
+                         * @description Without a step for so long the session ends.
+                         * @default 30
+                         */
+                        idleMinutes?: number;
+                        /** @default {} */
+                        settings?: components["schemas"]["BrowserSessionSettings"];
+                    };
+                    tags?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description The run was there already. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            /** @description The run was started. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     startBrowser: {
         parameters: {
             query?: never;
             header?: {
+                /** @description The person the run is about, as `kind:value`, e.g. `email:ada@example.net`: a key of theirs encrypts it, and an erasure destroys that key. Only a keyed hash is kept. */
+                "HAL9-Subject"?: string;
                 /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
                 "Idempotency-Key"?: string;
                 /** @description `wait=<seconds>` waits for the end, 60 at most. */
@@ -22844,10 +23322,98 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    startChainNetwork: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The person the run is about, as `kind:value`, e.g. `email:ada@example.net`: a key of theirs encrypts it, and an erasure destroys that key. Only a keyed hash is kept. */
+                "HAL9-Subject"?: string;
+                /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
+                "Idempotency-Key"?: string;
+                /** @description `wait=<seconds>` waits for the end, 60 at most. */
+                Prefer?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    delaySeconds?: number;
+                    input: {
+                        /**
+                         * @description First part of the token, 10^-18 HAL9; the rest is emitted to stakers.
+                         * @default 200000000000000000000000000
+                         */
+                        genesis?: string;
+                        /**
+                         * @description Whether the deployer gives its admin roles to the timelock. Pausing stays with the deployer.
+                         * @default true
+                         */
+                        handOver?: boolean;
+                        /**
+                         * @description Least bond of a neuron, 10^-18 HAL9.
+                         * @default 1000000000000000000000
+                         */
+                        minBond?: string;
+                        name: string;
+                        /**
+                         * @description Votes needed to propose, 10^-18 HAL9.
+                         * @default 100000000000000000000000
+                         */
+                        proposalThreshold?: string;
+                        /** @default 4 */
+                        quorumPercent?: number;
+                        /**
+                         * Format: uuid
+                         * @description Deploys, pays for it, and gets the first part of the token.
+                         */
+                        signer: string;
+                        /**
+                         * @description From a decision to its execution.
+                         * @default 172800
+                         */
+                        timelockSeconds?: number;
+                        /**
+                         * @description From a proposal to its snapshot.
+                         * @default 86400
+                         */
+                        voteDelaySeconds?: number;
+                        /** @default 604800 */
+                        votePeriodSeconds?: number;
+                    };
+                    tags?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description The run was there already. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            /** @description The run was started. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     startComplianceEvidence: {
         parameters: {
             query?: never;
             header?: {
+                /** @description The person the run is about, as `kind:value`, e.g. `email:ada@example.net`: a key of theirs encrypts it, and an erasure destroys that key. Only a keyed hash is kept. */
+                "HAL9-Subject"?: string;
                 /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
                 "Idempotency-Key"?: string;
                 /** @description `wait=<seconds>` waits for the end, 60 at most. */
@@ -22889,10 +23455,139 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    startConsensus: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The person the run is about, as `kind:value`, e.g. `email:ada@example.net`: a key of theirs encrypts it, and an erasure destroys that key. Only a keyed hash is kept. */
+                "HAL9-Subject"?: string;
+                /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
+                "Idempotency-Key"?: string;
+                /** @description `wait=<seconds>` waits for the end, 60 at most. */
+                Prefer?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    delaySeconds?: number;
+                    input: {
+                        /** @default 600 */
+                        challengeSeconds?: number;
+                        /** @default 300 */
+                        commitSeconds?: number;
+                        dispute?: {
+                            /** @description Computes the result as well; a tally with another one, or none, is challenged. */
+                            challenger: {
+                                /**
+                                 * Format: uuid
+                                 * @description What computes the result: the data of the one thing it emits for the question.
+                                 */
+                                neuron: string;
+                                /**
+                                 * Format: uuid
+                                 * @description Whose key votes; its address must be registered with a bond.
+                                 */
+                                signer: string;
+                            };
+                            /** @description Neurons that vote in disputes, in their order: each round takes twice as many as it had and one more. */
+                            voters: {
+                                /**
+                                 * Format: uuid
+                                 * @description What computes the result: the data of the one thing it emits for the question.
+                                 */
+                                neuron: string;
+                                /**
+                                 * Format: uuid
+                                 * @description Whose key votes; its address must be registered with a bond.
+                                 */
+                                signer: string;
+                            }[];
+                        };
+                        /**
+                         * @description Least number of revealed results.
+                         * @default 3
+                         */
+                        minNeurons?: number;
+                        /**
+                         * @description `on-chain`: neurons commit and reveal. `off-chain`: they sign, and one transaction reports a round.
+                         * @default on-chain
+                         * @enum {string}
+                         */
+                        mode?: "on-chain" | "off-chain";
+                        /**
+                         * Format: uuid
+                         * @description Of `GET /v1/chain-networks`.
+                         */
+                        network: string;
+                        /** @description Put in escrow, 10^-18 HAL9. */
+                        payment: string;
+                        /** @description A signal that neurons see; nobody else does. */
+                        question: {
+                            data?: unknown;
+                            subject?: string;
+                            type: string;
+                        };
+                        /**
+                         * Format: uuid
+                         * @description Signer who asks and pays.
+                         */
+                        requester: string;
+                        /** @default 300 */
+                        revealSeconds?: number;
+                        /**
+                         * @description Part of the revealed results that must agree.
+                         * @default 0.66
+                         */
+                        share?: number;
+                        /** @description Neurons of this organisation that vote. On-chain others may vote besides. */
+                        voters: {
+                            /**
+                             * Format: uuid
+                             * @description What computes the result: the data of the one thing it emits for the question.
+                             */
+                            neuron: string;
+                            /**
+                             * Format: uuid
+                             * @description Whose key votes; its address must be registered with a bond.
+                             */
+                            signer: string;
+                        }[];
+                    };
+                    tags?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description The run was there already. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            /** @description The run was started. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     startRemediate: {
         parameters: {
             query?: never;
             header?: {
+                /** @description The person the run is about, as `kind:value`, e.g. `email:ada@example.net`: a key of theirs encrypts it, and an erasure destroys that key. Only a keyed hash is kept. */
+                "HAL9-Subject"?: string;
                 /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
                 "Idempotency-Key"?: string;
                 /** @description `wait=<seconds>` waits for the end, 60 at most. */
@@ -22948,10 +23643,66 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    startRetention: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The person the run is about, as `kind:value`, e.g. `email:ada@example.net`: a key of theirs encrypts it, and an erasure destroys that key. Only a keyed hash is kept. */
+                "HAL9-Subject"?: string;
+                /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
+                "Idempotency-Key"?: string;
+                /** @description `wait=<seconds>` waits for the end, 60 at most. */
+                Prefer?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    delaySeconds?: number;
+                    input: {
+                        /** @description Counts, and deletes nothing. Default false. */
+                        dryRun?: boolean;
+                        /** @description Part of the time that statements may run; in between it pauses. Default 0.2. */
+                        share?: number;
+                        /** @description Name of a PostgreSQL source. */
+                        source: string;
+                        /** @description Default: all with a policy. */
+                        tables?: string[];
+                    };
+                    tags?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description The run was there already. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            /** @description The run was started. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     startRollout: {
         parameters: {
             query?: never;
             header?: {
+                /** @description The person the run is about, as `kind:value`, e.g. `email:ada@example.net`: a key of theirs encrypts it, and an erasure destroys that key. Only a keyed hash is kept. */
+                "HAL9-Subject"?: string;
                 /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
                 "Idempotency-Key"?: string;
                 /** @description `wait=<seconds>` waits for the end, 60 at most. */

@@ -67,6 +67,8 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
   const transaction = await made('/v1/chain-transactions', { signer, to: `0x${'11'.repeat(20)}`, reference: marker });
   const rows = await otherRows(test, { orgId, run, userId: user, webhook, endpoint, automation, connection, marker });
 
+  const report = randomUUID();
+  await test.database.database.withOrg(orgId, (tx) => sql`insert into retention_reports (org_id, id, source, dry_run, state, reasons) values (${orgId}, ${report}, 'shop', true, 'counted', ${[marker]})`.execute(tx));
   const resources = new Map<string, string>([
     ['/v1/api-keys/:id', await made('/v1/api-keys', { name: marker, scopes: ['runs:read'] })],
     ['/v1/runs/:id', run],
@@ -82,6 +84,7 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
     ['/v1/privacy/sources/:id', await made('/v1/privacy/sources', { name: low, address: 'postgres://hal9:x@db.example/shop', annotations: 'source: shop\ntables: {}\n' })],
     ['/v1/privacy/holds/:id', await made('/v1/privacy/holds', { identities: { email: [marker] }, reason: marker })],
     ['/v1/privacy/erasures/:id', await made('/v1/privacy/erasures', { identities: { email: [marker] }, verification: marker })],
+    ['/v1/privacy/retention-reports/:id', report],
     ['/v1/schedules/:id', await made('/v1/schedules', SCHEDULE(low))],
     ['/v1/users/:id', user],
     ['/v1/teams/:id', team],
