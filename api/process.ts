@@ -10,6 +10,7 @@ import { observePools } from '../platform/database/pool-metrics.ts';
 import { openStores } from '../platform/database/stores.ts';
 import { platformOrganisation } from '../platform/identity/platform-organisation.ts';
 import { loadKeyRing } from '../platform/keys/load.ts';
+import { SubjectKeys } from '../platform/keys/subject-keys.ts';
 import { discoverContracts, projectRoots } from '../platform/operations/discovery.ts';
 import { createOperations } from '../platform/operations/operations.ts';
 import { createLogger } from '../platform/telemetry/logger.ts';
@@ -65,7 +66,8 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
     closing.push(() => tracing.shutdown());
     const [keys, contracts, database] = await Promise.all([loadKeyRing(config), discoverContracts(projectRoots(config.HAL9_OPERATIONS)), connectDatabase(config, 'hal9-api')]);
     closing.push(() => database.close());
-    const temporal = await connectTemporalClient(config, createDataConverter(keys), tracing.clientInterceptors);
+    const subjects = new SubjectKeys({ database, keys });
+    const temporal = await connectTemporalClient(config, createDataConverter(keys, subjects), tracing.clientInterceptors);
     closing.push(() => temporal.close());
     const admission = new QuotaGate({ database, defaultPlan: config.HAL9_DEFAULT_PLAN, logger });
     const rates = openRateLimits({ config, database, keys, logger });
@@ -93,7 +95,7 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
       version: options.version,
       identity,
       keys,
-      codec: new EncryptionCodec(keys),
+      codec: new EncryptionCodec(keys, subjects),
       acts,
       operations,
       admission,

@@ -16,6 +16,7 @@ import { Chains } from '../platform/chain/chains.ts';
 import { Compliance } from '../platform/compliance/compliance.ts';
 import { Consents } from '../platform/consent/consents.ts';
 import type { Config } from '../platform/config/config.ts';
+import { SubjectKeys } from '../platform/keys/subject-keys.ts';
 import { Connections } from '../platform/connections/connections.ts';
 import { Egress } from '../platform/connections/egress.ts';
 import type { Stores } from '../platform/database/stores.ts';
@@ -108,7 +109,7 @@ export function openResources({ config, version, database, stores, keys, identit
   const decided = new DecidedBatches(database, logger);
   const decide = createDecide({ operations, decisions: stores.decisions, decided });
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
-  const receiver = new SignalReceiver({ ingest, metrics, lanes: config.HAL9_LANES, admission });
+  const receiver = new SignalReceiver({ ingest, metrics, keys, lanes: config.HAL9_LANES, admission });
   const connections = new Connections({ database, keys, egress });
   const directory = openDirectory({ database, connections, egress, publicUrl: publicUrl(config), platformOrganisation: platformOrganisation(database) });
   const inbound = openInboundWebhooks({ config, database, stores, keys, receiver, ingest });
@@ -130,7 +131,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createWebhookEndpointRoutes({ endpoints: new Endpoints({ database, keys, egress }) }),
       ...createBulkRoutes({ bulk: new Bulk({ database, keys, operations }) }),
       ...createDecisionRoutes(stores.decisions),
-      ...createBrowserRoutes({ evidence: new BrowserEvidence({ database, blobs: createBlobStore(config, keys) }) }),
+      ...createBrowserRoutes({ evidence: new BrowserEvidence({ database, blobs: createBlobStore(config, keys, new SubjectKeys({ database, keys })) }) }),
       ...createRemediationActionRoutes({ actions: stores.remediationActions }),
       ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),

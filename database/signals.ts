@@ -16,6 +16,8 @@ export interface SignalRow {
   readonly time: string;
   /** The CloudEvent as JSON text. */
   readonly envelope: string;
+  /** Keyed hash of the person it is about, where the sender says so. */
+  readonly subject?: Buffer;
 }
 
 /** Rows that are committed together: one chunk a lane. */
@@ -86,6 +88,7 @@ export class SignalStore {
       this.#wary = result.duplicates.size > 0 ? WARY_GROUPS : Math.max(0, this.#wary - 1);
       // What is there already may have been committed a moment ago and be on its way to the disk; the receipt says that it is in.
       if (result.accepted === 0) await client.query(WRITE_AT_COMMIT);
+      await noteSubjects(client, group.orgId, group.rows);
       beforeCommit(result);
       return result;
     });
@@ -120,6 +123,7 @@ export class SignalStore {
         values: [orgId, row.key, row.source, row.type, row.time, row.envelope, row.lane, traceparent ?? null, batchId],
       });
       const [kept] = rows;
+      await noteSubjects(client, orgId, [row]);
       return kept === undefined ? undefined : { id: kept.id, lane: row.lane, signals: 1 };
     }, { statementMs: STATEMENT_TIMEOUT_MS, durable: 'later' });
   }
@@ -137,6 +141,17 @@ export class SignalStore {
       return rows.length > 0;
     });
   }
+}
+
+/** Duplicates too: whom a signal is about may be said the second time only. */
+async function noteSubjects(client: pg.PoolClient, orgId: string, rows: readonly SignalRow[]): Promise<void> {
+  const named = rows.filter(({ subject }) => subject !== undefined);
+  if (named.length === 0) return;
+  await client.query({
+    name: 'hal9-ingest-subjects',
+    text: `insert into signal_subjects (org_id, key, subject, received_on) select $1, s.key, s.subject, (now() at time zone 'utc')::date from unnest($2::uuid[], $3::bytea[]) as s (key, subject) on conflict do nothing`,
+    values: [orgId, named.map(({ key }) => key), named.map(({ subject }) => subject)],
+  });
 }
 
 interface ChunkPlan {

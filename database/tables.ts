@@ -27,6 +27,7 @@ import type { ConsentTables } from './consents.ts';
 import type { ErasureTables } from './erasures.ts';
 import type { LegalHoldTables } from './legal-holds.ts';
 import type { PrivacySourceTables } from './privacy-sources.ts';
+import type { SubjectKeyTables } from './subject-keys.ts';
 import type { RetentionReportTables } from './retention-reports.ts';
 import type { EvidenceTables } from './evidence.ts';
 import type { StatementTables } from './statements.ts';
@@ -70,6 +71,7 @@ export interface Tables
     StatementTables,
     ConsentTables,
     PrivacySourceTables,
+    SubjectKeyTables,
     RetentionReportTables,
     LegalHoldTables,
     ErasureTables,

@@ -12,6 +12,7 @@ import { loadConfig, type Config } from '../platform/config/config.ts';
 import { connectDatabase } from '../platform/database/connect.ts';
 import type { KeyRing } from '../platform/keys/key-ring.ts';
 import { loadKeyRing } from '../platform/keys/load.ts';
+import { SubjectKeys } from '../platform/keys/subject-keys.ts';
 import type { Operations } from '../platform/operations/contract.ts';
 import { contractsByName, discoverProjects, projectRoots, type Project } from '../platform/operations/discovery.ts';
 import { createOperations } from '../platform/operations/operations.ts';
@@ -128,7 +129,7 @@ async function open(
   const projects = await discoverProjects(projectRoots(config.HAL9_OPERATIONS));
   const database = await connectDatabase(config, `hal9-${name}`);
   closing.push(() => database.close());
-  const temporal = await connectTemporalClient(config, createDataConverter(keys), tracing.clientInterceptors);
+  const temporal = await connectTemporalClient(config, createDataConverter(keys, new SubjectKeys({ database, keys })), tracing.clientInterceptors);
   closing.push(() => temporal.close());
   const rates = openRateLimits({ config, database, keys, logger });
   closing.push(() => rates.close());

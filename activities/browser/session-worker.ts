@@ -1,10 +1,11 @@
 import type { Logger } from 'pino';
 import { Secret, TOTP } from 'otpauth';
 import type { BrowserSessionStore } from '../../database/browser-sessions.ts';
-import { isBlobRef, type BlobStore } from '../../platform/blobs/blob-store.ts';
+import { blobsUnder, isBlobRef, type BlobStore } from '../../platform/blobs/blob-store.ts';
 import type { Connections } from '../../platform/connections/connections.ts';
 import type { Egress } from '../../platform/connections/egress.ts';
 import { HalError } from '../../schemas/errors.ts';
+import { parseRunId } from '../../schemas/names/workflow-id.ts';
 import type { Flow, LeafOf } from '../../schemas/browser/flow.ts';
 import { BrowserError, stepFailed } from './browser-error.ts';
 import { decodeCheckpoint, restoreTabs } from './checkpoint.ts';
@@ -89,7 +90,7 @@ export class SessionWorker {
         input,
         session: held.session,
         journal: held.journal,
-        ports: { signal: AbortSignal.any([signal, over.signal]), secret: (reference, url) => this.#secret(name.orgId, held, reference, url), keep: (bytes) => this.#parts.blobs.put(name.orgId, bytes) },
+        ports: { signal: AbortSignal.any([signal, over.signal]), secret: (reference, url) => this.#secret(name.orgId, held, reference, url), keep: (bytes) => this.#blobsOf(name).put(name.orgId, bytes) },
         ...(held.state === undefined ? {} : { state: held.state }),
         yields: () => Date.now() - began > STRETCH_MS,
         onStep: (due, count) => {
@@ -141,7 +142,8 @@ export class SessionWorker {
   async #take(name: SessionName, flow: Flow): Promise<Held> {
     const known = this.#held.get(name.id);
     if (known !== undefined) return known;
-    const { pool, store, blobs, egress, logger, workerId } = this.#parts;
+    const { pool, store, egress, logger, workerId } = this.#parts;
+    const blobs = this.#blobsOf(name);
     const claim = this.#claims.get(name.id);
     if (claim === undefined) throw new HalError('Conflict', 'the session has no slot here');
     clearTimeout(claim);
@@ -181,6 +183,11 @@ export class SessionWorker {
       pool.release();
       throw error;
     }
+  }
+
+  /** What a run about a person keeps is sealed with the person's key. */
+  #blobsOf({ runId }: SessionName): BlobStore {
+    return blobsUnder(this.#parts.blobs, parseRunId(runId)?.keyId);
   }
 
   async #secret(orgId: string, held: Held, { credential, field }: NonNullable<LeafOf<'type'>['secret']>, url: string): Promise<string> {

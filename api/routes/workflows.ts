@@ -4,7 +4,7 @@ import type { Operations, RunResult, StartedRun } from '../../platform/operation
 import { quotaHeader, type Admission } from '../../platform/usage/quota-gate.ts';
 import type { RateLimits } from '../../platform/usage/rate-limits.ts';
 import { HalError } from '../../schemas/errors.ts';
-import type { OperationContract } from '../../schemas/operations/operation.ts';
+import { parseSubject, type OperationContract, type Subject } from '../../schemas/operations/operation.ts';
 import { startedRun, startOptions } from '../../schemas/rest/runs.ts';
 import { workflowParams, workflowView } from '../../schemas/rest/workflows.ts';
 import { describeOperation } from '../catalogue.ts';
@@ -56,12 +56,14 @@ export function createWorkflowRoutes({ operations, temporalUi, admission, rates 
         if (contract.exposure === 'internal') throw new HalError('UnknownOperation', `${params.type} is started by HAL9 alone`);
         const key = idempotencyKey(request);
         const wait = preferredWait(request);
+        const subject = subjectOf(request);
         const run = await inInput(() =>
           operations.start(caller, {
             operation: params.type,
             input: body.input,
             origin: 'api',
             ...(key === undefined ? {} : { idempotencyKey: key }),
+            ...(subject === undefined ? {} : { subject }),
             ...(body.delaySeconds === undefined ? {} : { delaySeconds: body.delaySeconds }),
             ...(body.timeoutSeconds === undefined ? {} : { timeoutSeconds: body.timeoutSeconds }),
             ...(body.priority === undefined ? {} : { priority: body.priority }),
@@ -138,6 +140,15 @@ function idempotencyKey(request: Request): string | undefined {
     throw new HalError('InvalidInput', 'the Idempotency-Key is malformed', { errors: [{ path: '/headers/idempotency-key', message: '1 to 255 printable ASCII characters without spaces' }] });
   }
   return sent;
+}
+
+/** @throws {HalError} InvalidInput that does not show the header. */
+function subjectOf(request: Request): Subject | undefined {
+  const sent = request.headers['hal9-subject'];
+  if (sent === undefined) return undefined;
+  const subject = typeof sent === 'string' ? parseSubject(sent) : undefined;
+  if (subject === undefined) throw new HalError('InvalidInput', 'the HAL9-Subject is malformed', { errors: [{ path: '/headers/hal9-subject', message: '`kind:value`, e.g. `email:ada@example.net`' }] });
+  return subject;
 }
 
 /** Seconds of `Prefer: wait=<seconds>` (RFC 7240), at most {@link WAIT_LIMIT}. A preference that cannot be read is ignored. */

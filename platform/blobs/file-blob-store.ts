@@ -3,25 +3,30 @@ import { access, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:f
 import { dirname, join } from 'node:path';
 import { HalError } from '../../schemas/errors.ts';
 import { KeyError, type KeyRing } from '../keys/key-ring.ts';
+import { isSubjectKeyId, SubjectKeyDestroyed, type SubjectKeyPort } from '../keys/subject-keys.ts';
 import { isBlobRef, type BlobRef, type BlobStore } from './blob-store.ts';
 
 const PURPOSE = 'blobs';
 
 /**
- * Blobs as files `<folder>/<orgId>/<2 digits>/<62 digits>`, sealed with the organisation's key. The name is an HMAC of the
+ * Blobs as files `<folder>/<orgId>/<2 digits>/<62 digits>`, sealed with the key of the organisation or of a person. The name is an HMAC of the
  * content, so that equal bytes meet without the name telling what they are.
  */
 export class FileBlobStore implements BlobStore {
   readonly #folder: string;
   readonly #keys: KeyRing;
+  readonly #subjects: SubjectKeyPort | undefined;
 
-  constructor(folder: string, keys: KeyRing) {
+  /** @param subjects keys of people; without them blobs about a person can be neither written nor read. */
+  constructor(folder: string, keys: KeyRing, subjects?: SubjectKeyPort) {
     this.#folder = folder;
     this.#keys = keys;
+    this.#subjects = subjects;
   }
 
-  async put(orgId: string, bytes: Uint8Array): Promise<BlobRef> {
-    const ref: BlobRef = `blob:${this.#keys.hmac(orgId, PURPOSE, bytes).toString('hex')}`;
+  async put(orgId: string, bytes: Uint8Array, subjectKey?: string): Promise<BlobRef> {
+    const ring = subjectKey === undefined ? this.#keys : await this.#ringOf(orgId, subjectKey);
+    const ref: BlobRef = `blob:${ring.hmac(orgId, PURPOSE, bytes).toString('hex')}`;
     const path = this.#path(orgId, ref);
     if (await exists(path)) return ref;
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
@@ -29,7 +34,7 @@ export class FileBlobStore implements BlobStore {
     const draft = `${path}.${randomBytes(6).toString('hex')}.draft`;
     const file = await open(draft, 'wx', 0o600);
     try {
-      await file.writeFile(this.#keys.seal(orgId, PURPOSE, bytes, ref));
+      await file.writeFile(ring.seal(orgId, PURPOSE, bytes, ref));
       await file.sync();
     } finally {
       await file.close();
@@ -48,8 +53,11 @@ export class FileBlobStore implements BlobStore {
       throw error;
     }
     try {
-      return this.#keys.open(orgId, PURPOSE, sealed, ref);
+      const keyId = this.#keys.sealedWith(sealed);
+      const ring = isSubjectKeyId(keyId) ? await this.#ringOf(orgId, keyId) : this.#keys;
+      return ring.open(orgId, PURPOSE, sealed, ref);
     } catch (error) {
+      if (error instanceof SubjectKeyDestroyed) throw new HalError('NotFound', 'the blob was erased with the key of the person it was about', { cause: error });
       if (error instanceof KeyError) throw new HalError('Internal', `the blob cannot be opened: ${error.message}`, { cause: error });
       throw error;
     }
@@ -67,6 +75,11 @@ export class FileBlobStore implements BlobStore {
       for (const name of await entriesOf(join(folder, shard))) bytes += await sizeOf(join(folder, shard, name));
     }
     return bytes;
+  }
+
+  async #ringOf(orgId: string, keyId: string): Promise<KeyRing> {
+    if (this.#subjects === undefined) throw new KeyError('keys of people are not at hand here');
+    return this.#subjects.ring(orgId, keyId);
   }
 
   #path(orgId: string, ref: BlobRef): string {

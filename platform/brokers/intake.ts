@@ -9,6 +9,7 @@ import { fieldErrors } from '../failures/translate.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 import type { SignalIngest } from '../signals/ingest.ts';
 import type { LaneChooser } from '../signals/lane.ts';
+import { subjectHash } from '../privacy/identities.ts';
 import { prepareValue } from '../signals/prepare.ts';
 import { messageHash, signalOfMessage, type BrokerMessage } from './message.ts';
 
@@ -91,7 +92,7 @@ export class BrokerIntake {
   #prepare(source: StoredSource, message: BrokerMessage): SignalRow | string {
     try {
       const signal = signalOfMessage(message, source.id, source.draft.mapping);
-      const prepared = prepareValue(signal, { orgId: source.orgId, lanes: this.#parts.lanes, receivedAt: new Date().toISOString(), defaultSpecversion: false });
+      const prepared = prepareValue(signal, { orgId: source.orgId, lanes: this.#parts.lanes, receivedAt: new Date().toISOString(), defaultSpecversion: false, subjectHash: (text) => subjectHash(this.#parts.keys, source.orgId, text) });
       return prepared.row ?? prepared.errors.map(({ path, message: text }) => `${path} ${text}`.trim()).join('; ').slice(0, CAUSE_LENGTH);
     } catch (error) {
       if (error instanceof HalError) return error.message;

@@ -3,8 +3,9 @@ import { gunzip, gzip } from 'node:zlib';
 import type { Payload, PayloadCodec } from '@temporalio/common';
 import type { SerializationContext } from '@temporalio/common';
 import proto from '@temporalio/proto';
-import { workflowOrganisation } from '../../schemas/names/workflow-id.ts';
+import { workflowOrganisation, workflowSubjectKey } from '../../schemas/names/workflow-id.ts';
 import { INSTALLATION, KeyError, type KeyRing } from '../keys/key-ring.ts';
+import { isSubjectKeyId, SubjectKeyDestroyed, type SubjectKeyPort } from '../keys/subject-keys.ts';
 
 const compress = promisify(gzip);
 const decompress = promisify(gunzip);
@@ -20,20 +21,24 @@ const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 const read = (value: Uint8Array | null | undefined): string => (value ? new TextDecoder().decode(value) : '');
 
 /**
- * Encrypts every payload with AES-256-GCM under the key of the organisation that the workflow id names; ids of another
- * shape use the installation's key. Metadata carries `encryption-key-id` and `encryption-scope`, so that the codec
+ * Encrypts every payload with AES-256-GCM under the key of the person the workflow id names, else of the organisation; ids of another
+ * shape use the installation's key. What a destroyed key of a person had sealed reads as {@link ERASED}. Metadata carries `encryption-key-id` and `encryption-scope`, so that the codec
  * endpoint can decode without a workflow id.
  */
 export class EncryptionCodec implements PayloadCodec {
   readonly #keys: KeyRing;
+  readonly #subjects: SubjectKeyPort | undefined;
 
-  constructor(keys: KeyRing) {
+  constructor(keys: KeyRing, subjects?: SubjectKeyPort) {
     this.#keys = keys;
+    this.#subjects = subjects;
   }
 
   async encode(payloads: Payload[], context?: SerializationContext): Promise<Payload[]> {
     const scope = scopeOf(context) ?? INSTALLATION;
-    return Promise.all(payloads.map((payload) => this.#encrypt(payload, scope)));
+    const keyId = context?.workflowId === undefined ? undefined : workflowSubjectKey(context.workflowId);
+    const ring = keyId === undefined ? this.#keys : await this.#ringOf(scope, keyId);
+    return Promise.all(payloads.map((payload) => this.#encrypt(payload, scope, ring)));
   }
 
   /**
@@ -45,7 +50,7 @@ export class EncryptionCodec implements PayloadCodec {
     return Promise.all(payloads.map((payload) => this.#decrypt(payload, expected)));
   }
 
-  async #encrypt(payload: Payload, scope: string): Promise<Payload> {
+  async #encrypt(payload: Payload, scope: string, ring: KeyRing): Promise<Payload> {
     const plain = proto.temporal.api.common.v1.Payload.encode(payload).finish();
     const packed = plain.length >= COMPRESS_FROM ? await compress(plain, { level: 1 }) : undefined;
     const gzipped = packed !== undefined && packed.length < plain.length;
@@ -53,11 +58,11 @@ export class EncryptionCodec implements PayloadCodec {
     return {
       metadata: {
         encoding: text(ENCODING),
-        'encryption-key-id': text(this.#keys.currentId),
+        'encryption-key-id': text(ring.currentId),
         'encryption-scope': text(scope),
         'encryption-compression': text(compression),
       },
-      data: this.#keys.seal(scope, PURPOSE, gzipped ? packed : plain, compression),
+      data: ring.seal(scope, PURPOSE, gzipped ? packed : plain, compression),
     };
   }
 
@@ -66,11 +71,28 @@ export class EncryptionCodec implements PayloadCodec {
     const scope = read(payload.metadata?.['encryption-scope']);
     if (expected !== undefined && scope !== expected) throw new KeyError('the payload belongs to another organisation');
     const compression = read(payload.metadata?.['encryption-compression']);
-    const opened = this.#keys.open(scope, PURPOSE, payload.data, compression);
+    const keyId = read(payload.metadata?.['encryption-key-id']);
+    let ring = this.#keys;
+    try {
+      if (isSubjectKeyId(keyId)) ring = await this.#ringOf(scope, keyId);
+    } catch (error) {
+      if (error instanceof SubjectKeyDestroyed) return ERASED_PAYLOAD;
+      throw error;
+    }
+    const opened = ring.open(scope, PURPOSE, payload.data, compression);
     const plain = compression === 'gzip' ? await decompress(opened, { maxOutputLength: DECOMPRESS_LIMIT }) : opened;
     return proto.temporal.api.common.v1.Payload.decode(plain);
   }
+
+  async #ringOf(orgId: string, keyId: string): Promise<KeyRing> {
+    if (this.#subjects === undefined) throw new KeyError('keys of people are not at hand here');
+    return this.#subjects.ring(orgId, keyId);
+  }
 }
+
+/** Stands where data of a person was that has been erased. */
+export const ERASED = '[erased: the key of the person this was about was destroyed]';
+const ERASED_PAYLOAD: Payload = { metadata: { encoding: text('json/plain') }, data: text(JSON.stringify(ERASED)) };
 
 /** The organisation that must own the payload; undefined when the context does not name one. */
 function scopeOf(context: SerializationContext | undefined): string | undefined {

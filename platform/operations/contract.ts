@@ -2,7 +2,7 @@ import type { Caller } from '../identity/caller.ts';
 import type { Progress } from '../../schemas/names/messages.ts';
 import type { RunEvent } from '../../database/run-events.ts';
 import type { FailureGroup } from '../../database/runs.ts';
-import type { ConcurrencyConflict, EffectClass, OperationContract } from '../../schemas/operations/operation.ts';
+import type { ConcurrencyConflict, EffectClass, OperationContract, Subject } from '../../schemas/operations/operation.ts';
 import type { RunRecording } from './run-recording.ts';
 
 /** The one way in: every start, message and list goes through an implementation of this, which scopes it to the caller's organisation. */
@@ -16,7 +16,8 @@ export interface OperationsPort {
   startWithUpdate(caller: Caller, request: StartRequest, update: { name: string; payload: unknown; timeoutMs: number }): Promise<unknown>;
   signal(caller: Caller, runId: string, name: string, payload: unknown): Promise<void>;
   query(caller: Caller, runId: string, name: string, payload: unknown): Promise<unknown>;
-  update(caller: Caller, runId: string, name: string, payload: unknown): Promise<unknown>;
+  /** @param timeoutMs how long its answer is waited for, default 30 s; the update goes on afterwards. */
+  update(caller: Caller, runId: string, name: string, payload: unknown, timeoutMs?: number): Promise<unknown>;
   cancel(caller: Caller, runId: string): Promise<void>;
   terminate(caller: Caller, runId: string, reason: string): Promise<void>;
   /**
@@ -43,6 +44,8 @@ export interface StartRequest {
   origin: 'api' | 'decision' | 'automation' | 'schedule' | 'dispatcher';
   /** For HAL9's own starts: the uuid of the workflow id, so that a retry is the same run. */
   uuid?: string;
+  /** The person the run is about, from the `HAL9-Subject` header; default: who the contract says. */
+  subject?: Subject;
   /** From the `Idempotency-Key` header. */
   idempotencyKey?: string;
   /** Seconds to wait before the first workflow task. */

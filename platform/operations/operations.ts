@@ -17,6 +17,8 @@ import { QUEUED_MEMO } from '../../schemas/names/messages.ts';
 import type { Caller } from '../identity/caller.ts';
 import { assertCan } from '../identity/permissions.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
+import { SubjectKeys } from '../keys/subject-keys.ts';
+import { subjectHashes } from '../privacy/identities.ts';
 import type { Admission } from '../usage/quota-gate.ts';
 import type { RateLimits } from '../usage/rate-limits.ts';
 import { withTraceparent } from '../telemetry/trace-context.ts';
@@ -96,6 +98,7 @@ class TemporalOperations implements Operations {
   readonly #feed: RunFeed;
   readonly #leases: ConcurrencyLeaseStore;
   readonly #history: RunHistory;
+  readonly #subjects: SubjectKeys;
   readonly #actions: RunActions;
 
   constructor(dependencies: OperationsDependencies) {
@@ -115,6 +118,7 @@ class TemporalOperations implements Operations {
     this.#feed = new RunFeed(database, logger);
     this.#reader = new RunReader(client, store, contracts, this.#feed, () => this.#recorder.flush(), this.#leases);
     this.#history = new RunHistory(client);
+    this.#subjects = new SubjectKeys({ database, keys });
     this.#actions = new RunActions({
       client,
       database,
@@ -135,14 +139,14 @@ class TemporalOperations implements Operations {
     const contract = this.#contractToStart(caller, request);
     const input = parsePayload(contract.input, request.input);
     if (request.idempotencyKey !== undefined) return this.#startOnce(caller, request, contract, input, request.idempotencyKey);
-    return this.#startPrepared(caller, request, this.#prepare(caller, request, contract, input, undefined));
+    return this.#startPrepared(caller, request, await this.#prepare(caller, request, contract, input));
   }
 
   async startWithUpdate(caller: Caller, request: StartRequest, update: { name: string; payload: unknown; timeoutMs: number }): Promise<unknown> {
     const contract = this.#contractToStart(caller, request);
     const message = messageOf(contract, 'updates', update.name);
     const payload = parsePayload(message.payload, update.payload);
-    const prepared = this.#prepare(caller, request, contract, parsePayload(contract.input, request.input), undefined);
+    const prepared = await this.#prepare(caller, request, contract, parsePayload(contract.input, request.input));
     const { workflowType, workflowId, runId, options } = prepared;
     const startWorkflowOperation = new WithStartWorkflowOperation(workflowType, { ...options, workflowId, workflowIdConflictPolicy: 'USE_EXISTING' });
     const startedAt = new Date();
@@ -165,10 +169,10 @@ class TemporalOperations implements Operations {
     return this.#call('query', caller, runId, QUERY_MS, () => this.#client.workflow.getHandle(workflowId).query(name, value));
   }
 
-  async update(caller: Caller, runId: string, name: string, payload: unknown): Promise<unknown> {
+  async update(caller: Caller, runId: string, name: string, payload: unknown, timeoutMs = UPDATE_MS): Promise<unknown> {
     const { workflowId, message } = this.#messageTo(caller, runId, 'updates', name);
     const value = parsePayload(message.payload, payload);
-    return this.#audited(caller, 'run.update', runId, { name }, () => this.#call('update', caller, runId, UPDATE_MS, () => this.#client.workflow.getHandle(workflowId).executeUpdate(name, { args: [value] })));
+    return this.#audited(caller, 'run.update', runId, { name }, () => this.#call('update', caller, runId, timeoutMs, () => this.#client.workflow.getHandle(workflowId).executeUpdate(name, { args: [value] })));
   }
 
   async cancel(caller: Caller, runId: string): Promise<void> {
@@ -261,9 +265,12 @@ class TemporalOperations implements Operations {
     return contract;
   }
 
-  #prepare(caller: Caller, request: StartRequest, contract: OperationContract, input: unknown, uuid: string | undefined): PreparedStart {
+  /** @param kept parts of the run id that were kept for an Idempotency-Key. */
+  async #prepare(caller: Caller, request: StartRequest, contract: OperationContract, input: unknown, kept: { readonly uuid: string; readonly keyId?: string | undefined } | undefined = undefined): Promise<PreparedStart> {
+    const uuid = kept?.uuid;
     const keyed = contract.id === 'uuid' ? undefined : this.#keys.hmacUuid(caller.orgId, `id/${contract.name}`, contract.id(input));
-    const parts = { operation: contract.name, uuid: request.uuid ?? keyed ?? uuid ?? randomUUID() };
+    const keyId = kept?.keyId ?? (await this.#subjectKey(caller, request, contract, input));
+    const parts = { operation: contract.name, uuid: request.uuid ?? keyed ?? uuid ?? randomUUID(), ...(keyId === undefined ? {} : { keyId }) };
     // A uuid from HAL9's own start, or one kept for an Idempotency-Key, names one run for ever.
     const once = request.uuid !== undefined || (keyed === undefined && uuid !== undefined);
     const workflowId = formatWorkflowId({ orgId: caller.orgId, ...parts });
@@ -292,9 +299,17 @@ class TemporalOperations implements Operations {
     };
   }
 
+  /** The key of the person the run is about. @throws {HalError} InvalidInput when contract and start name different people. */
+  async #subjectKey(caller: Caller, request: StartRequest, contract: OperationContract, input: unknown): Promise<string | undefined> {
+    const [declared, stated] = [contract.subject?.(input), request.subject].map((subject) => (subject === undefined ? undefined : subjectHashes(this.#keys, caller.orgId, { [subject.kind]: [subject.value] })[0]));
+    if (declared !== undefined && stated !== undefined && !declared.equals(stated)) throw new HalError('InvalidInput', 'the start names another person than its input', { errors: [{ path: '/subject', message: `${contract.name} takes the person from its input` }] });
+    const subject = stated ?? declared;
+    return subject === undefined ? undefined : this.#subjects.keyOf(caller.orgId, subject);
+  }
+
   /** The same key and body is the same run; the row is taken before Temporal is called, so that two callers cannot both win. */
   async #startOnce(caller: Caller, request: StartRequest, contract: OperationContract, input: unknown, key: string): Promise<StartedRun> {
-    const prepared = this.#prepare(caller, request, contract, input, randomUUID());
+    const prepared = await this.#prepare(caller, request, contract, input, { uuid: randomUUID() });
     const keyHash = this.#keys.hmac(caller.orgId, `idempotency/${contract.name}`, key);
     const record = await this.#idempotency.claim({
       orgId: caller.orgId,
@@ -307,8 +322,8 @@ class TemporalOperations implements Operations {
     if (!record.bodyHash.equals(bodyHash(request))) {
       throw new HalError('IdempotencyMismatch', 'this Idempotency-Key was used to start the operation with another body');
     }
-    const uuid = parseRunId(record.runId)?.uuid;
-    const mine = uuid === undefined || record.runId === prepared.runId ? prepared : this.#prepare(caller, request, contract, input, uuid);
+    const kept = parseRunId(record.runId);
+    const mine = kept === undefined || record.runId === prepared.runId ? prepared : await this.#prepare(caller, request, contract, input, kept);
     if (record.started) {
       noActHere('nothing-changed');
       return { runId: mine.runId, workflowId: mine.workflowId, created: false };

@@ -15,6 +15,8 @@ export interface PrepareContext {
   readonly receivedAt: string;
   /** Plain JSON may leave `specversion` out; a structured or batched CloudEvent may not. */
   readonly defaultSpecversion: boolean;
+  /** Keyed hash of the person that the attribute `hal9subject` names; undefined when it cannot be read. Default: nobody is named by HAL9's own signals. */
+  readonly subjectHash?: (text: string) => Buffer | undefined;
 }
 
 /** RFC 3339 in UTC with at most the microseconds PostgreSQL keeps. */
@@ -58,13 +60,16 @@ function prepare(value: unknown, text: string, context: PrepareContext): Prepare
   const time = candidate.time === undefined ? context.receivedAt : storableTime(candidate.time);
   if (time === undefined) return { errors: [{ path: '/time', message: 'must lie in the years 1 to 9999' }] };
   if (candidate.time === undefined) added += `"time":"${time}",`;
+  const stated = value['hal9subject'];
+  const subject = typeof stated === 'string' ? context.subjectHash?.(stated) : undefined;
+  if (stated !== undefined && context.subjectHash !== undefined && subject === undefined) return { errors: [{ path: '/hal9subject', message: '`kind:value`, e.g. `email:ada@example.net`' }] };
   // Only an escape can bring in what PostgreSQL's text and JSON cannot hold.
   if (text.includes('\\u')) {
     const path = unstorable(value);
     if (path !== undefined) return { errors: [{ path, message: 'holds U+0000 or half of a surrogate pair, which cannot be stored' }] };
   }
   const envelope = added === '' ? text : `{${added}${text.slice(text.indexOf('{') + 1)}`;
-  return { row: row(candidate, time, envelope, context) };
+  return { row: { ...row(candidate, time, envelope, context), ...(subject === undefined ? {} : { subject }) } };
 }
 
 function row(signal: SignalAttributes, time: string, envelope: string, context: PrepareContext): SignalRow {

@@ -3,6 +3,8 @@ import { HalError } from '../../schemas/errors.ts';
 import type { Receipt } from '../../schemas/signals/signal.ts';
 import type { SignalRow } from '../../database/signals.ts';
 import type { Caller } from '../identity/caller.ts';
+import type { KeyRing } from '../keys/key-ring.ts';
+import { subjectHash } from '../privacy/identities.ts';
 import type { Admission } from '../usage/quota-gate.ts';
 import type { IngestRequest, SignalIngest } from './ingest.ts';
 import { uuidText } from './key.ts';
@@ -21,6 +23,8 @@ export interface ReceiverOptions {
   readonly metrics: IngestMetrics;
   /** Lanes of an organisation (`HAL9_LANES`). */
   readonly lanes: number;
+  /** Hashes whom signals are about. */
+  readonly keys: KeyRing;
   /** Asked before signals are taken in; default: none is refused. */
   readonly admission?: Admission;
 }
@@ -30,12 +34,14 @@ export class SignalReceiver {
   readonly #ingest: SignalIngest;
   readonly #metrics: IngestMetrics;
   readonly #lanes: LaneChooser;
+  readonly #keys: KeyRing;
   readonly #admission: Admission | undefined;
 
   constructor(options: ReceiverOptions) {
     this.#ingest = options.ingest;
     this.#metrics = options.metrics;
     this.#lanes = new LaneChooser(options.lanes);
+    this.#keys = options.keys;
     this.#admission = options.admission;
   }
 
@@ -114,7 +120,7 @@ export class SignalReceiver {
   }
 
   #context(caller: Caller, defaultSpecversion: boolean): PrepareContext {
-    return { orgId: caller.orgId, lanes: this.#lanes, receivedAt: new Date().toISOString(), defaultSpecversion };
+    return { orgId: caller.orgId, lanes: this.#lanes, receivedAt: new Date().toISOString(), defaultSpecversion, subjectHash: (text) => subjectHash(this.#keys, caller.orgId, text) };
   }
 
   async #receipt(draft: ReceiptDraft, request: IngestRequest): Promise<Receipt> {

@@ -9,6 +9,7 @@ export interface WorkflowIdParts {
 
 const UUID = '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}';
 const WORKFLOW_ID = new RegExp(`^(${UUID})/([a-z][a-z0-9-]*)/(${UUID})(?:/k:([A-Za-z0-9_-]{1,64}))?$`);
+const SUBJECT_KEY = /\/k:([0-9a-f]{32})$/;
 const ORG_PREFIX = new RegExp(`^(${UUID})/`);
 const RUN_ID = new RegExp(`^([a-z][a-z0-9-]*)~(${UUID})(?:~k:([A-Za-z0-9_-]{1,64}))?$`);
 
@@ -26,6 +27,11 @@ export function parseWorkflowId(workflowId: string): WorkflowIdParts | undefined
 /** The organisation an id belongs to, by its first segment alone: children and tests may have a shape of their own after it. */
 export function workflowOrganisation(workflowId: string): string | undefined {
   return ORG_PREFIX.exec(workflowId)?.[1];
+}
+
+/** The key of a person that encrypts what a workflow of this id writes; undefined: the organisation's. Of children too. */
+export function workflowSubjectKey(workflowId: string): string | undefined {
+  return SUBJECT_KEY.exec(workflowId)?.[1];
 }
 
 /** What people see of a workflow id: without the organisation, `~` for `/`. */

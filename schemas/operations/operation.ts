@@ -10,6 +10,18 @@ export type EffectClass =
   /** A second execution would act again; guarded by effect keys. */
   | 'irreversible';
 
+/** A person, by one identity; kinds are those of the annotations of data sources, e.g. `email`. */
+export interface Subject {
+  readonly kind: string;
+  readonly value: string;
+}
+
+/** Reads `kind:value`, e.g. `email:ada@example.net`; undefined when it is not that. */
+export function parseSubject(text: string): Subject | undefined {
+  const [, kind, value] = /^([a-z][a-z0-9_-]{0,49}):(.{1,500})$/i.exec(text.trim()) ?? [];
+  return kind === undefined || value === undefined ? undefined : { kind, value };
+}
+
 /** A message that a run accepts. */
 export interface MessageContract<Payload extends z.ZodType = z.ZodType, Answer extends z.ZodType = z.ZodType> {
   readonly description: string;
@@ -79,8 +91,11 @@ export interface OperationContract<Input extends z.ZodType = z.ZodType, Result e
   readonly taskQueue: string;
   /** Permission to start it; default `runs:write`. Scopes may narrow it: `runs:write:type=<name>`. */
   readonly permission: string;
-  /** The data subject a run is about, if any: its key encrypts the run. Never logged, only hashed into the id. */
-  readonly subject?: (input: z.output<Input>) => string | undefined;
+  /**
+   * The person a run is about, if any: a key of theirs encrypts the run and its blobs, and an erasure destroys it. Never logged; rows hold a
+   * keyed hash. A start over HTTP may say it instead (`HAL9-Subject`).
+   */
+  readonly subject?: (input: z.output<Input>) => Subject | undefined;
   /** `uuid`: a new id per start. A function: its answer is hashed (HMAC) into the id, so equal answers are one run. */
   readonly id: 'uuid' | ((input: z.output<Input>) => string);
   /** What a start does when a closed run has the id. */

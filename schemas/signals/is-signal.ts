@@ -29,6 +29,7 @@ export function isSignal(value: unknown): value is SignalAttributes {
     isOptional(value['dataschema'], (field) => isText(field, 0, 1024)) &&
     isOptional(value['data_base64'], (field) => typeof field === 'string') &&
     isOptional(value['partitionkey'], (field) => isText(field, 1, 512)) &&
+    isOptional(value['hal9subject'], (field) => isText(field, 3, 560)) &&
     isOptional(value['traceparent'], (field) => isText(field, 0, 64))
   );
 }

@@ -21,6 +21,8 @@ export const signalSchema = z.looseObject({
   data_base64: z.string().optional(),
   /** CloudEvents partitioning extension: signals with the same key keep their order. Default: `source`. */
   partitionkey: z.string().min(1).max(512).optional(),
+  /** Whom it is about, as `kind:value`, e.g. `email:ada@example.net`: an erasure of that person finds it. */
+  hal9subject: z.string().min(3).max(560).optional(),
   /** CloudEvents distributed-tracing extension (W3C trace context). */
   traceparent: z.string().max(64).optional(),
 });

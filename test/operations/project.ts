@@ -8,6 +8,7 @@ import { inject } from 'vitest';
 import { createDataConverter } from '../../platform/codec/data-converter.ts';
 import { loadConfig, type Config } from '../../platform/config/config.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
+import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
 import type { Operations } from '../../platform/operations/contract.ts';
 import { contractsByName, discoverProjects } from '../../platform/operations/discovery.ts';
 import { createOperations } from '../../platform/operations/operations.ts';
@@ -48,7 +49,7 @@ export async function serveProject(options: Partial<WorkerOptions> = {}, setting
   const config = loadConfig({ DATABASE_URL: test.url, TEMPORAL_ADDRESS: inject('temporalAddress'), TEMPORAL_NAMESPACE: namespace, HAL9_DATA: folder, ...settings });
   const masterKeys = `test:${randomBytes(32).toString('base64')}`;
   const keys = KeyRing.parse(masterKeys);
-  const dataConverter = createDataConverter(keys);
+  const dataConverter = createDataConverter(keys, new SubjectKeys({ database: test.database, keys }));
   const logger = pino({ level: 'silent' });
   quietRuntime();
   const projects = await discoverProjects(roots);

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Registry } from 'prom-client';
 import { SignalStore } from '../../database/signals.ts';
 import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
+import { KeyRing } from '../../platform/keys/key-ring.ts';
 import { SignalIngest, type IngestOptions } from '../../platform/signals/ingest.ts';
 import { IngestMetrics } from '../../platform/signals/metrics.ts';
 import { SignalReceiver } from '../../platform/signals/receive.ts';
@@ -23,7 +24,7 @@ export function createIngest(test: Pick<TestDatabase, 'database'>, options: Inge
   const metrics = new IngestMetrics(registry);
   const store = new SignalStore(test.database);
   const ingest = new SignalIngest(store, metrics, options);
-  return { ingest, store, metrics, registry, receiver: new SignalReceiver({ ingest, metrics, lanes: TEST_LANES }) };
+  return { ingest, store, metrics, registry, receiver: new SignalReceiver({ ingest, metrics, lanes: TEST_LANES, keys: new KeyRing([{ id: 't', key: Buffer.alloc(32, 5) }]) }) };
 }
 
 export function callerOf(orgId: string): Caller {

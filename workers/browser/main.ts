@@ -8,6 +8,7 @@ import { BrowserSessionStore } from '../../database/browser-sessions.ts';
 import { createBlobStore } from '../../platform/blobs/create.ts';
 import { Connections } from '../../platform/connections/connections.ts';
 import { Egress } from '../../platform/connections/egress.ts';
+import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
 import { browserTaskQueue, TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { once, serveQueue } from '../core/serve.ts';
 import { runProcess } from '../process.ts';
@@ -18,7 +19,7 @@ await runProcess('browser', { temporalWorker: true }, async (context) => {
   const workerId = `${hostname().replace(/[^A-Za-z0-9._-]/g, '-').slice(0, 60)}-${randomUUID().slice(0, 8)}`;
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
   const pool = new ChromiumPool({ slots: config.HAL9_BROWSER_SLOTS, executablePath: config.HAL9_CHROMIUM, pageMegabytes: config.HAL9_BROWSER_PAGE_MB, logger });
-  const worker = new SessionWorker({ pool, store: new BrowserSessionStore(database), blobs: createBlobStore(config, keys), connections: new Connections({ database, keys, egress }), egress, logger, workerId });
+  const worker = new SessionWorker({ pool, store: new BrowserSessionStore(database), blobs: createBlobStore(config, keys, new SubjectKeys({ database, keys })), connections: new Connections({ database, keys, egress }), egress, logger, workerId });
   const slots = new Gauge({ name: 'hal9_browser_slots', help: 'Slots for browser sessions, by state.', labelNames: ['state'], registers: [registry], collect: () => {
     slots.set({ state: 'free' }, pool.free);
     slots.set({ state: 'taken' }, config.HAL9_BROWSER_SLOTS - pool.free);

@@ -2,6 +2,7 @@ import { pathToFileURL } from 'node:url';
 import { Gauge } from 'prom-client';
 import type { ActivityDependencies, ActivityFactory, RegisteredActivities } from '../../activities/dependencies.ts';
 import { createDataConverter } from '../../platform/codec/data-converter.ts';
+import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
 import { ConfigError } from '../../platform/config/config.ts';
 import { DiscoveryError, type Project } from '../../platform/operations/discovery.ts';
 import { ProgressReporter } from '../../platform/operations/progress-reporter.ts';
@@ -35,9 +36,9 @@ await runProcess('core', { temporalWorker: true }, async (context) => {
 });
 
 /** A new build is tried on the open runs before it serves them: their failures would otherwise only show one by one. */
-async function judgeOpenRuns({ client, config, keys, logger, registry }: BackgroundProcess, bundle: WorkflowBundle, queues: readonly string[]): Promise<void> {
+async function judgeOpenRuns({ client, config, database, keys, logger, registry }: BackgroundProcess, bundle: WorkflowBundle, queues: readonly string[]): Promise<void> {
   const gauge = new Gauge({ name: 'hal9_incompatible_runs', help: 'Open runs that could not go on with this build when it started.', registers: [registry] });
-  const incompatible = await checkOpenRuns({ client, dataConverter: createDataConverter(keys), bundle, queues, dataFolder: config.HAL9_DATA }).catch((error: unknown) => {
+  const incompatible = await checkOpenRuns({ client, dataConverter: createDataConverter(keys, new SubjectKeys({ database, keys })), bundle, queues, dataFolder: config.HAL9_DATA }).catch((error: unknown) => {
     logger.warn({ err: error }, 'open runs not checked against this build');
     return [];
   });

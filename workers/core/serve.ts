@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker';
 import { createDataConverter } from '../../platform/codec/data-converter.ts';
+import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
 import { activityInterceptors } from '../interceptors/activity.ts';
 import { progressSink } from '../interceptors/progress-sink.ts';
 import { traceSink } from '../interceptors/trace-sink.ts';
@@ -42,13 +43,13 @@ export async function serveQueue(context: WorkerContext, connection: NativeConne
   }
 }
 
-function optionsOf({ config, keys, name, tracing, progress }: WorkerContext, connection: NativeConnection, bundle: WorkflowBundle, served: ServedQueue): WorkerOptions {
+function optionsOf({ config, database, keys, name, tracing, progress }: WorkerContext, connection: NativeConnection, bundle: WorkflowBundle, served: ServedQueue): WorkerOptions {
   return {
     connection,
     namespace: config.TEMPORAL_NAMESPACE,
     taskQueue: served.queue,
     identity: `${name}@${process.pid}`,
-    dataConverter: createDataConverter(keys),
+    dataConverter: createDataConverter(keys, new SubjectKeys({ database, keys })),
     ...(served.workflows ? { workflowBundle: { code: bundle.code } } : {}),
     activities: served.activities,
     interceptors: { activity: activityInterceptors },

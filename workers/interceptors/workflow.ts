@@ -27,7 +27,7 @@ import type {} from '@temporalio/workflow/lib/global-attributes.js';
 import { PAUSE_HEADER, PROGRESS_SINK, TRACE_HEADER, TRACE_SINK, type WorkflowSpan } from '../../schemas/names/headers.ts';
 import { BEGIN_SIGNAL, QUEUED_MEMO, RESERVED_QUERIES, RESERVED_UPDATES } from '../../schemas/names/messages.ts';
 import { SEARCH_ATTRIBUTES } from '../../schemas/names/search-attributes.ts';
-import { workflowOrganisation } from '../../schemas/names/workflow-id.ts';
+import { workflowOrganisation, workflowSubjectKey } from '../../schemas/names/workflow-id.ts';
 
 export interface TraceSinks extends Sinks {
   [TRACE_SINK]: { finished(span: WorkflowSpan): void };
@@ -46,7 +46,10 @@ class OrganisationOfChildren implements WorkflowOutboundCallsInterceptor {
   async startChildWorkflowExecution(input: StartChildWorkflowExecutionInput, next: Next<WorkflowOutboundCallsInterceptor, 'startChildWorkflowExecution'>): ReturnType<typeof next> {
     const orgId = workflowOrganisation(workflowInfo().workflowId);
     if (orgId === undefined) return next(input);
-    const workflowId = workflowOrganisation(input.options.workflowId) === orgId ? input.options.workflowId : `${orgId}/${input.workflowType}/${input.options.workflowId}`;
+    const key = workflowSubjectKey(workflowInfo().workflowId);
+    const named = workflowOrganisation(input.options.workflowId) === orgId ? input.options.workflowId : `${orgId}/${input.workflowType}/${input.options.workflowId}`;
+    // What is about a person stays under the person's key.
+    const workflowId = key === undefined || workflowSubjectKey(named) !== undefined ? named : `${named}/k:${key}`;
     const searchAttributes = { ...input.options.searchAttributes, [SEARCH_ATTRIBUTES.orgId]: [orgId] };
     return next({ ...input, options: { ...input.options, workflowId, searchAttributes } });
   }
