@@ -130,16 +130,16 @@ export class BrowserSessionStore {
   }
 
   /**
-   * From here another worker goes on; effects begun before are over.
+   * From here another worker goes on; the effects that were begun before are over.
    * @returns the checkpoint that was there before, or undefined when the hold does not hold any more.
    */
-  async checkpoint(hold: SessionHold, reference: string, steps: readonly BrowserStep[]): Promise<{ readonly before: string | null } | undefined> {
+  async checkpoint(hold: SessionHold, { reference, over }: { reference: string; over: readonly string[] }, steps: readonly BrowserStep[]): Promise<{ readonly before: string | null } | undefined> {
     return this.#database.withOrg(hold.orgId, async (tx) => {
       const current = await tx.selectFrom('browser_sessions').select(['fence', 'checkpoint']).where('org_id', '=', hold.orgId).where('id', '=', hold.id).forUpdate().executeTakeFirst();
       if (current?.fence !== hold.fence) return undefined;
       await insertSteps(tx, hold, steps);
       await tx.updateTable('browser_sessions').set({ checkpoint: reference, checkpointed_at: new Date() }).where('org_id', '=', hold.orgId).where('id', '=', hold.id).execute();
-      await tx.deleteFrom('browser_effects').where('org_id', '=', hold.orgId).where('session_id', '=', hold.id).execute();
+      if (over.length > 0) await tx.deleteFrom('browser_effects').where('org_id', '=', hold.orgId).where('session_id', '=', hold.id).where('key', 'in', over).execute();
       return { before: current.checkpoint };
     });
   }

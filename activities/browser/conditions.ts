@@ -1,10 +1,8 @@
 import type { Page } from 'playwright-core';
 import type { Condition } from '../../schemas/browser/flow.ts';
 import { evaluate, fill, type FlowScope } from './expressions.ts';
-import { locate } from './locating.ts';
+import { locate, untilNextLook } from './locating.ts';
 import { urlMatches } from './url-pattern.ts';
-
-const LOOK_MS = 100;
 
 /** Whether a condition holds at this moment. */
 export async function holds(page: Page, condition: Condition, scope: FlowScope): Promise<boolean> {
@@ -45,7 +43,7 @@ export async function waitFor(page: () => Page, condition: Condition, scope: Flo
       if (!(error instanceof Error) || error.name !== 'TimeoutError') throw error;
     });
   }
-  for (;;) {
+  for (let look = 0; ; look += 1) {
     // A page that navigates away under the look is looked at again.
     const found = await holds(page(), condition, scope).catch((error: unknown) => {
       if (isNavigating(error)) return false;
@@ -54,7 +52,7 @@ export async function waitFor(page: () => Page, condition: Condition, scope: Flo
     if (found) return true;
     if (Date.now() >= deadline) return false;
     signal.throwIfAborted();
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await untilNextLook(look);
   }
 }
 

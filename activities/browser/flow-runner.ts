@@ -31,7 +31,7 @@ export interface Journal {
   begin(step: DueStep): Promise<void>;
   /** Puts a step on record; may return before it is durable. */
   record(record: StepRecord, page: Page): Promise<void>;
-  /** Durable when it returns: from here another worker goes on. All that was recorded before is durable too. */
+  /** From here another worker goes on: taken when it returns, durable before the next one is taken or a step with a guard begins. All that was recorded before is durable with it. */
   checkpoint(state: FlowState): Promise<void>;
 }
 

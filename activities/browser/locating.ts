@@ -5,7 +5,9 @@ import { evaluate, fill, type FlowScope } from './expressions.ts';
 
 /** How long the first way alone is looked for before the others are tried too, ms: late content is not a changed layout. */
 const PREFERENCE_MS = 1_500;
-const LOOK_MS = 50;
+/** Between two looks, ms: soon again at first, since most pages are ready or nearly. */
+const LOOKS_MS = [5, 10, 20, 30];
+const LATER_LOOKS_MS = 50;
 
 /** An element and the way it was found. */
 export interface Hit {
@@ -51,7 +53,7 @@ function narrowed(page: Page | Frame, found: Found, locator: Locator, scope: Flo
 export async function find(page: Page | Frame, locator: Locator, scope: FlowScope, withinMs: number, signal: AbortSignal): Promise<Hit | undefined> {
   const ways = [locator, ...(locator.or ?? [])];
   const began = Date.now();
-  for (;;) {
+  for (let look = 0; ; look += 1) {
     const waited = Date.now() - began;
     const tried = waited >= Math.min(PREFERENCE_MS, withinMs / 2) ? ways : ways.slice(0, 1);
     for (const [way, each] of tried.entries()) {
@@ -61,8 +63,13 @@ export async function find(page: Page | Frame, locator: Locator, scope: FlowScop
     }
     if (waited >= withinMs) return undefined;
     signal.throwIfAborted();
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await untilNextLook(look);
   }
+}
+
+/** Waits until it is time for another look. */
+export async function untilNextLook(look: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, LOOKS_MS[look] ?? LATER_LOOKS_MS));
 }
 
 /** Of several, the first that can be seen: hidden doubles (menus, templates) are common. */

@@ -29,53 +29,72 @@ export interface SessionJournalOptions {
 
 const PICTURE_MS = 5_000;
 const PICTURE = { type: 'jpeg', quality: 60, timeout: PICTURE_MS, animations: 'disabled', caret: 'initial' } as const;
+/** How long steps wait for others to be written with, ms. */
+const GATHER_MS = 200;
 
-/** The journal of a session in PostgreSQL and the blob store. */
+/** The journal of a session in PostgreSQL and the blob store. What is written is written behind the steps, in their order. */
 export class SessionJournal implements Journal {
   readonly begun: ReadonlySet<string>;
   readonly #options: SessionJournalOptions;
+  /** Effects that are on record and not behind a checkpoint yet. */
+  readonly #noted: Set<string>;
   #waiting: BrowserStep[] = [];
   #writing: Promise<void> = Promise.resolve();
+  #noting: Promise<void> = Promise.resolve();
+  #checkpointing: Promise<void> = Promise.resolve();
+  #gathering: NodeJS.Timeout | undefined;
   #failure: unknown;
 
   constructor(options: SessionJournalOptions) {
     this.#options = options;
     this.begun = new Set(options.begun);
+    this.#noted = new Set(options.begun);
   }
 
   /** Notes an effect of a step without a guard, the moment it leaves; a crash before the next checkpoint is then told from none. */
   noteEffect(key: string): void {
+    if (this.#noted.has(key)) return;
+    this.#noted.add(key);
     const { store, hold } = this.#options;
-    this.#then(async () => this.#mustHold(await store.begin(hold, key)));
+    // Not behind what else is being written: the shorter the time in which a crash would hide it, the better.
+    const noted = store.begin(hold, key).then((held) => this.#mustHold(held)).catch((error: unknown) => this.#failed(error));
+    this.#noting = Promise.all([this.#noting, noted]).then(() => undefined);
   }
 
   async begin({ key }: DueStep): Promise<void> {
     await this.#settled();
     const { store, hold } = this.#options;
+    this.#noted.add(key);
     this.#mustHold(await store.begin(hold, key));
   }
 
   async record(record: StepRecord, page: Page): Promise<void> {
     this.#throwFailure();
-    const { session, redact } = this.#options;
+    const { session, redact, blobs, hold } = this.#options;
     const troubles = session.takeTroubles().map(({ kind, text }) => ({ kind, text: redact(text) }));
     const step = { ...record, url: redact(withoutQuery(record.url)), failure: record.failure === null ? null : redact(record.failure), troubles };
-    const picture = isSeen(record.verb) ? await this.#picture(page) : null;
-    this.#waiting.push({ ...step, picture });
-    this.#flush();
+    const picture = isSeen(record.verb) ? await this.#picture(page) : undefined;
+    void this.#then(async () => void this.#waiting.push({ ...step, picture: picture === undefined ? null : await blobs.put(hold.orgId, picture) }));
+    this.#gathering ??= setTimeout(() => this.#flush(), GATHER_MS).unref();
   }
 
   async checkpoint(state: FlowState): Promise<void> {
     const { store, blobs, hold, session } = this.#options;
     const captured = encodeCheckpoint(await captureCheckpoint(hold.id, session, state));
-    await this.#settled();
-    const reference = await blobs.put(hold.orgId, captured);
-    const outcome = await store.checkpoint(hold, reference, this.#waiting.splice(0));
-    if (outcome === undefined) {
-      await blobs.delete(hold.orgId, reference);
-      throw new SessionLost();
-    }
-    if (isBlobRef(outcome.before) && outcome.before !== reference) await blobs.delete(hold.orgId, outcome.before);
+    const over = [...this.#noted];
+    this.#noted.clear();
+    // One is on its way at a time: a session never runs further ahead of what is durable.
+    await this.#checkpointing;
+    this.#throwFailure();
+    this.#checkpointing = this.#then(async () => {
+      const reference = await blobs.put(hold.orgId, captured);
+      const outcome = await store.checkpoint(hold, { reference, over }, this.#waiting.splice(0));
+      if (outcome === undefined) {
+        await blobs.delete(hold.orgId, reference);
+        throw new SessionLost();
+      }
+      if (isBlobRef(outcome.before) && outcome.before !== reference) await blobs.delete(hold.orgId, outcome.before);
+    });
   }
 
   /** Waits until all that was recorded is durable. */
@@ -85,32 +104,35 @@ export class SessionJournal implements Journal {
   }
 
   /** Nothing of a page is worth failing a step that succeeded: a picture that cannot be taken is left out. */
-  async #picture(page: Page): Promise<string | null> {
-    const { pictures, blobs, hold } = this.#options;
-    if (!pictures || page.isClosed()) return null;
+  async #picture(page: Page): Promise<Buffer | undefined> {
+    if (!this.#options.pictures || page.isClosed()) return undefined;
     const mask = [page.locator('input[type=password]')];
-    const taken = await page.screenshot({ ...PICTURE, mask }).catch(() => undefined);
-    return taken === undefined ? null : blobs.put(hold.orgId, taken);
+    return page.screenshot({ ...PICTURE, mask }).catch(() => undefined);
   }
 
-  /** One write at a time, so that steps keep their order. */
   #flush(): void {
-    this.#then(async () => {
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
+    void this.#then(async () => {
       const steps = this.#waiting.splice(0);
       this.#mustHold(await this.#options.store.record(this.#options.hold, steps));
     });
   }
 
-  #then(work: () => Promise<void>): void {
+  /** One write at a time, so that steps keep their order; the first failure is told to whoever writes next. */
+  #then(work: () => Promise<void>): Promise<void> {
     this.#writing = this.#writing.then(async () => {
       if (this.#failure === undefined) await work();
-    }).catch((error: unknown) => {
-      this.#failure ??= error;
-    });
+    }).catch((error: unknown) => this.#failed(error));
+    return this.#writing;
+  }
+
+  #failed(error: unknown): void {
+    this.#failure ??= error;
   }
 
   async #settled(): Promise<void> {
-    await this.#writing;
+    await Promise.all([this.#writing, this.#noting]);
     this.#throwFailure();
   }
 

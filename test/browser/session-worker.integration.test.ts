@@ -114,7 +114,7 @@ describe('a browser worker', () => {
     const second = await store.takeUp(org, { ...session, worker: 'b' });
     expect(second.fence).toBe(first.fence + 1);
     expect(await store.begin({ orgId: org, id, fence: first.fence }, '0')).toBe(false);
-    expect(await store.checkpoint({ orgId: org, id, fence: first.fence }, 'blob:0', [])).toBeUndefined();
+    expect(await store.checkpoint({ orgId: org, id, fence: first.fence }, { reference: 'blob:0', over: [] }, [])).toBeUndefined();
     expect(await store.begin({ orgId: org, id, fence: second.fence }, '0')).toBe(true);
     expect((await store.takeUp(org, session)).begun).toEqual(['0']);
   });
