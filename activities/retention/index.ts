@@ -21,7 +21,7 @@ import type { ActivityDependencies, RegisteredActivities } from '../dependencies
 import { readCatalog } from '../privacy/postgres-catalog.ts';
 import { withPostgres } from '../privacy/postgres-source.ts';
 import type { RetentionActivities } from './activity-contract.ts';
-import { heldRows } from './held-people.ts';
+import { HeldPeople } from './held-people.ts';
 import { countExpired, sweep, type Sweep } from './sweep.ts';
 
 const BEAT_MS = 5_000;
@@ -63,7 +63,7 @@ function createRetentionActivities(parts: Parts): RetentionActivities {
           if (unknown.length > 0) throw new HalError('InvalidInput', unknown.join('; '));
           const plan = planRetention(map, input.source, await holds.allInForce(orgId), new Date(), input.tables);
           const reasons = plan.kept.map(({ table, why }) => `${table}: ${why}`);
-          const counts = await countExpired({ client, map, tables: plan.tables, held: () => heldNow(parts, orgId, input, client, map) });
+          const counts = await countExpired({ client, map, tables: plan.tables, held: heldIn(parts, orgId, input, client, map) });
           const none = { due: 0, held: 0, referenced: 0 };
           await reports.open(orgId, { id, source: input.source, dryRun }, [
             ...plan.tables.map(({ table, policy, cutoff }) => ({ table: table.id, ...policy, cutoff, ...(counts.get(table.id) ?? none), why: null })),
@@ -86,7 +86,7 @@ function createRetentionActivities(parts: Parts): RetentionActivities {
         const expiring = tables.find(({ table }) => table.id === name);
         if (expiring === undefined) throw new HalError('Conflict', 'a legal hold was placed meanwhile, or the policy was changed');
         await counting(parts, orgId, id, name, (count) =>
-          sweep({ client, map, tables, held: () => heldNow(parts, orgId, input, client, map), share: input.share ?? SHARE, signal: cancellationSignal(), count }, expiring),
+          sweep({ client, map, tables, held: heldIn(parts, orgId, input, client, map), share: input.share ?? SHARE, signal: cancellationSignal(), count }, expiring),
         );
         for (const view of copiesOf(catalog, expiring)) await client.query(`refresh materialized view ${view}`);
       });
@@ -135,8 +135,9 @@ function missing(map: DataMap, { tables = [] }: RetentionInput): string[] {
   return tables.filter((name) => !withPolicy.some(({ id, annotation, relation }) => [id, annotation?.name, `${relation.schema}.${relation.name}`].includes(name))).map((name) => `${name}: no annotation gives it a retention policy`);
 }
 
-async function heldNow({ holds, keys }: Parts, orgId: string, { source }: RetentionInput, client: pg.Client, map: DataMap) {
-  return heldRows(client, map, source, await holds.allInForce(orgId), keys, orgId);
+function heldIn({ holds, keys }: Parts, orgId: string, { source }: RetentionInput, client: pg.Client, map: DataMap): Sweep['held'] {
+  const people = new HeldPeople({ client, map, source, orgId, keys, holds: () => holds.allInForce(orgId) });
+  return () => people.rows();
 }
 
 async function swept(reports: RetentionReportStore, orgId: string, id: string): Promise<string[]> {
@@ -180,7 +181,7 @@ async function counting({ reports }: Parts, orgId: string, id: string, table: st
 async function leftOver(parts: Parts, orgId: string, id: string, input: RetentionInput): Promise<Map<string, number>> {
   return withMap(parts, orgId, input, async (client, _catalog, map) => {
     const tables = await expiringOf(parts, orgId, id, input, map);
-    const counts = await countExpired({ client, map, tables, held: () => heldNow(parts, orgId, input, client, map) });
+    const counts = await countExpired({ client, map, tables, held: heldIn(parts, orgId, input, client, map) });
     return new Map([...counts].map(([table, { due }]) => [table, due]));
   });
 }

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { describe, expect, it } from 'vitest';
-import { heldRows } from '../../activities/retention/held-people.ts';
+import { HeldPeople } from '../../activities/retention/held-people.ts';
 import { countExpired, sweep, type Sweep } from '../../activities/retention/sweep.ts';
 import { readCatalog } from '../../activities/privacy/postgres-catalog.ts';
 import type { LegalHold } from '../../database/legal-holds.ts';
@@ -19,7 +19,8 @@ const keys = new KeyRing([{ id: 't', key: Buffer.alloc(32, 7) }]);
 async function run(client: pg.Client, annotations: string, holds: readonly LegalHold[] = []) {
   const map = makeDataMap(await readCatalog(client), readAnnotations(annotations));
   const plan = planRetention(map, 'shop', holds, NOW);
-  const held = () => heldRows(client, map, 'shop', holds, keys, ORG);
+  const people = new HeldPeople({ client, map, source: 'shop', orgId: ORG, keys, holds: () => Promise.resolve(holds) });
+  const held = () => people.rows();
   const counts = await countExpired({ client, map, tables: plan.tables, held });
   const deleted: Record<string, number> = {};
   const dropped: string[] = [];
