@@ -1,6 +1,7 @@
 import type { ColumnType, Generated } from 'kysely';
 import type { Database, Tx } from './database.ts';
 import type { Timestamp } from './organisations.ts';
+import { recordUsage } from './usage-events.ts';
 
 export type BrowserSessionState = 'open' | 'done' | 'failed' | 'cancelled';
 
@@ -14,6 +15,8 @@ export interface BrowserTables {
     worker: string | null;
     state: Generated<BrowserSessionState>;
     checkpoint: string | null;
+    worked_ms: ColumnType<number, never, number>;
+    metered_seconds: ColumnType<number, never, number>;
     checkpointed_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
     created_at: Timestamp;
     closed_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
@@ -75,6 +78,8 @@ export interface BrowserSession {
   readonly state: BrowserSessionState;
   readonly checkpoint: string | null;
   readonly checkpointedAt: Date | null;
+  /** How long browsers worked on it, ms; up to the last time that was on record. */
+  readonly workedMs: number;
   readonly createdAt: Date;
   readonly closedAt: Date | null;
 }
@@ -86,7 +91,7 @@ export interface SessionHold {
   readonly fence: number;
 }
 
-const SESSION = ['id', 'run_id as runId', 'flow', 'fence', 'worker', 'state', 'checkpoint', 'checkpointed_at as checkpointedAt', 'created_at as createdAt', 'closed_at as closedAt'] as const;
+const SESSION = ['worked_ms as workedMs', 'id', 'run_id as runId', 'flow', 'fence', 'worker', 'state', 'checkpoint', 'checkpointed_at as checkpointedAt', 'created_at as createdAt', 'closed_at as closedAt'] as const;
 
 /** Sessions of browsers, what they did and where another worker goes on. */
 export class BrowserSessionStore {
@@ -119,6 +124,18 @@ export class BrowserSessionStore {
     });
   }
 
+  /** Adds a time of work to a session and counts its whole seconds as used. Answers whether the hold still holds. */
+  async work(hold: SessionHold, workedMs: number): Promise<boolean> {
+    return this.#database.withOrg(hold.orgId, async (tx) => {
+      const current = await tx.selectFrom('browser_sessions').select(['fence', 'worked_ms as workedMs', 'metered_seconds as meteredSeconds']).where('org_id', '=', hold.orgId).where('id', '=', hold.id).forUpdate().executeTakeFirst();
+      if (current?.fence !== hold.fence) return false;
+      const total = current.workedMs + Math.round(workedMs);
+      await meter(tx, hold, current.meteredSeconds, Math.floor(total / 1000));
+      await tx.updateTable('browser_sessions').set({ worked_ms: total, metered_seconds: Math.floor(total / 1000) }).where('org_id', '=', hold.orgId).where('id', '=', hold.id).execute();
+      return true;
+    });
+  }
+
   /** Puts steps on record. Answers whether the hold still holds. */
   async record(hold: SessionHold, steps: readonly BrowserStep[]): Promise<boolean> {
     if (steps.length === 0) return true;
@@ -133,25 +150,27 @@ export class BrowserSessionStore {
    * From here another worker goes on; the effects that were begun before are over.
    * @returns the checkpoint that was there before, or undefined when the hold does not hold any more.
    */
-  async checkpoint(hold: SessionHold, { reference, over }: { reference: string; over: readonly string[] }, steps: readonly BrowserStep[]): Promise<{ readonly before: string | null } | undefined> {
+  async checkpoint(hold: SessionHold, { reference, over, workedMs }: { reference: string; over: readonly string[]; workedMs: number }, steps: readonly BrowserStep[]): Promise<{ readonly before: string | null } | undefined> {
     return this.#database.withOrg(hold.orgId, async (tx) => {
       const current = await tx.selectFrom('browser_sessions').select(['fence', 'checkpoint']).where('org_id', '=', hold.orgId).where('id', '=', hold.id).forUpdate().executeTakeFirst();
       if (current?.fence !== hold.fence) return undefined;
       await insertSteps(tx, hold, steps);
-      await tx.updateTable('browser_sessions').set({ checkpoint: reference, checkpointed_at: new Date() }).where('org_id', '=', hold.orgId).where('id', '=', hold.id).execute();
+      await tx.updateTable('browser_sessions').set((row) => ({ checkpoint: reference, checkpointed_at: new Date(), worked_ms: row('worked_ms', '+', Math.round(workedMs)) })).where('org_id', '=', hold.orgId).where('id', '=', hold.id).execute();
       if (over.length > 0) await tx.deleteFrom('browser_effects').where('org_id', '=', hold.orgId).where('session_id', '=', hold.id).where('key', 'in', over).execute();
       return { before: current.checkpoint };
     });
   }
 
-  /** Ends a session; its checkpoint, which holds logins, is to be deleted. Answers the reference of it. */
+  /** Ends a session, and counts what of its work was not counted yet, a second begun as a whole one; its checkpoint, which holds logins, is to be deleted. Answers the reference of it. */
   async close(orgId: string, id: string, state: Exclude<BrowserSessionState, 'open'>): Promise<string | null> {
     return this.#database.withOrg(orgId, async (tx) => {
-      const current = await tx.selectFrom('browser_sessions').select('checkpoint').where('org_id', '=', orgId).where('id', '=', id).forUpdate().executeTakeFirst();
+      const current = await tx.selectFrom('browser_sessions').select(['checkpoint', 'worked_ms as workedMs', 'metered_seconds as meteredSeconds']).where('org_id', '=', orgId).where('id', '=', id).forUpdate().executeTakeFirst();
       if (current === undefined) return null;
+      const seconds = Math.ceil(current.workedMs / 1000);
+      await meter(tx, { orgId, id }, current.meteredSeconds, seconds);
       await tx
         .updateTable('browser_sessions')
-        .set((row) => ({ state, checkpoint: null, closed_at: new Date(), fence: row('fence', '+', 1) }))
+        .set((row) => ({ state, checkpoint: null, metered_seconds: seconds, closed_at: new Date(), fence: row('fence', '+', 1) }))
         .where('org_id', '=', orgId)
         .where('id', '=', id)
         .execute();
@@ -179,6 +198,11 @@ export class BrowserSessionStore {
     );
     return rows.map((row) => ({ ...row, seq: Number(row.seq) }));
   }
+}
+
+/** The total in the key makes a repetition the same use. */
+async function meter(tx: Tx, { orgId, id }: Pick<SessionHold, 'orgId' | 'id'>, before: number, seconds: number): Promise<void> {
+  if (seconds > before) await recordUsage(tx, { orgId, meter: 'browser-seconds', key: `${id}/${String(seconds)}`, quantity: seconds - before });
 }
 
 async function insertSteps(tx: Tx, { orgId, id }: SessionHold, steps: readonly BrowserStep[]): Promise<void> {

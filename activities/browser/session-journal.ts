@@ -17,7 +17,7 @@ export class SessionLost extends Error {
 }
 
 export interface SessionJournalOptions {
-  readonly store: Pick<BrowserSessionStore, 'begin' | 'record' | 'checkpoint'>;
+  readonly store: Pick<BrowserSessionStore, 'begin' | 'record' | 'checkpoint' | 'work'>;
   readonly blobs: Pick<BlobStore, 'put' | 'delete'>;
   readonly hold: SessionHold;
   readonly session: LiveSession;
@@ -43,6 +43,8 @@ export class SessionJournal implements Journal {
   #noting: Promise<void> = Promise.resolve();
   #checkpointing: Promise<void> = Promise.resolve();
   #gathering: NodeJS.Timeout | undefined;
+  /** Since when the work is not on record, ms; undefined while nobody works. */
+  #workedFrom: number | undefined;
   #failure: unknown;
 
   constructor(options: SessionJournalOptions) {
@@ -59,6 +61,11 @@ export class SessionJournal implements Journal {
     // Not behind what else is being written: the shorter the time in which a crash would hide it, the better.
     const noted = store.begin(hold, key).then((held) => this.#mustHold(held)).catch((error: unknown) => this.#failed(error));
     this.#noting = Promise.all([this.#noting, noted]).then(() => undefined);
+  }
+
+  /** A stretch of work begins; {@link close} ends it. */
+  work(): void {
+    this.#workedFrom = performance.now();
   }
 
   async begin({ key }: DueStep): Promise<void> {
@@ -88,7 +95,7 @@ export class SessionJournal implements Journal {
     this.#throwFailure();
     this.#checkpointing = this.#then(async () => {
       const reference = await blobs.put(hold.orgId, captured);
-      const outcome = await store.checkpoint(hold, { reference, over }, this.#waiting.splice(0));
+      const outcome = await store.checkpoint(hold, { reference, over, workedMs: this.#takeWorked() }, this.#waiting.splice(0));
       if (outcome === undefined) {
         await blobs.delete(hold.orgId, reference);
         throw new SessionLost();
@@ -97,10 +104,24 @@ export class SessionJournal implements Journal {
     });
   }
 
-  /** Waits until all that was recorded is durable. */
+  /** Ends a stretch of work: waits until all that was recorded is durable. */
   async close(): Promise<void> {
     this.#flush();
+    const { store, hold } = this.#options;
+    void this.#then(async () => {
+      const workedMs = this.#takeWorked();
+      this.#workedFrom = undefined;
+      this.#mustHold(await store.work(hold, workedMs));
+    });
     await this.#settled();
+  }
+
+  #takeWorked(): number {
+    if (this.#workedFrom === undefined) return 0;
+    const now = performance.now();
+    const workedMs = now - this.#workedFrom;
+    this.#workedFrom = now;
+    return workedMs;
   }
 
   /** Nothing of a page is worth failing a step that succeeded: a picture that cannot be taken is left out. */

@@ -81,6 +81,7 @@ export class SessionWorker {
     const held = await this.#take(name, flow);
     clearTimeout(held.idle);
     const began = Date.now();
+    held.journal.work();
     const over = new AbortController();
     const limit = setTimeout(() => over.abort(new BrowserError('SessionLimit', `the session took longer than ${String(flow.limits.minutes)} minutes: limits.minutes may be raised`)), Math.max(1, flow.limits.minutes * 60_000 - held.workedMs));
     let taken = held.state?.taken ?? 0;
@@ -174,7 +175,7 @@ export class SessionWorker {
       const journal = new SessionJournal({ store, blobs, hold: { orgId: name.orgId, id: name.id, fence: stored.fence }, session, begun: stored.begun, pictures: flow.evidence === 'screenshots', redact: (text) => redacted(text, secrets) });
       if (checkpoint !== undefined) await restoreTabs(session, checkpoint);
       session.takeEffects();
-      const complete: Held = Object.assign(held, { pooled, proxy, session, journal, secrets, state: checkpoint?.state, key: '', workedMs: 0 });
+      const complete: Held = Object.assign(held, { pooled, proxy, session, journal, secrets, state: checkpoint?.state, key: '', workedMs: stored.workedMs });
       this.#held.set(name.id, complete);
       return complete;
     } catch (error) {

@@ -341,6 +341,8 @@ class TemporalOperations implements Operations {
     if (request.origin !== 'dispatcher') this.#rates?.takeStart(caller.orgId, contract);
     const admitted = request.origin === 'dispatcher' ? undefined : this.#admission?.admit(caller.orgId, 'runs', 1);
     if (admitted !== undefined) await admitted;
+    // What it will use nobody knows yet: a unit must be left.
+    if (contract.meter !== undefined) await this.#admission?.admit(caller.orgId, contract.meter, 1);
     const place = request.origin === 'dispatcher' ? undefined : this.#admission?.openRun(caller.orgId, runId);
     if (place !== undefined) await place;
     const lease = await this.#leaseFor(caller, request, prepared).catch(async (error: unknown) => {

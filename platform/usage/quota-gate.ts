@@ -40,7 +40,7 @@ export interface Admission {
    * Lets a use through, or throws; asked before the use. Answers at once in most cases, a promise when it must read first.
    * @throws {HalError} QuotaExceeded.
    */
-  admit(orgId: string, meter: 'runs' | 'signals', quantity: number): Promise<void> | undefined;
+  admit(orgId: string, meter: Meter, quantity: number): Promise<void> | undefined;
   /**
    * Takes a place for an open run, or throws; asked before the start, after {@link admit}. Exact, whichever process asks; an organisation whose plan does not
    * limit open runs is never waited for. @throws {HalError} QuotaExceeded.
@@ -75,7 +75,7 @@ export class QuotaGate implements Admission {
     this.#now = options.now ?? Date.now;
   }
 
-  admit(orgId: string, meter: 'runs' | 'signals', quantity: number): Promise<void> | undefined {
+  admit(orgId: string, meter: Meter, quantity: number): Promise<void> | undefined {
     const known = this.#known.get(orgId);
     const age = known === undefined ? Infinity : this.#now() - known.loadedAt;
     if (known !== undefined && age <= FRESH_MS) return take(known, meter, quantity);
@@ -140,7 +140,7 @@ export class QuotaGate implements Admission {
   }
 }
 
-function take(known: Known, meter: 'runs' | 'signals', quantity: number): undefined {
+function take(known: Known, meter: Meter, quantity: number): undefined {
   if (!known.limited) return undefined;
   const { entitlements, used, month } = known;
   const { hard } = entitlements.quotas[meter];

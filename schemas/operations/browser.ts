@@ -40,6 +40,7 @@ export default defineOperation({
   taskQueue: TASK_QUEUES.core,
   permission: 'runs:write',
   timeouts: { execution: '14 days' },
+  meter: 'browser-seconds',
   effect: 'irreversible',
   versioning: 'auto-upgrade',
 });

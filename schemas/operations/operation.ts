@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { FailureType } from '../errors.ts';
+import type { Meter } from '../usage/meters.ts';
 
 /** What a repeated execution of the operation does to the world. Decides what a replay must warn about. */
 export type EffectClass =
@@ -106,6 +107,8 @@ export interface OperationContract<Input extends z.ZodType = z.ZodType, Result e
   readonly effect: EffectClass;
   /** So many runs at once for each key; default no limit. A start may bring a rule of its own instead. */
   readonly concurrency?: ConcurrencyRule<z.output<Input>>;
+  /** What its runs use besides `runs`: where the hard quota of that is used up, no run starts. */
+  readonly meter?: Meter;
   /** So many starts in a time; beyond it a start is refused with `RateLimited`. Default no limit. */
   readonly rate?: RateRule;
   /** Runs shorter than a day stay on the build that started them; longer ones move on and use `patched`. */

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { sql } from 'kysely';
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -114,9 +115,37 @@ describe('a browser worker', () => {
     const second = await store.takeUp(org, { ...session, worker: 'b' });
     expect(second.fence).toBe(first.fence + 1);
     expect(await store.begin({ orgId: org, id, fence: first.fence }, '0')).toBe(false);
-    expect(await store.checkpoint({ orgId: org, id, fence: first.fence }, { reference: 'blob:0', over: [] }, [])).toBeUndefined();
+    expect(await store.checkpoint({ orgId: org, id, fence: first.fence }, { reference: 'blob:0', over: [], workedMs: 0 }, [])).toBeUndefined();
     expect(await store.begin({ orgId: org, id, fence: second.fence }, '0')).toBe(true);
     expect((await store.takeUp(org, session)).begun).toEqual(['0']);
+  });
+
+  it('counts the seconds of its work once, whoever holds the session and however often it is ended', async () => {
+    const id = randomUUID();
+    const used = async (): Promise<number> => {
+      const { rows } = await sql<{ used: number }>`select coalesce(sum(quantity), 0)::int as used from usage_events where org_id = ${org} and meter = 'browser-seconds' and key like ${`${id}/%`}`.execute(test.database.system);
+      return rows[0]?.used ?? 0;
+    };
+    const session = { id, runId: `browser~${id}`, flow: null, worker: 'a' };
+    const hold = { orgId: org, id, fence: (await store.takeUp(org, session)).fence };
+    expect(await store.work(hold, 2400)).toBe(true);
+    expect(await used()).toBe(2);
+    expect(await store.checkpoint(hold, { reference: 'blob:0', over: [], workedMs: 700 }, [])).toEqual({ before: null });
+    const next = await store.takeUp(org, { ...session, worker: 'b' });
+    expect(next.workedMs).toBe(3100);
+    expect(await store.work(hold, 60_000)).toBe(false);
+    expect(await store.work({ ...hold, fence: next.fence }, 1000)).toBe(true);
+    expect(await used()).toBe(4);
+    await store.close(org, id, 'done');
+    await store.close(org, id, 'done');
+    expect(await used()).toBe(5);
+  });
+
+  it('has its work in the record of the session', async () => {
+    const id = randomUUID();
+    await play({ evidence: 'none', steps: [{ do: 'pause', seconds: 1.2 }] }, { id });
+    const [session] = await store.ofRun(org, `browser~${id}`);
+    expect(session?.workedMs).toBeGreaterThanOrEqual(1200);
   });
 
   it('does not guess whether an unguarded effect happened', async () => {

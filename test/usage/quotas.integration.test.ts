@@ -18,6 +18,7 @@ import { Plans } from '../../platform/usage/plans.ts';
 import { tellPassedQuotas } from '../../platform/usage/quota-alerts.ts';
 import { QuotaGate } from '../../platform/usage/quota-gate.ts';
 import { toHalError } from '../../platform/failures/translate.ts';
+import browserOperation from '../../schemas/operations/browser.ts';
 import { entitlementsOf, type PlanName, type PlanOverrides } from '../../schemas/usage/plans.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { callerOf, ndjson, signalOf } from '../signals/ingest-setup.ts';
@@ -49,6 +50,14 @@ describe('quotas', () => {
     expect(gate.warning(orgId)).toBe('runs; used=3; soft=2; hard=3');
     await expect(async () => gate.admit(orgId, 'runs', 1)).rejects.toMatchObject({ type: 'QuotaExceeded', message: expect.stringContaining('3 runs a month') });
     await gate.admit(orgId, 'signals', 1);
+  });
+
+  it('lets no browser session begin where no browser-second is left', async () => {
+    const orgId = await organisation('free', { quotas: { 'browser-seconds': { hard: 10 } } });
+    await use(orgId, 'browser-seconds', 10);
+    const gate = gateAt({ now: Date.now() });
+    await gate.admit(orgId, 'runs', 1);
+    await expect(async () => gate.admit(orgId, browserOperation.meter ?? 'runs', 1)).rejects.toMatchObject({ type: 'QuotaExceeded', message: expect.stringContaining('10 browser-seconds a month') });
   });
 
   it('sees within a second what other processes let through and what the plan became', async () => {
