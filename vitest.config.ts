@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 /** Suites on a Kubernetes control plane, which takes minutes to build where it was never built: they come last. */
-const CLUSTER = ['test/cluster/*.e2e.test.ts', 'test/rollout/*.e2e.test.ts'];
+const CLUSTER = ['test/cluster/*.e2e.test.ts', 'test/rollout/*.e2e.test.ts', 'test/operator/*.e2e.test.ts', 'test/helm/*.e2e.test.ts'];
 const PROCESSES = ['test/environment/process-coverage.ts'];
 /** What a test waits for comes from other processes, on machines of any speed: vitest's second is for what happens at once. */
 const WAITING = { expect: { poll: { timeout: 30_000 } } };

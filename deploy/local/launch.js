@@ -17,6 +17,7 @@ const COMMANDS = {
   demo: { script: 'deploy/local/demo/main.ts', usage: 'demo [--exit] [--json] [--data DIR --labels FILE]' },
   api: { script: 'api/main.ts', usage: 'api' },
   worker: { folder: 'workers', usage: 'worker <NAME>' },
+  operator: { script: 'deploy/operator/main.ts', usage: 'operator' },
   bench: { script: 'test/bench/main.ts', usage: 'bench <NAME> [--json]' },
   load: { script: 'test/load/main.ts', usage: 'load [--users N] [--json]' },
   chaos: { script: 'test/chaos/main.ts', usage: 'chaos <NAME> [--json]' },
