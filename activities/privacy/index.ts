@@ -27,7 +27,7 @@ import { connect } from './connectors.ts';
 
 /** Reasons a run tells; more are as many times the same. */
 const MOST_REASONS = 20;
-const BEAT_MS = 10_000;
+const BEAT_MS = 4_000;
 
 /** Discovered: what an erasure does to sources and to the ledger. */
 export default async function register({ config, database }: ActivityDependencies): Promise<RegisteredActivities> {

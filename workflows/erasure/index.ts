@@ -15,7 +15,7 @@ const { openErasure, noteErasure, finishErasure, remindOfErasure } = proxyActivi
 // The audit log vouches for the end within seconds; without a signer it cannot, and waits.
 const { issueReceipt } = proxyActivities<ErasureActivities>({ startToCloseTimeout: '1 minute', retry: { initialInterval: '1 second', backoffCoefficient: 1.5, maximumInterval: '1 minute' } });
 // A source that is away is written down as a reason; patience is the run's, not the activity's.
-const { planErasure, eraseSource, verifyErasure } = proxyActivities<ErasureActivities>({ startToCloseTimeout: '6 hours', heartbeatTimeout: '2 minutes', retry: { maximumAttempts: 5, maximumInterval: '20 seconds' } });
+const { planErasure, eraseSource, verifyErasure } = proxyActivities<ErasureActivities>({ startToCloseTimeout: '6 hours', heartbeatTimeout: '20 seconds', retry: { maximumAttempts: 5, maximumInterval: '20 seconds' } });
 
 /** What a query sees. */
 interface Stage {

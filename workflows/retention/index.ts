@@ -3,8 +3,8 @@ import type { RetentionActivities } from '../../activities/retention/activity-co
 import { RESERVED_QUERIES, type Progress } from '../../schemas/names/messages.ts';
 import type { RetentionInput, RetentionResult } from '../../schemas/operations/retention.ts';
 
-const { planRetention, finishRetention } = proxyActivities<RetentionActivities>({ startToCloseTimeout: '2 hours', heartbeatTimeout: '2 minutes', retry: { maximumAttempts: 10, maximumInterval: '1 minute' } });
-const { sweepTable } = proxyActivities<RetentionActivities>({ startToCloseTimeout: '12 hours', heartbeatTimeout: '2 minutes', retry: { maximumAttempts: 10, maximumInterval: '1 minute' } });
+const { planRetention, finishRetention } = proxyActivities<RetentionActivities>({ startToCloseTimeout: '2 hours', heartbeatTimeout: '30 seconds', retry: { maximumAttempts: 10, maximumInterval: '1 minute' } });
+const { sweepTable } = proxyActivities<RetentionActivities>({ startToCloseTimeout: '12 hours', heartbeatTimeout: '30 seconds', retry: { maximumAttempts: 10, maximumInterval: '1 minute' } });
 
 /** Counts, deletes table by table, counts again. A table that cannot be swept is a reason, for others are still worth it. */
 export async function retention(input: RetentionInput): Promise<RetentionResult> {
