@@ -56,6 +56,8 @@ import { createBrowserRoutes } from './routes/browser.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
 import { createBlobStore } from '../platform/blobs/create.ts';
 import { BrowserEvidence } from '../platform/browser/evidence.ts';
+import { InteractiveBrowsers } from '../platform/browser/interactive.ts';
+import { createMcpRoutes } from './routes/mcp.ts';
 import { createInvitationAcceptanceRoutes } from './routes/invitation-acceptance.ts';
 import { createDirectoryRoutes } from './routes/directory.ts';
 import { createImpersonationRoutes } from './routes/impersonation.ts';
@@ -112,6 +114,8 @@ export function openResources({ config, version, database, stores, keys, identit
   const receiver = new SignalReceiver({ ingest, metrics, keys, lanes: config.HAL9_LANES, admission });
   const connections = new Connections({ database, keys, egress });
   const directory = openDirectory({ database, connections, egress, publicUrl: publicUrl(config), platformOrganisation: platformOrganisation(database) });
+  const blobs = createBlobStore(config, keys, new SubjectKeys({ database, keys }));
+  const interactive = new InteractiveBrowsers({ operations, database, blobs });
   const inbound = openInboundWebhooks({ config, database, stores, keys, receiver, ingest });
   return {
     routes: [
@@ -131,7 +135,8 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createWebhookEndpointRoutes({ endpoints: new Endpoints({ database, keys, egress }) }),
       ...createBulkRoutes({ bulk: new Bulk({ database, keys, operations }) }),
       ...createDecisionRoutes(stores.decisions),
-      ...createBrowserRoutes({ evidence: new BrowserEvidence({ database, blobs: createBlobStore(config, keys, new SubjectKeys({ database, keys })) }) }),
+      ...createBrowserRoutes({ evidence: new BrowserEvidence({ database, blobs }), interactive }),
+      ...createMcpRoutes({ operations, interactive, version }),
       ...createRemediationActionRoutes({ actions: stores.remediationActions }),
       ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),
       ...createDeadLetterRoutes({ letters: stores.deadLetters, signals: stores.signals }),

@@ -4,6 +4,7 @@ import { addApiCommands } from './api-commands.ts';
 import { exitCodeOf, explain, EXIT } from './exit-code.ts';
 import { addInitCommand } from './init.ts';
 import { addLoginCommands } from './login.ts';
+import { addMcpCommand } from './mcp.ts';
 import { addRecordCommand } from './record.ts';
 import { addRunCommands } from './runs.ts';
 import { addSignalCommands } from './signals.ts';
@@ -39,6 +40,7 @@ export function createProgram(): Command {
   addRunCommands(program);
   addSignalCommands(program);
   addRecordCommand(program);
+  addMcpCommand(program);
   addInitCommand(program);
   addApiCommands(program);
   for (const command of every(program)) if (command !== program) addCommonOptions(command);

@@ -40,6 +40,15 @@ export interface BrowserTables {
     troubles: ColumnType<BrowserTrouble[], string, string>;
   };
   browser_effects: { org_id: string; session_id: string; key: string; begun_at: Timestamp };
+  browser_answers: {
+    org_id: string;
+    session_id: string;
+    turn_id: string;
+    failure: ColumnType<BrowserAnswer['failure'], string | null, never>;
+    answer: string;
+    needed: number;
+    answered_at: Timestamp;
+  };
 }
 
 export type BrowserStepOutcome = 'done' | 'skipped' | 'seen' | 'failed';
@@ -82,6 +91,16 @@ export interface BrowserSession {
   readonly workedMs: number;
   readonly createdAt: Date;
   readonly closedAt: Date | null;
+}
+
+/** What came of one turn of an interactive session. */
+export interface BrowserAnswer {
+  readonly turnId: string;
+  readonly failure: { readonly type: string; readonly message: string } | null;
+  /** Blob of what the page showed. */
+  readonly answer: string;
+  /** Number of the first step that a restart needs again. */
+  readonly needed: number;
 }
 
 /** Names a session within its organisation, and the take-up that may write to it. */
@@ -158,6 +177,30 @@ export class BrowserSessionStore {
       await tx.updateTable('browser_sessions').set((row) => ({ checkpoint: reference, checkpointed_at: new Date(), worked_ms: row('worked_ms', '+', Math.round(workedMs)) })).where('org_id', '=', hold.orgId).where('id', '=', hold.id).execute();
       if (over.length > 0) await tx.deleteFrom('browser_effects').where('org_id', '=', hold.orgId).where('session_id', '=', hold.id).where('key', 'in', over).execute();
       return { before: current.checkpoint };
+    });
+  }
+
+  /** Keeps what a turn came to. Answers whether the hold still holds. */
+  async answer(hold: SessionHold, { turnId, failure, answer, needed }: BrowserAnswer): Promise<boolean> {
+    return this.#database.withOrg(hold.orgId, async (tx) => {
+      if (!(await holds(tx, hold))) return false;
+      await tx.insertInto('browser_answers').values({ org_id: hold.orgId, session_id: hold.id, turn_id: turnId, failure: failure === null ? null : JSON.stringify(failure), answer, needed }).execute();
+      return true;
+    });
+  }
+
+  /** What a turn came to, if it was taken. */
+  async answerOf(orgId: string, id: string, turnId: string): Promise<BrowserAnswer | undefined> {
+    return this.#database.withOrg(orgId, (tx) =>
+      tx.selectFrom('browser_answers').select(['turn_id as turnId', 'failure', 'answer', 'needed']).where('org_id', '=', orgId).where('session_id', '=', id).where('turn_id', '=', turnId).executeTakeFirst(),
+    );
+  }
+
+  /** Forgets the answers of a session. Answers the references of what is to be deleted with them. */
+  async forgetAnswers(orgId: string, id: string): Promise<string[]> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const rows = await tx.deleteFrom('browser_answers').where('org_id', '=', orgId).where('session_id', '=', id).returning('answer').execute();
+      return rows.map(({ answer }) => answer);
     });
   }
 

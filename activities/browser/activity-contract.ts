@@ -1,3 +1,5 @@
+import type { BrowserTurnOutcome } from '../../schemas/operations/browser-session.ts';
+
 /** A worker that holds a slot for a session. */
 export interface BrowserClaim {
   /** The queue of that worker; null when no slot became free in time: ask again. */
@@ -16,6 +18,25 @@ export type BrowserSegmentOutcome =
   | { readonly kind: 'hand-over'; readonly reason: string; readonly deadlineSeconds: number; readonly steps: number }
   | { readonly kind: 'yielded'; readonly steps: number };
 
+/** What an interactive session is asked for, with the steps that a restart needs again. */
+export interface BrowserTurn {
+  /** The operation's input, parsed again before it is used. */
+  readonly input: unknown;
+  readonly workerQueue: string;
+  /** Number of the first of `steps`. */
+  readonly from: number;
+  readonly steps: readonly unknown[];
+  /** Number of the first step that was not answered yet. */
+  readonly since: number;
+  readonly turn: unknown;
+}
+
+/** How a turn of an interactive session ended. */
+export type BrowserTurnResult =
+  | { readonly kind: 'answered'; readonly outcome: BrowserTurnOutcome; readonly steps: number; /** Number of the first step that a restart needs again. */ readonly needed: number }
+  | { readonly kind: 'hand-over'; readonly reason: string; readonly deadlineSeconds: number; readonly steps: number }
+  | { readonly kind: 'yielded'; readonly steps: number };
+
 export interface BrowserClosing {
   readonly state: 'done' | 'failed' | 'cancelled';
 }
@@ -29,6 +50,11 @@ export interface BrowserActivities {
    * @throws {ApplicationFailure} StepFailed, SessionLimit, EffectUncertain, PageCrashed, InvalidInput (not retryable); BrowserGone (to be taken up elsewhere).
    */
   readonly runBrowserSegment: (segment: BrowserSegment) => Promise<BrowserSegmentOutcome>;
+  /**
+   * Takes a step of an interactive session and looks at the page. A turn that was answered before is answered from the journal.
+   * @throws {ApplicationFailure} SessionLimit, PageCrashed, InvalidInput (not retryable); BrowserGone (to be taken up elsewhere).
+   */
+  readonly takeBrowserTurn: (turn: BrowserTurn) => Promise<BrowserTurnResult>;
   /** Lets the context go. */
   readonly releaseBrowser: () => Promise<void>;
 }

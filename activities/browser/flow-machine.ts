@@ -42,10 +42,14 @@ export class FlowMachine {
   readonly #flow: Flow;
   readonly #input: unknown;
   readonly #look: Look;
+  /** Number of the first of the flow's steps; undefined for a flow that is whole. */
+  readonly #from: number | undefined;
   state: FlowState;
 
-  constructor(flow: Flow, input: unknown, look: Look, state?: FlowState) {
+  /** @param from for a flow whose steps come one by one: the number of the first that is still there. Its end is then a wait for more. */
+  constructor(flow: Flow, input: unknown, look: Look, state?: FlowState, from?: number) {
     this.#flow = flow;
+    this.#from = from;
     this.#input = input;
     this.#look = look;
     this.state = state ?? { frames: [{ path: 'steps', index: 0 }], vars: structuredClone(flow.vars), taken: 0 };
@@ -64,8 +68,9 @@ export class FlowMachine {
       const frame = this.state.frames.at(-1);
       if (frame === undefined) return undefined;
       const steps = this.#list(frame.path);
-      const step = steps[frame.index];
+      const step = steps[frame.index - this.#offset(frame.path)];
       if (step === undefined) {
+        if (this.#from !== undefined && this.state.frames.length === 1) return undefined;
         if (!(await this.#turn(frame))) this.state.frames.pop();
         continue;
       }
@@ -78,6 +83,16 @@ export class FlowMachine {
       }
       await this.#enter(step, path);
     }
+  }
+
+  /** Number of the step of the flow itself that is being taken, or was last. */
+  get root(): number {
+    return (this.state.frames[0]?.index ?? 0) - 1;
+  }
+
+  /** Leaves the step of the flow that was being taken, whatever is left of it. */
+  abandon(): void {
+    this.state.frames.splice(1);
   }
 
   /** What the run answers. */
@@ -144,7 +159,12 @@ export class FlowMachine {
 
   #stepAt(path: string): FlowStep {
     const cut = path.lastIndexOf('/');
-    return known(this.#list(path.slice(0, cut))[Number(path.slice(cut + 1))], path);
+    const list = path.slice(0, cut);
+    return known(this.#list(list)[Number(path.slice(cut + 1)) - this.#offset(list)], path);
+  }
+
+  #offset(list: string): number {
+    return list === 'steps' ? (this.#from ?? 0) : 0;
   }
 }
 

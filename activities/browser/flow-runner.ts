@@ -1,5 +1,7 @@
 import type { Page } from 'playwright-core';
-import type { Flow, Leaf, LeafOf } from '../../schemas/browser/flow.ts';
+import type { Flow, FlowStep, Leaf, LeafOf } from '../../schemas/browser/flow.ts';
+import type { TurnFailure } from '../../schemas/browser/turn.ts';
+import { HalError } from '../../schemas/errors.ts';
 import { BrowserError, stepFailed } from './browser-error.ts';
 import { holds, waitFor } from './conditions.ts';
 import { fill } from './expressions.ts';
@@ -53,7 +55,17 @@ export type FlowOutcome =
   /** A person is needed; the flow goes on after the step. */
   | { readonly kind: 'hand-over'; readonly reason: string; readonly deadlineSeconds: number }
   /** It was asked to stop between two steps. */
-  | { readonly kind: 'yielded' };
+  | { readonly kind: 'yielded' }
+  /** All steps that were asked for so far are taken, or the last of them failed; more may come. */
+  | { readonly kind: 'answered'; readonly failure: TurnFailure | null; readonly value: unknown };
+
+/** Of a flow whose steps come one by one. */
+export interface OpenFlow {
+  /** Number of the first of `flow.steps`. */
+  readonly from: number;
+  /** Number of the first that is new: those before were taken, and answered, already. */
+  readonly since: number;
+}
 
 export interface FlowRunOptions {
   readonly flow: Flow;
@@ -63,13 +75,22 @@ export interface FlowRunOptions {
   readonly ports: Omit<StepPorts, 'tabs'>;
   /** Where to go on; default the beginning. */
   readonly state?: FlowState;
+  /** For a flow whose steps come one by one: a step that fails is answered instead of thrown, and the next may follow. */
+  readonly open?: OpenFlow;
   /** Whether to stop before the next step. */
   readonly yields?: () => boolean;
   /** Told before each step. */
   readonly onStep?: (due: DueStep, taken: number) => void;
   /** Given where the flow is, when it stops by itself. */
   readonly onState?: (state: FlowState) => void;
+  /** Told of each checkpoint: the number of the first step of the flow that a restart needs again. */
+  readonly onCheckpoint?: (needed: number) => void;
 }
+
+/** Failures of one step: the page is there, and another step may be taken. */
+const OF_A_STEP: ReadonlySet<string> = new Set(['StepFailed', 'EffectUncertain', 'InvalidInput', 'ModelUnavailable', 'BudgetExceeded']);
+/** A page that does not let itself be stored after a step failed is given up after this time, ms. */
+const STORE_MS = 15_000;
 
 /** Verbs that change neither page nor server: no picture is worth taking of them. */
 const QUIET: ReadonlySet<Leaf['do']> = new Set(['set', 'extract', 'pause']);
@@ -86,8 +107,8 @@ export function isSeen(verb: Leaf['do']): boolean {
  * Runs a flow step by step until it is done, needs a person or is asked to stop.
  * @throws {BrowserError} when a step fails or the session may not go on.
  */
-export async function runFlow({ flow, input, session, journal, ports, state, yields, onStep, onState }: FlowRunOptions): Promise<FlowOutcome> {
-  const machine = new FlowMachine(flow, input, (condition, scope) => holds(session.page(), condition, scope), state);
+export async function runFlow({ flow, input, session, journal, ports, state, open, yields, onStep, onState, onCheckpoint }: FlowRunOptions): Promise<FlowOutcome> {
+  const machine = new FlowMachine(flow, input, (condition, scope) => holds(session.page(), condition, scope), state, open?.from);
   const stepPorts: StepPorts = { ...ports, tabs: session };
   let address = session.page().url();
   for (;;) {
@@ -96,20 +117,46 @@ export async function runFlow({ flow, input, session, journal, ports, state, yie
       onState?.(machine.state);
       return { kind: 'yielded' };
     }
+    try {
+      const outcome = await advance();
+      if (outcome !== undefined) return outcome;
+    } catch (error) {
+      const failure = open === undefined ? undefined : failureOfStep(error);
+      if (open === undefined || failure === undefined) throw error;
+      const answered = machine.root < open.since;
+      machine.abandon();
+      // It failed, and was told so, before the browser died.
+      if (answered) continue;
+      await within(store(), STORE_MS);
+      onState?.(machine.state);
+      return { kind: 'answered', failure, value: undefined };
+    }
+  }
+
+  /** Takes the next step. Answers why the flow stops here, undefined when it goes on. */
+  async function advance(): Promise<FlowOutcome | undefined> {
     const due = await machine.next();
-    if (due === undefined) return { kind: 'done', result: machine.result() };
+    if (due === undefined) {
+      if (open === undefined) return { kind: 'done', result: machine.result() };
+      onState?.(machine.state);
+      return { kind: 'answered', failure: null, value: valueOf(flow.steps.at(-1), machine.state) };
+    }
     onStep?.(due, machine.state.taken);
     if (due.step.do === 'hand-over') {
-      await journal.checkpoint(machine.state);
+      await store();
       onState?.(machine.state);
       return { kind: 'hand-over', reason: fill(due.step.reason, machine.scope), deadlineSeconds: due.step.deadlineSeconds };
     }
     await guarded(due);
     const moved = session.page().url() !== address;
-    if (moved || session.takeEffects() > 0 || due.step.guard !== undefined) {
-      await journal.checkpoint(machine.state);
-      address = session.page().url();
-    }
+    if (moved || session.takeEffects() > 0 || due.step.guard !== undefined) await store();
+    return undefined;
+  }
+
+  async function store(): Promise<void> {
+    await journal.checkpoint(machine.state);
+    onCheckpoint?.(machine.state.frames.length > 1 ? machine.root : machine.root + 1);
+    address = session.page().url();
   }
 
   async function guarded(due: DueStep): Promise<void> {
@@ -157,4 +204,25 @@ export async function runFlow({ flow, input, session, journal, ports, state, yie
 
 function described({ key, path, step }: DueStep): Pick<StepRecord, 'key' | 'path' | 'verb' | 'name'> {
   return { key, path, verb: step.do, name: step.name ?? null };
+}
+
+/** As it may be told; undefined for what ends the session. */
+function failureOfStep(error: unknown): TurnFailure | undefined {
+  if (!(error instanceof BrowserError || error instanceof HalError) || !OF_A_STEP.has(error.type)) return undefined;
+  return { type: error.type, message: error.message };
+}
+
+function valueOf(step: FlowStep | undefined, { vars }: FlowState): unknown {
+  return step !== undefined && 'as' in step ? vars[step.as] : undefined;
+}
+
+async function within(work: Promise<void>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    await Promise.race([work, new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new BrowserError('PageCrashed', 'the page does not answer any more')), ms);
+    })]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -15,7 +15,7 @@ export default async function register({ config, database }: ActivityDependencie
     async closeBrowserSession({ state }) {
       const { orgId, id } = sessionName();
       const checkpoint = await store.close(orgId, id, state);
-      if (isBlobRef(checkpoint)) await blobs.delete(orgId, checkpoint);
+      for (const reference of [checkpoint, ...(await store.forgetAnswers(orgId, id))]) if (isBlobRef(reference)) await blobs.delete(orgId, reference);
     },
   };
   return { queues: { [TASK_QUEUES.core]: { ...activities } } };

@@ -1,5 +1,6 @@
 import type { Page } from 'playwright-core';
-import type { BrowserSessionStore, BrowserStep, SessionHold } from '../../database/browser-sessions.ts';
+import type { BrowserAnswer, BrowserSessionStore, BrowserStep, SessionHold } from '../../database/browser-sessions.ts';
+import type { TurnAnswer } from '../../schemas/browser/turn.ts';
 import { isBlobRef, type BlobStore } from '../../platform/blobs/blob-store.ts';
 import { captureCheckpoint, encodeCheckpoint } from './checkpoint.ts';
 import { isSeen, type Journal, type StepRecord } from './flow-runner.ts';
@@ -17,7 +18,7 @@ export class SessionLost extends Error {
 }
 
 export interface SessionJournalOptions {
-  readonly store: Pick<BrowserSessionStore, 'begin' | 'record' | 'checkpoint' | 'work'>;
+  readonly store: Pick<BrowserSessionStore, 'begin' | 'record' | 'checkpoint' | 'work' | 'answer'>;
   readonly blobs: Pick<BlobStore, 'put' | 'delete'>;
   readonly hold: SessionHold;
   readonly session: LiveSession;
@@ -102,6 +103,16 @@ export class SessionJournal implements Journal {
       }
       if (isBlobRef(outcome.before) && outcome.before !== reference) await blobs.delete(hold.orgId, outcome.before);
     });
+  }
+
+  /** Keeps what a turn came to, with all that was recorded before. */
+  async answer(turn: Omit<BrowserAnswer, 'answer'>, seen: TurnAnswer): Promise<BrowserAnswer> {
+    await this.close();
+    const { store, blobs, hold } = this.#options;
+    // The id keeps equal answers apart: each is deleted by itself.
+    const answer = { ...turn, answer: await blobs.put(hold.orgId, Buffer.from(JSON.stringify({ turn: turn.turnId, ...seen }))) };
+    this.#mustHold(await store.answer(hold, answer));
+    return answer;
   }
 
   /** Ends a stretch of work: waits until all that was recorded is durable. */

@@ -7,11 +7,14 @@ import type { Egress } from '../../platform/connections/egress.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { parseRunId } from '../../schemas/names/workflow-id.ts';
 import type { Flow, LeafOf } from '../../schemas/browser/flow.ts';
+import type { Turn } from '../../schemas/browser/turn.ts';
+import type { BrowserSegmentOutcome, BrowserTurnResult } from './activity-contract.ts';
 import { BrowserError, stepFailed } from './browser-error.ts';
 import { decodeCheckpoint, restoreTabs } from './checkpoint.ts';
-import type { ChromiumPool, PooledContext } from './chromium-pool.ts';
+import { BrowserGone, type ChromiumPool, type PooledContext } from './chromium-pool.ts';
 import { EgressProxy } from './egress-proxy.ts';
-import { runFlow, type FlowOutcome } from './flow-runner.ts';
+import { runFlow, type FlowOutcome, type FlowRunOptions, type OpenFlow } from './flow-runner.ts';
+import { lookAt } from './look.ts';
 import type { FlowState } from './flow-machine.ts';
 import { LiveSession } from './live-session.ts';
 import { SessionJournal } from './session-journal.ts';
@@ -38,6 +41,8 @@ export interface SessionName {
 const CLAIM_MS = 30_000;
 /** A session that nobody works on is let go after this time, ms. */
 const IDLE_MS = 30_000;
+/** An interactive session whose caller takes its time is let go after this time, ms; the workflow does so earlier. */
+const BETWEEN_TURNS_MS = 180_000;
 /** Length of a stretch, ms: a pause or a cancellation between two steps takes no longer. */
 const STRETCH_MS = 20_000;
 
@@ -48,10 +53,23 @@ interface Held {
   readonly journal: SessionJournal;
   readonly secrets: Set<string>;
   state: FlowState | undefined;
+  /** Number of the first step that a restart would take again. */
+  needed: number;
   /** Of the step that is being taken. */
   key: string;
   workedMs: number;
   idle?: NodeJS.Timeout | undefined;
+}
+
+/** Some time of work on a session. */
+interface Stretch {
+  readonly name: SessionName;
+  readonly flow: Flow;
+  readonly input: unknown;
+  readonly signal: AbortSignal;
+  readonly onStep: (taken: number) => void;
+  /** How long it is kept warm afterwards, ms. */
+  readonly idleMs: number;
 }
 
 /** Sessions of one browser worker: takes them up, works on them a stretch at a time, lets them go. */
@@ -77,7 +95,33 @@ export class SessionWorker {
   }
 
   /** @throws {BrowserError} for the session's own failures; {@link BrowserGone} and {@link SessionLost} when another must take it up. */
-  async work(name: SessionName, flow: Flow, input: unknown, signal: AbortSignal, onStep: (taken: number) => void): Promise<FlowOutcome & { readonly steps: number }> {
+  async work(name: SessionName, flow: Flow, input: unknown, signal: AbortSignal, onStep: (taken: number) => void): Promise<BrowserSegmentOutcome> {
+    return this.#stretch({ name, flow, input, signal, onStep, idleMs: IDLE_MS }, async (_held, run) => {
+      const outcome = await run({});
+      if (outcome.kind === 'answered') throw new HalError('Internal', 'a flow that is whole waits for no more steps');
+      return outcome;
+    });
+  }
+
+  /**
+   * Takes a turn of an interactive session; one that was answered before is not taken again. Throws as {@link work} does.
+   * @param flow whose steps are those a restart needs, and the turn's own.
+   */
+  async turn(name: SessionName, flow: Flow, open: OpenFlow, turn: Turn, signal: AbortSignal, onStep: (taken: number) => void): Promise<BrowserTurnResult> {
+    const known = await this.#parts.store.answerOf(name.orgId, name.id, turn.id);
+    if (known !== undefined) return { kind: 'answered', outcome: { failure: known.failure, answer: known.answer }, needed: known.needed, steps: this.#held.get(name.id)?.state?.taken ?? 0 };
+    return this.#stretch({ name, flow, input: {}, signal, onStep, idleMs: BETWEEN_TURNS_MS }, async (held, run) => {
+      const outcome = await run({ open });
+      if (outcome.kind === 'done') throw new HalError('Internal', 'an interactive session has no end of its own');
+      if (outcome.kind !== 'answered') return outcome;
+      const seen = await lookAt(held.session, turn.look, outcome.value, (text) => redacted(text, held.secrets));
+      const { failure, answer } = await held.journal.answer({ turnId: turn.id, failure: outcome.failure, needed: held.needed }, seen);
+      return { kind: 'answered', outcome: { failure, answer }, needed: held.needed };
+    });
+  }
+
+  /** Works on a session for a while, within its limits, and keeps it warm for who comes next. */
+  async #stretch<Outcome extends object>({ name, flow, input, signal, onStep, idleMs }: Stretch, work: (held: Held, run: (more: Pick<FlowRunOptions, 'open'>) => Promise<FlowOutcome>) => Promise<Outcome>): Promise<Outcome & { readonly steps: number }> {
     const held = await this.#take(name, flow);
     clearTimeout(held.idle);
     const began = Date.now();
@@ -85,14 +129,15 @@ export class SessionWorker {
     const over = new AbortController();
     const limit = setTimeout(() => over.abort(new BrowserError('SessionLimit', `the session took longer than ${String(flow.limits.minutes)} minutes: limits.minutes may be raised`)), Math.max(1, flow.limits.minutes * 60_000 - held.workedMs));
     let taken = held.state?.taken ?? 0;
-    try {
-      const working = runFlow({
+    const run = (more: Pick<FlowRunOptions, 'open'>): Promise<FlowOutcome> =>
+      runFlow({
         flow,
         input,
         session: held.session,
         journal: held.journal,
         ports: { signal: AbortSignal.any([signal, over.signal]), secret: (reference, url) => this.#secret(name.orgId, held, reference, url), keep: (bytes) => this.#blobsOf(name).put(name.orgId, bytes) },
         ...(held.state === undefined ? {} : { state: held.state }),
+        ...more,
         yields: () => Date.now() - began > STRETCH_MS,
         onStep: (due, count) => {
           held.key = due.key;
@@ -102,12 +147,17 @@ export class SessionWorker {
         onState: (state) => {
           held.state = state;
         },
+        onCheckpoint: (needed) => {
+          held.needed = needed;
+        },
       });
+    try {
+      const working = work(held, run);
       working.catch(() => undefined); // what is raced below is told
       const outcome = await Promise.race([working, held.pooled.gone, aborted(signal), aborted(over.signal), held.session.ended]);
       await held.journal.close();
       held.workedMs += Date.now() - began;
-      held.idle = setTimeout(() => void this.release(name.id).catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'idle browser session not let go')), IDLE_MS).unref();
+      held.idle = setTimeout(() => void this.release(name.id).catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'idle browser session not let go')), idleMs).unref();
       return { ...outcome, steps: taken };
     } catch (error) {
       // What failed is on record already, or cannot be any more.
@@ -146,7 +196,7 @@ export class SessionWorker {
     const { pool, store, egress, logger, workerId } = this.#parts;
     const blobs = this.#blobsOf(name);
     const claim = this.#claims.get(name.id);
-    if (claim === undefined) throw new HalError('Conflict', 'the session has no slot here');
+    if (claim === undefined) throw new BrowserGone('the session has no slot here any more');
     clearTimeout(claim);
     this.#claims.delete(name.id);
     const stored = await store.takeUp(name.orgId, { id: name.id, runId: name.runId, flow: flow.name ?? null, worker: workerId }).catch((error: unknown) => {
@@ -175,7 +225,7 @@ export class SessionWorker {
       const journal = new SessionJournal({ store, blobs, hold: { orgId: name.orgId, id: name.id, fence: stored.fence }, session, begun: stored.begun, pictures: flow.evidence === 'screenshots', redact: (text) => redacted(text, secrets) });
       if (checkpoint !== undefined) await restoreTabs(session, checkpoint);
       session.takeEffects();
-      const complete: Held = Object.assign(held, { pooled, proxy, session, journal, secrets, state: checkpoint?.state, key: '', workedMs: stored.workedMs });
+      const complete: Held = Object.assign(held, { pooled, proxy, session, journal, secrets, state: checkpoint?.state, needed: neededBy(checkpoint?.state), key: '', workedMs: stored.workedMs });
       this.#held.set(name.id, complete);
       return complete;
     } catch (error) {
@@ -200,6 +250,11 @@ export class SessionWorker {
     held.secrets.add(value);
     return value;
   }
+}
+
+/** Number of the first step of the flow that goes on from a state. */
+function neededBy(state: FlowState | undefined): number {
+  return state === undefined ? 0 : (state.frames[0]?.index ?? 0) - (state.frames.length > 1 ? 1 : 0);
 }
 
 /** RFC 6238. */

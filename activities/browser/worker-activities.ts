@@ -1,9 +1,13 @@
 import { activityInfo, ApplicationFailure, cancellationSignal, CancelledFailure, heartbeat } from '@temporalio/activity';
 import { v5 } from 'uuid';
+import { z } from 'zod';
+import { flowSchema, stepSchema } from '../../schemas/browser/flow.ts';
+import { turnSchema } from '../../schemas/browser/turn.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { browserTaskQueue } from '../../schemas/names/task-queues.ts';
 import { formatRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import { browserInputSchema } from '../../schemas/operations/browser.ts';
+import { browserSessionInputSchema, MOST_TURNS } from '../../schemas/operations/browser-session.ts';
 import type { BrowserActivities } from './activity-contract.ts';
 import { BrowserError } from './browser-error.ts';
 import { BrowserGone } from './chromium-pool.ts';
@@ -14,6 +18,8 @@ import type { SessionName, SessionWorker } from './session-worker.ts';
 /** How long one claim waits here before it is offered to any worker again, ms. */
 const CLAIM_MS = 20_000;
 const BEAT_MS = 1_000;
+/** Settings of a session have no steps, a flow has one at least: it is replaced. */
+const WAIT_FOR_STEPS = { do: 'pause', seconds: 1 };
 /** Namespace of session ids, which are made of execution ids. */
 const SESSIONS = '7d9f5b0e-6f0c-4b7b-9f36-0f4d1e1f5a55';
 
@@ -26,9 +32,7 @@ export function createBrowserActivities(worker: SessionWorker, workerId: string)
     },
     async runBrowserSegment({ input: given }) {
       const name = sessionName();
-      const parsed = browserInputSchema.safeParse(given);
-      if (!parsed.success) throw ApplicationFailure.nonRetryable(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '), 'InvalidInput');
-      const { flow, input } = parsed.data;
+      const { flow, input } = parsed(browserInputSchema, given);
       return beating(async () => {
         try {
           checkFlow(flow);
@@ -38,10 +42,31 @@ export function createBrowserActivities(worker: SessionWorker, workerId: string)
         }
       });
     },
+    async takeBrowserTurn({ input: given, from, steps, since, turn: asked }) {
+      const name = sessionName();
+      const input = parsed(browserSessionInputSchema, given);
+      const turn = parsed(turnSchema, asked);
+      const flow = { ...parsed(flowSchema, { ...input.settings, steps: [WAIT_FOR_STEPS] }), steps: parsed(z.array(stepSchema).max(MOST_TURNS), steps) };
+      return beating(async () => {
+        try {
+          checkFlow(flow);
+          return await worker.turn(name, flow, { from, since }, turn, cancellationSignal(), (taken) => heartbeat(taken));
+        } catch (error) {
+          throw failureOf(error);
+        }
+      });
+    },
     async releaseBrowser() {
       await worker.release(sessionName().id);
     },
   };
+}
+
+/** @throws {ApplicationFailure} InvalidInput. */
+function parsed<Schema extends z.ZodType>(schema: Schema, given: unknown): z.output<Schema> {
+  const outcome = schema.safeParse(given);
+  if (!outcome.success) throw ApplicationFailure.nonRetryable(outcome.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '), 'InvalidInput');
+  return outcome.data;
 }
 
 /** The session of the run that asks: one for each execution. */

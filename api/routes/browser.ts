@@ -1,14 +1,35 @@
+import { randomUUID } from 'node:crypto';
 import type { BrowserEvidence } from '../../platform/browser/evidence.ts';
-import { browserPictureParams, browserStepsQuery, browserStepsView } from '../../schemas/rest/browser.ts';
+import type { InteractiveBrowsers } from '../../platform/browser/interactive.ts';
+import { browserPictureParams, browserStepsQuery, browserStepsView, browserTurnBody, browserTurnView } from '../../schemas/rest/browser.ts';
 import { runIdParams } from '../../schemas/rest/runs.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 import { byRun } from '../run-access.ts';
 
 const tag = 'Runs';
 
-/** What browser sessions did, step by step. */
-export function createBrowserRoutes({ evidence }: { evidence: BrowserEvidence }): AnyRoute[] {
+/** What browser sessions did, step by step, and what interactive ones are to do next. */
+export function createBrowserRoutes({ evidence, interactive }: { evidence: BrowserEvidence; interactive: InteractiveBrowsers }): AnyRoute[] {
   return [
+    defineRoute({
+      method: 'post',
+      path: '/v1/runs/:id/browser-turns',
+      id: 'takeBrowserTurn',
+      tag,
+      summary: 'Tells an interactive browser session its next step, and answers what the page shows',
+      description: 'For runs of `browser-session`. A step that fails is an answer with a `failure`: the session goes on. When the answer takes too long (504) send the same `id` again. The run ends by its update `end`, or after `idleMinutes` without a turn.',
+      permission: 'runs:write',
+      audit: 'run.update',
+      access: byRun,
+      timeoutMs: 75_000,
+      params: runIdParams,
+      body: browserTurnBody,
+      responses: { 200: { description: 'What came of it.', schema: browserTurnView } },
+      async handler({ caller, params, body }) {
+        const id = body.id ?? randomUUID();
+        return { status: 200, body: { id, ...(await interactive.take(caller, params.id, { ...body, id })) } };
+      },
+    }),
     defineRoute({
       method: 'get',
       path: '/v1/runs/:id/browser-steps',

@@ -195,6 +195,8 @@ export const flowSchema = z
     evidence: z.enum(['none', 'screenshots']).default('screenshots').describe('What is kept of each step besides its outcome.'),
   })
   .meta({ id: 'BrowserFlow' });
+/** How a session is set up, without its steps: what an interactive session is started with. */
+export const sessionSettingsSchema = flowSchema.omit({ steps: true, flows: true, result: true }).meta({ id: 'BrowserSessionSettings' });
 export type Flow = z.output<typeof flowSchema>;
 export type FlowDraft = z.input<typeof flowSchema>;
 export type { Locator };

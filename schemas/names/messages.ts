@@ -25,6 +25,10 @@ export interface Progress {
 
 /** The update that a waiting caller sends with the start of a cascade; it answers with the decisions of one signal. */
 export const CASCADE_DECIDE_UPDATE = 'decide';
+/** The update that gives one step to an interactive browser session; it answers what came of it. */
+export const BROWSER_STEP_UPDATE = 'take-step';
+/** The update that ends an interactive browser session once what was asked before is done. */
+export const BROWSER_END_UPDATE = 'end';
 /** The update that answers an approval step. */
 export const APPROVAL_UPDATE = 'approval';
 /** The signal that tells an endpoint's delivery run of new messages. */
@@ -33,3 +37,7 @@ export const WEBHOOK_WAKE_SIGNAL = 'wake';
 export const TRANSACTION_WAKE_SIGNAL = 'wake';
 /** The signal that asks an erasure to try again: what stood in the way may be gone. */
 export const ERASURE_RECHECK_SIGNAL = 'recheck';
+/** The signal that tells a round of consensus to look at the chain now. */
+export const CONSENSUS_WAKE_SIGNAL = 'wake';
+/** The signal by which a person has the challenger of a round doubt its tally. */
+export const CONSENSUS_CHALLENGE_SIGNAL = 'challenge';

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { stepSchema } from '../browser/flow.ts';
+import { lookSchema, turnAnswerSchema, turnFailureSchema } from '../browser/turn.ts';
 import { runIdParams } from './runs.ts';
 
 export const browserStepsQuery = z.object({
@@ -35,4 +37,16 @@ export const browserStepsView = z.object({
     closedAt: z.iso.datetime().nullable(),
   }),
   items: z.array(browserStepView),
+});
+
+export const browserTurnBody = z.strictObject({
+  id: z.uuid().optional().describe('Names the turn: sent again, it is answered again and not taken again. Default: a new one.'),
+  step: stepSchema.optional().describe('A step of the flow language; without one the page is only looked at.'),
+  look: lookSchema,
+});
+
+export const browserTurnView = z.object({
+  id: z.uuid(),
+  failure: turnFailureSchema.nullable().describe('Why the step could not be taken; the session goes on.'),
+  page: turnAnswerSchema,
 });

@@ -7,8 +7,8 @@ import { createBrowserActivities } from '../../activities/browser/worker-activit
 import { BrowserSessionStore } from '../../database/browser-sessions.ts';
 import { createBlobStore } from '../../platform/blobs/create.ts';
 import { Connections } from '../../platform/connections/connections.ts';
-import { Egress } from '../../platform/connections/egress.ts';
 import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
+import { Egress } from '../../platform/connections/egress.ts';
 import { browserTaskQueue, TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { once, serveQueue } from '../core/serve.ts';
 import { runProcess } from '../process.ts';
@@ -35,7 +35,7 @@ await runProcess('browser', { temporalWorker: true }, async (context) => {
     };
     const bundle = { hash: '', code: '' };
     await Promise.all([
-      serveQueue(context, connection, bundle, { queue: own, workflows: false, activities: { runBrowserSegment: activities.runBrowserSegment, releaseBrowser: activities.releaseBrowser } }, once(onPolling)),
+      serveQueue(context, connection, bundle, { queue: own, workflows: false, activities: { runBrowserSegment: activities.runBrowserSegment, takeBrowserTurn: activities.takeBrowserTurn, releaseBrowser: activities.releaseBrowser } }, once(onPolling)),
       serveQueue(context, connection, bundle, { queue: TASK_QUEUES.browser, workflows: false, activities: { claimBrowser: activities.claimBrowser } }, once(onPolling)),
     ]);
   } finally {
