@@ -62,6 +62,9 @@ export interface ErasedTable {
   readonly shared: number;
 }
 
+/** An erasure this young is being started by whoever wrote it down, seconds. */
+const YOUNG_SECONDS = 10;
+
 /** The ledger of erasures: no row of it names a person. */
 export class ErasureStore {
   readonly #database: Database;
@@ -110,6 +113,20 @@ export class ErasureStore {
       if (before !== undefined) query = query.where(sql<boolean>`(date_trunc('milliseconds', requested_at), id) < (${before.createdAt}, ${before.id}::uuid)`);
       return (await query.execute()).map(fromRow);
     });
+  }
+
+  /** Erasures that have not come to their end and its receipt, by the time they were asked for. @param after time of the last of the page before. */
+  async unendedAcrossOrganisations(limit: number, after: Date): Promise<{ orgId: string; id: string; requestedAt: Date }[]> {
+    const rows = await this.#database.system
+      .selectFrom('erasures')
+      .select(['org_id', 'id', 'requested_at'])
+      .where((row) => row.or([row('finished_at', 'is', null), row.and([row('state', '=', 'complete'), row('receipt', 'is', null)])]))
+      .where('requested_at', '>', after)
+      .where('requested_at', '<', sql<Date>`now() - make_interval(secs => ${YOUNG_SECONDS})`)
+      .orderBy('requested_at')
+      .limit(limit)
+      .execute();
+    return rows.map((row) => ({ orgId: row.org_id, id: row.id, requestedAt: row.requested_at }));
   }
 
   /** Who it is; undefined once the erasure has ended. */

@@ -42,10 +42,10 @@ export class SubjectKeyStore {
     return this.#database.withOrg(orgId, (tx) => tx.selectFrom('subject_keys').select(['id', 'wrapped']).where('id', '=', id).executeTakeFirst());
   }
 
-  /** Ids of all keys these people ever had. */
-  async ofSubjects(orgId: string, subjects: readonly Buffer[]): Promise<SubjectKeyRecord[]> {
+  /** All keys these people ever had. */
+  async ofSubjects(orgId: string, subjects: readonly Buffer[]): Promise<{ id: string; destroyedMsAgo: number | null }[]> {
     if (subjects.length === 0) return [];
-    return this.#database.withOrg(orgId, (tx) => tx.selectFrom('subject_keys').select(['id', 'wrapped']).where('subject', 'in', [...subjects]).orderBy('created_at').execute());
+    return this.#database.withOrg(orgId, (tx) => tx.selectFrom('subject_keys').select(['id', sql<number | null>`(extract(epoch from now() - destroyed_at) * 1000)::float8`.as('destroyedMsAgo')]).where('subject', 'in', [...subjects]).orderBy('created_at').execute());
   }
 
   /** For good. @returns keys that this call destroyed. */

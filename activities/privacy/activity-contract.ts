@@ -6,6 +6,8 @@ export interface ErasureTerms {
   /** Days before the deadline. */
   readonly remindDays: readonly number[];
   readonly connection: string | null;
+  /** Whether it had come to its end before this run began; what is missing is the receipt. */
+  readonly ended?: 'complete' | 'denied';
 }
 
 export interface ErasurePlan {

@@ -13,7 +13,7 @@ import { loadKeyRing } from '../../platform/keys/load.ts';
 import { createNotify, type Notify } from '../../platform/notify/notify.ts';
 import type { DataSource, SubjectInquiry } from '../../platform/privacy/data-source.ts';
 import { DEFAULT_POLICY, openSubject } from '../../platform/privacy/erasures.ts';
-import { PrivacySources } from '../../platform/privacy/sources.ts';
+import { OWN_SOURCE } from '../../platform/privacy/sources.ts';
 import { auditOrigin } from '../../schemas/audit/note.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { parseWorkflowId } from '../../schemas/names/workflow-id.ts';
@@ -23,7 +23,7 @@ import { RECEIPT_TYPE, statementHash, type ErasureStatement, type ReceiptPayload
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import { effectKey } from '../effect-key.ts';
 import type { ErasureActivities, ErasurePlan } from './activity-contract.ts';
-import { connect } from './connectors.ts';
+import { openAllSources, type AllSources } from './all-sources.ts';
 
 /** Reasons a run tells; more are as many times the same. */
 const MOST_REASONS = 20;
@@ -35,11 +35,13 @@ export default async function register({ config, database }: ActivityDependencie
   const keys = await loadKeyRing(config);
   const notify = createNotify({ database, egress, connections: new Connections({ database, keys, egress }) });
   const signer = await loadAuditSigner(config);
-  const parts: Parts = { keys, egress, notify, store: new ErasureStore(database), holds: new LegalHoldStore(database), sources: new PrivacySources({ database, keys }), log: new AuditLogStore(database) };
+  const sources = await openAllSources({ config, database, keys });
+  const parts: Parts = { keys, notify, store: new ErasureStore(database), holds: new LegalHoldStore(database), sources, log: new AuditLogStore(database) };
   const sign = (orgId: string, payload: ReceiptPayload): Promise<string> => signer.jws(auditOrigin(orgId), RECEIPT_TYPE, payload);
   return {
     queues: { [TASK_QUEUES.core]: { ...createErasureActivities(parts, sign) } },
     async shutdown() {
+      await sources.close();
       await egress.close();
     },
   };
@@ -47,11 +49,10 @@ export default async function register({ config, database }: ActivityDependencie
 
 interface Parts {
   readonly keys: KeyRing;
-  readonly egress: Egress;
   readonly notify: Notify;
   readonly store: ErasureStore;
   readonly holds: LegalHoldStore;
-  readonly sources: PrivacySources;
+  readonly sources: AllSources;
   readonly log: AuditLogStore;
 }
 
@@ -60,9 +61,9 @@ function createErasureActivities(parts: Parts, sign: (orgId: string, payload: Re
   return {
     async openErasure(erasureId) {
       const orgId = organisation();
-      const { dueAt } = await ledgerRow(store, orgId, erasureId);
+      const { dueAt, state } = await ledgerRow(store, orgId, erasureId);
       const { approvals, remindDays, connection } = (await store.policy(orgId)) ?? DEFAULT_POLICY;
-      return { approvals, dueAtMs: dueAt.getTime(), remindDays, connection };
+      return { approvals, dueAtMs: dueAt.getTime(), remindDays, connection, ...(state === 'complete' || state === 'denied' ? { ended: state } : {}) };
     },
 
     async noteErasure(erasureId, state, reasons) {
@@ -72,9 +73,9 @@ function createErasureActivities(parts: Parts, sign: (orgId: string, payload: Re
     async planErasure(erasureId) {
       const orgId = organisation();
       const { inquiry, protectedBy } = await inquire(parts, orgId, erasureId);
-      const all = await sourcesOf(parts, orgId);
+      const all = await parts.sources.of(orgId);
       const whole = [...protectedBy];
-      if (all.length === 0) whole.push('no source is declared: declare one with POST /v1/privacy/sources');
+      if (all.every(({ id }) => id === OWN_SOURCE)) whole.push('no source is declared: declare one with POST /v1/privacy/sources');
       if (whole.length > 0) return blocked(whole, false);
       const plans = await beating(() => Promise.all(all.map((source) => planSource(parts, source, inquiry))));
       const kinds = Object.keys(inquiry.identities).filter((kind) => !plans.some(({ looksUpBy }) => looksUpBy.includes(kind)));
@@ -94,7 +95,7 @@ function createErasureActivities(parts: Parts, sign: (orgId: string, payload: Re
     async eraseSource(erasureId, sourceId) {
       const orgId = organisation();
       const { inquiry, protectedBy } = await inquire(parts, orgId, erasureId);
-      const source = (await sourcesOf(parts, orgId)).find(({ id }) => id === sourceId);
+      const source = (await parts.sources.of(orgId)).find(({ id }) => id === sourceId);
       if (source === undefined) throw new HalError('Conflict', 'a source was taken away meanwhile');
       if (protectedBy.length > 0) throw new HalError('Conflict', 'a legal hold was placed meanwhile');
       await beating(() => named(source, () => source.erase(inquiry, (changed) => store.count(orgId, erasureId, source.name, changed))));
@@ -105,7 +106,7 @@ function createErasureActivities(parts: Parts, sign: (orgId: string, payload: Re
       const { inquiry } = await inquire(parts, orgId, erasureId);
       const kept: KeptValue[] = [];
       const left: string[] = [];
-      for (const source of await sourcesOf(parts, orgId)) {
+      for (const source of await parts.sources.of(orgId)) {
         for (const { table, column, rows, kept: why, remedy } of await beating(() => named(source, () => source.rescan(inquiry)))) {
           if (why === null) left.push(`${source.name}: ${rows} rows of ${table} still name the person in ${column}: ${remedy ?? 'annotate the column, or erase it by hand'}`);
           else kept.push({ source: source.name, table, column, rows, why });
@@ -178,11 +179,6 @@ async function inquire({ store, keys, holds }: Parts, orgId: string, erasureId: 
     inquiry: { orgId, requestId: erasureId, identities, subjects, maskKey, holds: inForce.filter(({ table }) => table !== null), signal: cancellationSignal() },
     protectedBy: inForce.filter(({ table }) => table === null).map(({ id, reason }) => `a legal hold protects the person (${id}: ${reason}): whoever placed it must release it`),
   };
-}
-
-/** Everything that may hold data of an organisation's people. */
-async function sourcesOf({ sources, egress }: Parts, orgId: string): Promise<DataSource[]> {
-  return (await sources.openAll(orgId)).map((source) => connect(source, { egress }));
 }
 
 /** Sources take long; the server hears that the process lives, and tells of a cancellation. */

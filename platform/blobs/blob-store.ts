@@ -12,6 +12,8 @@ export interface BlobStore {
   get(orgId: string, ref: BlobRef): Promise<Buffer>;
   /** Removing what is not there is fine. */
   delete(orgId: string, ref: BlobRef): Promise<void>;
+  /** All blobs of the organisation, in no order; what comes and goes meanwhile may or may not be among them. */
+  list(orgId: string): AsyncIterable<BlobRef>;
   /** Bytes the organisation's blobs take in the store, for metering. */
   storedBytes(orgId: string): Promise<number>;
 }
@@ -23,6 +25,7 @@ export function blobsUnder(blobs: BlobStore, subjectKey: string | undefined): Bl
     put: (orgId, bytes) => blobs.put(orgId, bytes, subjectKey),
     get: (orgId, ref) => blobs.get(orgId, ref),
     delete: (orgId, ref) => blobs.delete(orgId, ref),
+    list: (orgId) => blobs.list(orgId),
     storedBytes: (orgId) => blobs.storedBytes(orgId),
   };
 }

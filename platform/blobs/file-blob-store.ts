@@ -67,6 +67,17 @@ export class FileBlobStore implements BlobStore {
     await rm(this.#path(orgId, ref), { force: true });
   }
 
+  async *list(orgId: string): AsyncIterable<BlobRef> {
+    if (!/^[0-9a-f-]{36}$/.test(orgId)) return;
+    const folder = join(this.#folder, orgId);
+    for (const shard of await entriesOf(folder)) {
+      for (const name of await entriesOf(join(folder, shard))) {
+        const ref = `blob:${shard}${name}`;
+        if (isBlobRef(ref)) yield ref;
+      }
+    }
+  }
+
   async storedBytes(orgId: string): Promise<number> {
     if (!/^[0-9a-f-]{36}$/.test(orgId)) return 0;
     const folder = join(this.#folder, orgId);

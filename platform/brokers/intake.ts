@@ -13,7 +13,7 @@ import { subjectHash } from '../privacy/identities.ts';
 import { prepareValue } from '../signals/prepare.ts';
 import { messageHash, signalOfMessage, type BrokerMessage } from './message.ts';
 
-const PURPOSE = 'broker-dead-letters';
+export const DEAD_LETTER_PURPOSE = 'broker-dead-letters';
 /** Longest cause kept, characters. */
 const CAUSE_LENGTH = 1000;
 
@@ -68,7 +68,7 @@ export class BrokerIntake {
 
   /** Takes a dead letter in with the mapping of today. @throws {HalError} InvalidInput with the cause when it is still no signal. */
   async replay(source: StoredSource, letter: { readonly id: string; readonly sealed: Buffer }): Promise<void> {
-    const { body, contentType, messageId, key, ...rest } = sealedMessage.parse(JSON.parse(this.#parts.keys.open(source.orgId, PURPOSE, letter.sealed, letter.id).toString('utf8')));
+    const { body, contentType, messageId, key, ...rest } = sealedMessage.parse(JSON.parse(this.#parts.keys.open(source.orgId, DEAD_LETTER_PURPOSE, letter.sealed, letter.id).toString('utf8')));
     const prepared = this.#prepare(source, { ...rest, contentType, messageId, ...(key === undefined ? {} : { key }), body: Buffer.from(body, 'base64') });
     if (typeof prepared === 'string') throw new HalError('InvalidInput', `the message is still no signal: ${prepared}`);
     await this.#parts.ingest.accept(source.orgId, undefined, [prepared]);
@@ -103,6 +103,6 @@ export class BrokerIntake {
 
   #letter({ orgId, id: sourceId }: StoredSource, { body, ...rest }: BrokerMessage, cause: string) {
     const id = v5(messageHash({ body, ...rest }), sourceId);
-    return { id, cause, sealed: this.#parts.keys.seal(orgId, PURPOSE, JSON.stringify({ ...rest, body: body.toString('base64') }), id), bytes: body.length };
+    return { id, cause, sealed: this.#parts.keys.seal(orgId, DEAD_LETTER_PURPOSE, JSON.stringify({ ...rest, body: body.toString('base64') }), id), bytes: body.length };
   }
 }

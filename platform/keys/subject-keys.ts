@@ -5,7 +5,7 @@ import { KeyError, KeyRing } from './key-ring.ts';
 
 const PURPOSE = 'subject-keys';
 /** A process goes on using a key it has read for so long, ms. Whoever destroys one waits this out. */
-export const SUBJECT_KEY_TTL_MS = 5_000;
+export const SUBJECT_KEY_TTL_MS = 3_000;
 /** Keys kept in memory. */
 const CACHE_LIMIT = 5_000;
 
@@ -58,9 +58,9 @@ export class SubjectKeys implements SubjectKeyPort {
     return ring;
   }
 
-  /** Ids of all keys these people ever had, those destroyed too. */
-  async idsOf(orgId: string, subjects: readonly Buffer[]): Promise<{ readonly id: string; readonly living: boolean }[]> {
-    return (await this.#store.ofSubjects(orgId, subjects)).map(({ id, wrapped }) => ({ id: hexOf(id), living: wrapped !== null }));
+  /** All keys these people ever had. `usableMs`: so long another process may still use one that was destroyed. */
+  async idsOf(orgId: string, subjects: readonly Buffer[]): Promise<{ readonly id: string; readonly living: boolean; readonly usableMs: number }[]> {
+    return (await this.#store.ofSubjects(orgId, subjects)).map(({ id, destroyedMsAgo }) => ({ id: hexOf(id), living: destroyedMsAgo === null, usableMs: destroyedMsAgo === null ? Infinity : Math.max(0, SUBJECT_KEY_TTL_MS - destroyedMsAgo) }));
   }
 
   /** For good. Other processes may use them for {@link SUBJECT_KEY_TTL_MS} still. @returns keys that this call destroyed. */

@@ -46,6 +46,8 @@ export interface StartRequest {
   uuid?: string;
   /** The person the run is about, from the `HAL9-Subject` header; default: who the contract says. */
   subject?: Subject;
+  /** With `uuid`: names one run at a time, so that one that was lost is started again. */
+  again?: true;
   /** From the `Idempotency-Key` header. */
   idempotencyKey?: string;
   /** Seconds to wait before the first workflow task. */

@@ -272,7 +272,7 @@ class TemporalOperations implements Operations {
     const keyId = kept?.keyId ?? (await this.#subjectKey(caller, request, contract, input));
     const parts = { operation: contract.name, uuid: request.uuid ?? keyed ?? uuid ?? randomUUID(), ...(keyId === undefined ? {} : { keyId }) };
     // A uuid from HAL9's own start, or one kept for an Idempotency-Key, names one run for ever.
-    const once = request.uuid !== undefined || (keyed === undefined && uuid !== undefined);
+    const once = (request.uuid !== undefined && request.again !== true) || (keyed === undefined && uuid !== undefined);
     const workflowId = formatWorkflowId({ orgId: caller.orgId, ...parts });
     return {
       contract,
@@ -365,7 +365,7 @@ class TemporalOperations implements Operations {
       await this.#admission?.notOpened(caller.orgId, runId);
       const once = options.workflowIdReusePolicy === 'REJECT_DUPLICATE' && contract.reusePolicy !== 'reject-duplicate';
       noActHere('nothing-changed');
-      if (once) return { runId, workflowId, created: false };
+      if (once || request.again === true) return { runId, workflowId, created: false };
       if (contract.conflictPolicy !== 'use-existing') throw fromTemporal(error, 'start', runId);
       // Only now, because Temporal does not tell whether it used an existing run.
       await begin({ workflowIdConflictPolicy: 'USE_EXISTING' }).catch((failure: unknown) => {

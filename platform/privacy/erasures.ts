@@ -10,11 +10,13 @@ import contract from '../../schemas/operations/erasure.ts';
 import { actOf } from '../audit/act.ts';
 import { systemCaller, type Caller } from '../identity/caller.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
-import type { OperationsPort } from '../operations/contract.ts';
+import type { OperationsPort, RunsPort } from '../operations/contract.ts';
 import { subjectHashes, type Identities } from './identities.ts';
 
 const DAY_MS = 86_400_000;
 const PURPOSE = 'erasure-subjects';
+/** Erasures looked at together. */
+const REVIVE_PAGE = 50;
 
 /** A month, as Art. 12(3) GDPR gives; nobody is asked. */
 export const DEFAULT_POLICY: PrivacyPolicy = { approvals: 0, deadlineDays: 30, remindDays: [14, 7, 2], connection: null };
@@ -35,13 +37,15 @@ export async function openSubject(store: ErasureStore, keys: KeyRing, orgId: str
   return { identities, maskKey: Buffer.from(maskKey, 'base64') };
 }
 
+type ErasureRuns = Pick<OperationsPort, 'start' | 'signal'> & Pick<RunsPort, 'describe'>;
+
 /** Erasures of people: asked for, told of, taken up again. */
 export class Erasures {
   readonly #store: ErasureStore;
   readonly #keys: KeyRing;
-  readonly #operations: Pick<OperationsPort, 'start' | 'signal'>;
+  readonly #operations: ErasureRuns;
 
-  constructor({ database, keys, operations }: { readonly database: Database; readonly keys: KeyRing; readonly operations: Pick<OperationsPort, 'start' | 'signal'> }) {
+  constructor({ database, keys, operations }: { readonly database: Database; readonly keys: KeyRing; readonly operations: ErasureRuns }) {
     this.#store = new ErasureStore(database);
     this.#keys = keys;
     this.#operations = operations;
@@ -100,6 +104,28 @@ export class Erasures {
     return receipt;
   }
 
+  /**
+   * Starts erasures again whose run is gone: never started, because the process died that wrote them down, or ended without having come to the
+   * end. The run's id stays what it is.
+   * @param after where to go on; what the call before answered before.
+   * @returns how many were started, and where to go on; undefined at the end.
+   */
+  async reviveAcrossOrganisations(after: Date): Promise<{ revived: number; next: Date | undefined }> {
+    const unended = await this.#store.unendedAcrossOrganisations(REVIVE_PAGE, after);
+    let revived = 0;
+    for (const { orgId, id } of unended) if (!(await this.#runs(orgId, id)) && (await this.#start(orgId, id)).created) revived += 1;
+    return { revived, next: unended.length < REVIVE_PAGE ? undefined : unended.at(-1)?.requestedAt };
+  }
+
+  async #runs(orgId: string, id: string): Promise<boolean> {
+    try {
+      return (await this.#operations.describe(systemCaller(orgId, 'privacy'), erasureRunId(id))).status === 'running';
+    } catch (error) {
+      if (error instanceof HalError && error.type === 'NotFound') return false;
+      throw error;
+    }
+  }
+
   async #find(caller: Caller, id: string): Promise<ErasureRecord> {
     const erasure = await this.#store.find(caller.orgId, id);
     if (erasure === undefined) throw new HalError('NotFound', 'no such erasure');
@@ -107,7 +133,7 @@ export class Erasures {
   }
 
   async #start(orgId: string, id: string) {
-    return this.#operations.start(systemCaller(orgId, 'privacy'), { operation: contract.name, input: { erasureId: id }, origin: 'automation', uuid: id });
+    return this.#operations.start(systemCaller(orgId, 'privacy'), { operation: contract.name, input: { erasureId: id }, origin: 'automation', uuid: id, again: true });
   }
 }
 

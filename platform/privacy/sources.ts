@@ -27,6 +27,9 @@ export interface OpenPrivacySource {
 
 const PURPOSE = 'privacy-sources';
 
+/** Id and name of the source that HAL9 itself is; it needs no declaration. */
+export const OWN_SOURCE = 'hal9';
+
 /** Systems that hold data of people: their addresses sealed, their annotations checked when they come in. */
 export class PrivacySources {
   readonly #store: PrivacySourceStore;
@@ -39,6 +42,7 @@ export class PrivacySources {
 
   /** @throws {HalError} InvalidInput for an address or annotations that cannot be read; Conflict when the name is taken. */
   async create(caller: Caller, draft: { name: string; kind: SourceKind; address: string; annotations: string }): Promise<PrivacySource> {
+    if (draft.name === OWN_SOURCE) throw new HalError('Conflict', `"${OWN_SOURCE}" is HAL9 itself`);
     const declaration = SOURCE_DECLARATIONS[draft.kind];
     declaration.shown(draft.address);
     declaration.checkAnnotations(draft.annotations);

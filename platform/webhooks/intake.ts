@@ -40,7 +40,7 @@ export type IntakeAnswer =
 const INLINE_BYTES = 32 * 1024;
 /** Largest refused delivery whose body is kept: anybody may send one. */
 const REFUSED_BYTES = 64 * 1024;
-const PURPOSE = 'webhook-receipts';
+export const RECEIPT_PURPOSE = 'webhook-receipts';
 /** Every refusal takes this long, ms: whether there is an address behind it, and a log to write, must not be told by the time. */
 const REFUSAL_MS = 60;
 
@@ -177,11 +177,11 @@ export class WebhookIntake {
     if (facts.status === 'refused' && incoming.body.length > REFUSED_BYTES) return { ...base, sealed: null, blobRef: null };
     const bytes = JSON.stringify({ headers: incoming.headers, body: incoming.body.toString('base64') });
     if (incoming.body.length > INLINE_BYTES) return { ...base, sealed: null, blobRef: await this.#parts.blobs.put(orgId, Buffer.from(bytes)) };
-    return { ...base, sealed: this.#parts.keys.seal(orgId, PURPOSE, bytes, id), blobRef: null };
+    return { ...base, sealed: this.#parts.keys.seal(orgId, RECEIPT_PURPOSE, bytes, id), blobRef: null };
   }
 
   async #incoming({ orgId, id, sealed, blobRef }: ReceiptRecord): Promise<Incoming> {
-    const bytes = sealed !== null ? this.#parts.keys.open(orgId, PURPOSE, sealed, id) : isBlobRef(blobRef) ? await this.#parts.blobs.get(orgId, blobRef) : undefined;
+    const bytes = sealed !== null ? this.#parts.keys.open(orgId, RECEIPT_PURPOSE, sealed, id) : isBlobRef(blobRef) ? await this.#parts.blobs.get(orgId, blobRef) : undefined;
     if (bytes === undefined) throw new HalError('Conflict', 'the body of this delivery was not kept');
     const { headers, body } = sealedDelivery.parse(JSON.parse(bytes.toString('utf8')));
     return { headers, body: Buffer.from(body, 'base64') };

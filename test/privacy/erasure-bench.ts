@@ -18,6 +18,7 @@ import { createDataConverter } from '../../platform/codec/data-converter.ts';
 import { loadConfig } from '../../platform/config/config.ts';
 import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
+import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
 import { createOperations } from '../../platform/operations/operations.ts';
 import { Erasures } from '../../platform/privacy/erasures.ts';
 import { LegalHolds } from '../../platform/privacy/legal-holds.ts';
@@ -35,9 +36,10 @@ Runtime.install({ logger: new DefaultLogger('ERROR') });
 export async function erasureBench(test: TestDatabase) {
   const folder = await mkdtemp(join(tmpdir(), 'hal9-erasure-'));
   const address = inject('temporalAddress');
-  const config = loadConfig({ DATABASE_URL: test.url, TEMPORAL_ADDRESS: address, HAL9_DATA: folder, HAL9_ALLOW_PRIVATE_ADDRESSES: 'true', HAL9_MASTER_KEYS: `t:${Buffer.alloc(32, 3).toString('base64')}` });
-  const [connection, clientConnection, namespace, keys, signer] = [await NativeConnection.connect({ address }), await Connection.connect({ address }), await createTestNamespace(), await loadKeyRing(config), await loadAuditSigner(config)];
-  const dataConverter = createDataConverter(keys);
+  const namespace = await createTestNamespace();
+  const config = loadConfig({ DATABASE_URL: test.url, TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace, HAL9_DATA: folder, HAL9_ALLOW_PRIVATE_ADDRESSES: 'true', HAL9_MASTER_KEYS: `t:${Buffer.alloc(32, 3).toString('base64')}` });
+  const [connection, clientConnection, keys, signer] = [await NativeConnection.connect({ address }), await Connection.connect({ address }), await loadKeyRing(config), await loadAuditSigner(config)];
+  const dataConverter = createDataConverter(keys, new SubjectKeys({ database: test.database, keys }));
   const client = new Client({ connection: clientConnection, namespace, dataConverter });
   const logger = pino({ level: 'silent' });
   const { database } = test;
@@ -69,6 +71,7 @@ export async function erasureBench(test: TestDatabase) {
   return {
     client,
     keys,
+    masterKeys: config.HAL9_MASTER_KEYS ?? '',
     database,
     sources: new PrivacySources({ database, keys }),
     holds: new LegalHolds({ database, keys }),

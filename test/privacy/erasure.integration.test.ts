@@ -1,4 +1,8 @@
+import { spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readCatalog } from '../../activities/privacy/postgres-catalog.ts';
@@ -176,6 +180,43 @@ describe('erasure', () => {
     await bench.erasures.resume(caller, id);
     const log = new AuditLogStore(bench.database);
     await expect.poll(async () => (await log.list(caller.orgId, { action: 'erasure.remind', resource: id }, 5)).map(({ entry }) => entry.details['days'])).toContain(0);
+  });
+
+  it('goes on after the death of whoever asked for it, after the loss of its run, and without a receipt', async () => {
+    await withSchema(SHOP, async (client, url) => {
+      const caller = await bench.caller();
+      await declare(caller, url);
+      // Killed between the row and the run.
+      const dying = spawn(process.execPath, [join(import.meta.dirname, 'dying-request.ts'), test.url, bench.masterKeys, caller.orgId, JSON.stringify(CANARY.identities)], { stdio: 'inherit' });
+      const [, signal] = await once(dying, 'exit');
+      expect(signal).toBe('SIGKILL');
+      const [lost] = await bench.erasures.list(caller, 10);
+      expect(lost).toMatchObject({ state: 'requested', finishedAt: null });
+      const id = lost?.id ?? '';
+      await bench.database.withOrg(caller.orgId, (tx) => sql`update erasures set requested_at = requested_at - interval '1 minute' where id = ${id}`.execute(tx));
+      const hold = await bench.holds.place(caller, { identities: CANARY.identities, reason: 'keeps it open' });
+      expect((await bench.erasures.reviveAcrossOrganisations(new Date(0))).revived).toBeGreaterThan(0);
+      await reached(caller, id, 'blocked');
+      // Its run is there: it is left alone.
+      const handle = bench.client.workflow.getHandle(formatWorkflowId({ orgId: caller.orgId, operation: 'erasure', uuid: id }));
+      const first = (await handle.describe()).runId;
+      await bench.erasures.reviveAcrossOrganisations(new Date(0));
+      expect((await handle.describe()).runId).toBe(first);
+      // Its run is lost: it begins again under the same id.
+      await handle.terminate('lost');
+      await bench.holds.release(caller, hold.id);
+      await expect.poll(async () => (await bench.erasures.reviveAcrossOrganisations(new Date(0))).revived).toBeGreaterThan(0);
+      await reached(caller, id, 'complete');
+      expect((await handle.describe()).runId).not.toBe(first);
+      expect(await rows(client)).toEqual([[null, null, null], TWO]);
+      const receipt = await receiptOf(caller, id);
+      // It ended, and the process died before the receipt was written.
+      await expect.poll(async () => (await handle.describe()).status.name).toBe('COMPLETED');
+      await bench.database.withOrg(caller.orgId, (tx) => sql`update erasures set receipt = null where id = ${id}`.execute(tx));
+      await expect.poll(async () => (await bench.erasures.reviveAcrossOrganisations(new Date(0))).revived).toBeGreaterThan(0);
+      expect(await verifyReceipt(await receiptOf(caller, id), bench.logKey(caller.orgId))).toMatchObject({ ok: true, statement: { erasureId: id } });
+      expect(await verifyReceipt(receipt, bench.logKey(caller.orgId))).toMatchObject({ ok: true });
+    });
   });
 
   it('refuses addresses that name files or options, and never shows one again', async () => {

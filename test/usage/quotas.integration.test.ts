@@ -10,6 +10,7 @@ import { RunStore } from '../../database/runs.ts';
 import { SignalStore } from '../../database/signals.ts';
 import { Budgets } from '../../platform/budgets/budgets.ts';
 import { ApiKeys } from '../../platform/identity/api-keys.ts';
+import { KeyRing } from '../../platform/keys/key-ring.ts';
 import { systemCaller } from '../../platform/identity/caller.ts';
 import { IngestMetrics } from '../../platform/signals/metrics.ts';
 import { SignalIngest } from '../../platform/signals/ingest.ts';
@@ -160,7 +161,7 @@ describe('quotas', () => {
     const orgId = await organisation('free', { quotas: { signals: { hard: 120 } } });
     const metrics = new IngestMetrics(new Registry());
     const ingest = new SignalIngest(new SignalStore(test.database), metrics);
-    const receiver = new SignalReceiver({ ingest, metrics, lanes: 4, admission: gateAt({ now: Date.now() }) });
+    const receiver = new SignalReceiver({ ingest, metrics, lanes: 4, keys: new KeyRing([{ id: 't', key: Buffer.alloc(32, 5) }]), admission: gateAt({ now: Date.now() }) });
     const lines = Array.from({ length: 400 }, () => JSON.stringify(signalOf()));
     const failure: unknown = await receiver.stream(callerOf(orgId), ndjson(lines)).catch((error: unknown) => error);
     expect(failure).toMatchObject({ type: 'QuotaExceeded', message: expect.stringMatching(/120 signals a month.* \d+ signals of this request are committed/) });

@@ -34,6 +34,8 @@ export async function erasure({ erasureId }: ErasureInput): Promise<ErasureResul
   });
   setHandler(defineQuery<Progress>(RESERVED_QUERIES.progress), () => ({ step: stage.step, done: stage.done, total: stage.total, message: stage.reasons.join('; ') }));
   const terms = await openErasure(erasureId);
+  if (terms.ended === 'denied') return { erasureId, state: 'denied', rows: 0, reason: 'people did not agree' };
+  if (terms.ended === 'complete') return vouchedFor(erasureId, stage);
   const clock = new CancellationScope();
   const reminded = clock.run(() => keepTime(erasureId, terms)).catch((error: unknown) => {
     if (!isCancellation(error)) throw error;
@@ -68,16 +70,21 @@ export async function erasure({ erasureId }: ErasureInput): Promise<ErasureResul
       await condition(() => asked > seen, plan.passing || reasons.some((reason) => reason.endsWith(PASSING)) ? SOON : LATER);
       stage.reasons = [];
     }
-    stage.step = 'receipt';
-    const { rows } = await finishErasure(erasureId, 'complete', []);
-    await issueReceipt(erasureId);
-    stage.step = 'done';
-    return { erasureId, state: 'complete', rows, reason: 'nothing was found when looking again, but for what is kept' };
+    return await vouchedFor(erasureId, stage);
   } finally {
     clock.cancel();
     await reminded;
     await condition(allHandlersFinished);
   }
+}
+
+/** The end, and its receipt once the audit log vouches for it. */
+async function vouchedFor(erasureId: string, stage: Stage): Promise<ErasureResult> {
+  stage.step = 'receipt';
+  const { rows } = await finishErasure(erasureId, 'complete', []);
+  await issueReceipt(erasureId);
+  stage.step = 'done';
+  return { erasureId, state: 'complete', rows, reason: 'nothing was found when looking again, but for what is kept' };
 }
 
 /** Ends reasons that may be gone in minutes. */
