@@ -13,6 +13,8 @@ import { Billing } from '../platform/billing/billing.ts';
 import { billingProvider } from '../platform/billing/provider.ts';
 import { Budgets } from '../platform/budgets/budgets.ts';
 import { Chains } from '../platform/chain/chains.ts';
+import { Consensuses } from '../platform/chain/consensus/consensuses.ts';
+import { Networks } from '../platform/chain/networks.ts';
 import { Compliance } from '../platform/compliance/compliance.ts';
 import { Consents } from '../platform/consent/consents.ts';
 import type { Config } from '../platform/config/config.ts';
@@ -47,6 +49,7 @@ import { createBillingRoutes } from './routes/billing.ts';
 import { createBulkRoutes } from './routes/bulk.ts';
 import { createBudgetRoutes } from './routes/budgets.ts';
 import { createChainRoutes } from './routes/chains.ts';
+import { createNetworkRoutes } from './routes/networks.ts';
 import { createConnectionRoutes } from './routes/connections.ts';
 import { createComplianceRoutes } from './routes/compliance.ts';
 import { createConsentRoutes } from './routes/consents.ts';
@@ -126,6 +129,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createPrivacyRoutes({ sources: new PrivacySources({ database, keys }), holds: new LegalHolds({ database, keys }), erasures: new Erasures({ database, keys, operations }) }),
       ...createRetentionRoutes({ reports: new RetentionReports(database) }),
       ...createChainRoutes({ chains: new Chains({ database, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }) }),
+      ...createNetworkRoutes({ networks: new Networks({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), consensuses: new Consensuses(database) }),
       ...createUsageRoutes({ plans: new Plans(database, config.HAL9_DEFAULT_PLAN) }),
       ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),
       ...createAutomationRoutes({ automations: new Automations({ database, engine: automationEngine, contracts: operations.contracts }) }),

@@ -130,6 +130,15 @@ export class ChainTransactionStore {
     });
   }
 
+  /** The last transaction that was submitted under a reference or, after it could not succeed, under the same with ` #2`, ` #3` and so on. */
+  async latest(orgId: string, signerId: string, reference: string): Promise<TransactionRecord | undefined> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const { rows } = await sql<TransactionRecord>`select ${COLUMNS} from chain_transactions where org_id = ${orgId} and signer_id = ${signerId}
+        and (reference = ${reference} or (reference > ${`${reference} #`} and reference < ${`${reference} $`})) order by seq desc limit 1`.execute(tx);
+      return rows[0];
+    });
+  }
+
   /** Asks for a transaction to be cancelled: at once when it has no nonce yet. @returns whether it was still open. */
   async cancel(orgId: string, id: string, act: Act): Promise<boolean> {
     return this.#database.withOrg(orgId, async (tx) => {

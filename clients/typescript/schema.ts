@@ -1234,6 +1234,44 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/chain-networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists networks of contracts by name */
+        get: operations["listChainNetworks"];
+        put?: never;
+        /**
+         * Adds contracts that are on a chain already
+         * @description They are asked whether they are what they are said to be. To deploy new ones start the operation `chain-network`.
+         */
+        post: operations["addChainNetwork"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/chain-networks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads a network of contracts */
+        get: operations["getChainNetwork"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/chain-signers": {
         parameters: {
             query?: never;
@@ -1494,6 +1532,40 @@ export interface paths {
         put?: never;
         /** Tests a connection now */
         post: operations["testConnection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/consensus": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists rounds of consensus, newest first */
+        get: operations["listConsensus"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/consensus/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads a round of consensus with its votes, as the chain has them */
+        get: operations["getConsensus"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -6102,6 +6174,21 @@ export interface components {
             /** Format: date-time */
             updatedAt: string;
         };
+        ChainNetwork: {
+            anchor: string;
+            /** Format: uuid */
+            chain: string;
+            /** Format: date-time */
+            createdAt: string;
+            governance: string | null;
+            /** Format: uuid */
+            id: string;
+            market: string;
+            name: string;
+            registry: string;
+            timelock: string | null;
+            token: string;
+        };
         ChainSigner: {
             address: string;
             /** Format: uuid */
@@ -6271,6 +6358,78 @@ export interface components {
             updatedAt: string;
             updatedBy: string;
             version: number;
+        };
+        Consensus: {
+            /** @description Of the settlement. */
+            blockNumber: number | null;
+            /** Format: date-time */
+            createdAt: string;
+            /** @description So deep in the chain that it is not followed any more. */
+            final: boolean;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            mode: "on-chain" | "off-chain";
+            /** Format: uuid */
+            network: string;
+            /** @description What those who were right share, 10^-18 HAL9. */
+            paid: string | null;
+            /**
+             * @description As the chain has it; a reorganisation takes it back.
+             * @enum {string}
+             */
+            phase: "unopened" | "opening" | "committing" | "revealing" | "reporting" | "tallying" | "challengeable" | "settling" | "settled" | "refunded";
+            /** Format: uuid */
+            requester: string;
+            /** @description In the market. */
+            requestId: string | null;
+            resultHash: string | null;
+            /** @description From 0; each dispute opens another one. */
+            round: number;
+            runId: string;
+            /** @description What the others lost, 10^-18 HAL9. */
+            slashed: string | null;
+            /** Format: date-time */
+            updatedAt: string;
+        };
+        ConsensusDetail: {
+            /** @description Of the settlement. */
+            blockNumber: number | null;
+            /** Format: date-time */
+            createdAt: string;
+            /** @description So deep in the chain that it is not followed any more. */
+            final: boolean;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            mode: "on-chain" | "off-chain";
+            /** Format: uuid */
+            network: string;
+            /** @description What those who were right share, 10^-18 HAL9. */
+            paid: string | null;
+            /**
+             * @description As the chain has it; a reorganisation takes it back.
+             * @enum {string}
+             */
+            phase: "unopened" | "opening" | "committing" | "revealing" | "reporting" | "tallying" | "challengeable" | "settling" | "settled" | "refunded";
+            /** Format: uuid */
+            requester: string;
+            /** @description In the market. */
+            requestId: string | null;
+            resultHash: string | null;
+            /** @description From 0; each dispute opens another one. */
+            round: number;
+            runId: string;
+            /** @description What the others lost, 10^-18 HAL9. */
+            slashed: string | null;
+            /** Format: date-time */
+            updatedAt: string;
+            votes: {
+                address: string;
+                resultHash: string | null;
+                round: number;
+                verdict: ("right" | "wrong" | "silent") | null;
+            }[];
         };
         Consent: {
             /**
@@ -12839,6 +12998,99 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listChainNetworks: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of networks. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["ChainNetwork"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    addChainNetwork: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description MemoryAnchor. */
+                    anchor: string;
+                    /** Format: uuid */
+                    chain: string;
+                    /** @description Governance. */
+                    governance?: string;
+                    /** @description ComputationMarket; the registry must have given it MARKET_ROLE. */
+                    market: string;
+                    name: string;
+                    /** @description NeuronRegistry. */
+                    registry: string;
+                    /** @description The timelock of Governance. */
+                    timelock?: string;
+                    /** @description IncentiveToken. */
+                    token: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The network. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChainNetwork"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getChainNetwork: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The network. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChainNetwork"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listChainSigners: {
         parameters: {
             query?: {
@@ -13824,6 +14076,58 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Connection"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listConsensus: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of rounds. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["Consensus"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getConsensus: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The round. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConsensusDetail"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto';
+import { hkdfSync, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SigningKey, computeAddress, hexlify, type Signature } from 'ethers';
+import { SigningKey, computeAddress, getBytes, hexlify, type Signature } from 'ethers';
 import { HalError } from '../../schemas/errors.ts';
 import type { KeySource } from '../../schemas/rest/chains.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
@@ -12,6 +12,8 @@ export interface SignerKey {
   readonly address: string;
   /** @param digest 32 bytes, `0x` and hexadecimal. */
   sign(digest: string): Promise<Signature>;
+  /** 32 bytes that only this key leads to (HKDF with SHA-256, RFC 5869), `0x` and hexadecimal; another label gives others. */
+  derive(label: string): Promise<string>;
 }
 
 export interface KeyPlaces {
@@ -79,5 +81,9 @@ function localKey(text: string, where: string): SignerKey {
     // Its message would show the key.
     throw new HalError('SignerUnavailable', `${where} is no key of secp256k1`);
   }
-  return { address: computeAddress(key.publicKey), sign: (digest) => Promise.resolve(key.sign(digest)) };
+  return {
+    address: computeAddress(key.publicKey),
+    sign: (digest) => Promise.resolve(key.sign(digest)),
+    derive: (label) => Promise.resolve(hexlify(new Uint8Array(hkdfSync('sha256', getBytes(key.privateKey), Buffer.alloc(0), label, 32)))),
+  };
 }

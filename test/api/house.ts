@@ -65,6 +65,12 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
   const chain = await made('/v1/chains', { name: marker, chainId: 31337, rpcUrls: ['https://node.example.com'] });
   const signer = await made('/v1/chain-signers', { name: marker, chain });
   const transaction = await made('/v1/chain-transactions', { signer, to: `0x${'11'.repeat(20)}`, reference: marker });
+  const [network, consensus] = [randomUUID(), randomUUID()];
+  await test.database.database.withOrg(orgId, async (tx) => {
+    const address = `0x${'22'.repeat(20)}`;
+    await sql`insert into chain_networks (org_id, id, chain, name, token, registry, market, anchor) values (${orgId}, ${network}, ${chain}, ${marker}, ${address}, ${address}, ${address}, ${address})`.execute(tx);
+    await sql`insert into consensus_requests (org_id, id, network_id, requester, mode, spec) values (${orgId}, ${consensus}, ${network}, ${signer}, 'on-chain', ${marker})`.execute(tx);
+  });
   const rows = await otherRows(test, { orgId, run, userId: user, webhook, endpoint, automation, connection, marker });
 
   const report = randomUUID();
@@ -78,6 +84,8 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
     ['/v1/chains/:id', chain],
     ['/v1/chain-signers/:id', signer],
     ['/v1/chain-transactions/:id', transaction],
+    ['/v1/chain-networks/:id', network],
+    ['/v1/consensus/:id', consensus],
     ['/v1/connections/:id', connection],
     ['/v1/webhooks/:id', webhook],
     ['/v1/webhook-endpoints/:id', endpoint],

@@ -1,0 +1,3 @@
+export { transaction } from '../../workflows/transaction/index.ts';
+export { consensus } from '../../workflows/consensus/index.ts';
+export { chainNetwork } from '../../workflows/chain-network/index.ts';
