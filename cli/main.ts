@@ -19,6 +19,8 @@ On this machine:
                                  where people are found in a schema, and in which order they are erased
   privacy verify-receipt FILE --key KEY
                                  the receipt of an erasure, without a server
+  privacy replay-erasures [--receipts DIR]
+                                 erasures once more, after a backup was restored
 
 Exit codes: 0 ok, 1 the run failed, 2 usage, 3 refused, 4 not found, 5 conflict, 6 limited, 7 unavailable, 8 timeout, 130 Ctrl-C.`;
 

@@ -12,6 +12,7 @@ import type { Annotations } from '../../schemas/privacy/annotations.ts';
 import { readCatalog } from './postgres-catalog.ts';
 import { eraseStep, rehearse } from './postgres-erasure.ts';
 import { exportRows } from './postgres-export.ts';
+import { seedValues } from './postgres-rows.ts';
 import { scanFor } from './postgres-scan.ts';
 import { withPostgres } from './postgres-source.ts';
 
@@ -61,6 +62,21 @@ export class PostgresDataSource implements DataSource {
   async *export(inquiry: SubjectInquiry): AsyncIterable<ExportedRecords> {
     // A connection cannot be kept open across the portions of a generator that nobody ends: they are read, then handed out.
     yield* await this.#withMap(inquiry, (client, _catalog, map) => exportRows(client, map, inquiry.identities));
+  }
+
+  async recognise({ signal }: { readonly signal: AbortSignal }, isOne: (kind: string, value: string) => boolean): Promise<readonly { kind: string; value: string }[]> {
+    return withPostgres(this.#egress, parseSourceAddress(this.#source.address), signal, async (client) => {
+      const map = makeDataMap(await readCatalog(client), readAnnotations(this.#source.annotations));
+      const found = new Map<string, { kind: string; value: string }>();
+      await client.query('begin transaction isolation level repeatable read read only');
+      for (const { identity: kind, table: id, path } of map.traversal.seeds) {
+        const table = map.schema.tables.get(id);
+        if (table === undefined) continue;
+        for await (const values of seedValues(client, table, path)) for (const value of values) if (isOne(kind, value)) found.set(JSON.stringify([kind, value]), { kind, value });
+      }
+      await client.query('rollback');
+      return [...found.values()];
+    });
   }
 
   /** The live schema under the annotations of now, with what holds protect kept. */

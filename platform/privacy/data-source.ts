@@ -91,4 +91,9 @@ export interface DataSource {
   rescan(inquiry: SubjectInquiry): Promise<readonly Remainder[]>;
   /** All that it holds of the person, in portions of at most some thousand records. Changes nothing. */
   export(inquiry: SubjectInquiry): AsyncIterable<ExportedRecords>;
+  /**
+   * Finds people again whom nobody knows any more but by keyed hashes: values by which this source looks people up and which `isOne` of them.
+   * Left out by sources that cannot list such values. Changes nothing.
+   */
+  recognise?(request: { readonly signal: AbortSignal }, isOne: (kind: string, value: string) => boolean): Promise<readonly { readonly kind: string; readonly value: string }[]>;
 }

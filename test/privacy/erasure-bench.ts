@@ -37,7 +37,8 @@ export async function erasureBench(test: TestDatabase) {
   const folder = await mkdtemp(join(tmpdir(), 'hal9-erasure-'));
   const address = inject('temporalAddress');
   const namespace = await createTestNamespace();
-  const config = loadConfig({ DATABASE_URL: test.url, TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace, HAL9_DATA: folder, HAL9_ALLOW_PRIVATE_ADDRESSES: 'true', HAL9_MASTER_KEYS: `t:${Buffer.alloc(32, 3).toString('base64')}` });
+  const settings = { DATABASE_URL: test.url, TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace, HAL9_DATA: folder, HAL9_ALLOW_PRIVATE_ADDRESSES: 'true', HAL9_MASTER_KEYS: `t:${Buffer.alloc(32, 3).toString('base64')}` };
+  const config = loadConfig(settings);
   const [connection, clientConnection, keys, signer] = [await NativeConnection.connect({ address }), await Connection.connect({ address }), await loadKeyRing(config), await loadAuditSigner(config)];
   const dataConverter = createDataConverter(keys, new SubjectKeys({ database: test.database, keys }));
   const client = new Client({ connection: clientConnection, namespace, dataConverter });
@@ -69,6 +70,8 @@ export async function erasureBench(test: TestDatabase) {
     }
   })();
   return {
+    /** For commands that run beside it. */
+    settings,
     client,
     keys,
     masterKeys: config.HAL9_MASTER_KEYS ?? '',
