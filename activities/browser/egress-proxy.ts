@@ -18,6 +18,12 @@ export interface EgressRules {
 
 export interface EgressProxyOptions {
   readonly egress: Pick<Egress, 'address'>;
+  /** Default: nothing is let out until {@link EgressProxy.serve} says what may. */
+  readonly session?: ServedSession;
+}
+
+/** Whom a proxy serves. */
+export interface ServedSession {
   readonly rules: EgressRules;
   /** Told once, when more came in than may. */
   readonly onLimit: () => void;
@@ -32,11 +38,13 @@ export interface EgressProxyOptions {
  */
 export class EgressProxy {
   readonly url: string;
+  readonly #serve: (session: ServedSession) => void;
   readonly #close: () => Promise<void>;
   readonly #received: () => number;
 
-  private constructor(url: string, close: () => Promise<void>, received: () => number) {
+  private constructor(url: string, serve: (session: ServedSession) => void, close: () => Promise<void>, received: () => number) {
     this.url = url;
+    this.#serve = serve;
     this.#close = close;
     this.#received = received;
   }
@@ -46,26 +54,28 @@ export class EgressProxy {
     return this.#received();
   }
 
-  static async start({ egress, rules, onLimit, onRefused }: EgressProxyOptions): Promise<EgressProxy> {
+  static async start({ egress, session }: EgressProxyOptions): Promise<EgressProxy> {
     const sockets = new Set<Duplex>();
+    let served = session;
     let received = 0;
     let limited = false;
     const count = (bytes: number): void => {
       received += bytes;
-      if (received <= rules.limitBytes || limited) return;
+      if (served === undefined || received <= served.rules.limitBytes || limited) return;
       limited = true;
       for (const socket of sockets) socket.destroy();
-      onLimit();
+      served.onLimit();
     };
     const checked = async (host: string, port: number): Promise<string> => {
-      const refusal = refusalOf(host, port, rules);
+      if (served === undefined) throw new AddressRefused('no session goes out here yet');
+      const refusal = refusalOf(host, port, served.rules);
       if (refusal !== undefined) throw new AddressRefused(refusal);
       if (limited) throw new AddressRefused('the session has received all it may');
       return egress.address(host);
     };
     const refused = (host: string, error: unknown): string => {
       const reason = error instanceof Error ? error.message : 'refused';
-      onRefused?.(host, reason);
+      served?.onRefused?.(host, reason);
       return reason;
     };
 
@@ -125,11 +135,19 @@ export class EgressProxy {
     });
     const address = server.address();
     if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
+    const serve = (next: ServedSession): void => {
+      served = next;
+    };
     const close = async (): Promise<void> => {
       for (const socket of sockets) socket.destroy();
       await new Promise<void>((resolve) => server.close(() => resolve()));
     };
-    return new EgressProxy(`http://127.0.0.1:${String(address.port)}`, close, () => received);
+    return new EgressProxy(`http://127.0.0.1:${String(address.port)}`, serve, close, () => received);
+  }
+
+  /** Lets out what the rules of a session allow. */
+  serve(session: ServedSession): void {
+    this.#serve(session);
   }
 
   async close(): Promise<void> {

@@ -46,11 +46,11 @@ export class LiveSession implements FlowSession {
   }
 
   /**
-   * Takes over a fresh context.
+   * Takes over a fresh context with one page.
    * @param onEffect told of every request that may change something, when it leaves.
    */
-  static async begin(context: BrowserContext, flow: Pick<Flow, 'limits' | 'overlays' | 'dialogs'>, onEffect: () => void): Promise<LiveSession> {
-    const first = await context.newPage();
+  static async begin(first: Page, flow: Pick<Flow, 'limits' | 'overlays' | 'dialogs'>, onEffect: () => void): Promise<LiveSession> {
+    const context = first.context();
     const session = new LiveSession(context, first, flow, onEffect);
     await session.#watch(first);
     session.#tabs.push(first);

@@ -12,7 +12,8 @@ import type { BrowserSegmentOutcome, BrowserTurnResult } from './activity-contra
 import { BrowserError, stepFailed } from './browser-error.ts';
 import { decodeCheckpoint, restoreTabs } from './checkpoint.ts';
 import { BrowserGone, type ChromiumPool, type PooledContext } from './chromium-pool.ts';
-import { EgressProxy } from './egress-proxy.ts';
+import { ContextStock, type StockedContext } from './context-stock.ts';
+import type { EgressProxy } from './egress-proxy.ts';
 import { runFlow, type FlowOutcome, type FlowRunOptions, type OpenFlow } from './flow-runner.ts';
 import { lookAt } from './look.ts';
 import type { FlowState } from './flow-machine.ts';
@@ -47,6 +48,7 @@ const BETWEEN_TURNS_MS = 180_000;
 const STRETCH_MS = 20_000;
 
 interface Held {
+  readonly flow: Flow;
   readonly pooled: PooledContext;
   readonly proxy: EgressProxy;
   readonly session: LiveSession;
@@ -75,11 +77,14 @@ interface Stretch {
 /** Sessions of one browser worker: takes them up, works on them a stretch at a time, lets them go. */
 export class SessionWorker {
   readonly #parts: SessionWorkerParts;
+  readonly #stock: ContextStock;
   readonly #claims = new Map<string, NodeJS.Timeout>();
   readonly #held = new Map<string, Held>();
+  #closed = false;
 
   constructor(parts: SessionWorkerParts) {
     this.#parts = parts;
+    this.#stock = new ContextStock(parts);
   }
 
   /** Keeps a slot for a session. Answers whether one became free within the time. */
@@ -184,16 +189,19 @@ export class SessionWorker {
     await held.pooled.release();
     await held.proxy.close();
     this.#parts.pool.release();
+    if (!this.#closed) this.#stock.refill(held.flow);
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await Promise.all([...this.#held.keys(), ...this.#claims.keys()].map((id) => this.release(id)));
+    await this.#stock.close();
   }
 
   async #take(name: SessionName, flow: Flow): Promise<Held> {
     const known = this.#held.get(name.id);
     if (known !== undefined) return known;
-    const { pool, store, egress, logger, workerId } = this.#parts;
+    const { pool, store, logger, workerId } = this.#parts;
     const blobs = this.#blobsOf(name);
     const claim = this.#claims.get(name.id);
     if (claim === undefined) throw new BrowserGone('the session has no slot here any more');
@@ -203,34 +211,33 @@ export class SessionWorker {
       pool.release();
       throw error;
     });
-    let proxy: EgressProxy | undefined;
-    let pooled: PooledContext | undefined;
+    let stocked: StockedContext | undefined;
     try {
       if (stored.state !== 'open') throw new HalError('Conflict', 'the session has ended');
       const checkpoint = isBlobRef(stored.checkpoint) ? decodeCheckpoint(await blobs.get(name.orgId, stored.checkpoint)) : undefined;
       const ending: { session?: LiveSession } = {};
-      proxy = await EgressProxy.start({
-        egress,
+      stocked = await this.#stock.take(flow, checkpoint?.storage);
+      const { pooled, proxy, page } = stocked;
+      proxy.serve({
         rules: { allow: flow.hosts.allow, deny: flow.hosts.deny, limitBytes: flow.limits.megabytes * 1024 * 1024 },
         onLimit: () => ending.session?.end(new BrowserError('SessionLimit', `pages received more than ${String(flow.limits.megabytes)} MB: limits.megabytes may be raised`)),
         onRefused: (host, reason) => logger.info({ sessionId: name.id, reason }, `a page was not let out to ${host.slice(0, 100)}`),
       });
-      pooled = await pool.open({ proxy: { server: proxy.url }, viewport: flow.viewport, locale: flow.locale, timezoneId: flow.timeZone, acceptDownloads: true, serviceWorkers: 'allow', ...(checkpoint === undefined ? {} : { storageState: checkpoint.storage }) });
       const secrets = new Set<string>();
       const held: Partial<Pick<Held, 'journal' | 'key'>> = {};
-      const session = await LiveSession.begin(pooled.context, flow, () => {
+      const session = await LiveSession.begin(page, flow, () => {
         if (held.key !== undefined) held.journal?.noteEffect(held.key);
       });
       ending.session = session;
       const journal = new SessionJournal({ store, blobs, hold: { orgId: name.orgId, id: name.id, fence: stored.fence }, session, begun: stored.begun, pictures: flow.evidence === 'screenshots', redact: (text) => redacted(text, secrets) });
       if (checkpoint !== undefined) await restoreTabs(session, checkpoint);
       session.takeEffects();
-      const complete: Held = Object.assign(held, { pooled, proxy, session, journal, secrets, state: checkpoint?.state, needed: neededBy(checkpoint?.state), key: '', workedMs: stored.workedMs });
+      const complete: Held = Object.assign(held, { flow, pooled, proxy, session, journal, secrets, state: checkpoint?.state, needed: neededBy(checkpoint?.state), key: '', workedMs: stored.workedMs });
       this.#held.set(name.id, complete);
       return complete;
     } catch (error) {
-      await pooled?.release();
-      await proxy?.close();
+      await stocked?.pooled.release();
+      await stocked?.proxy.close();
       pool.release();
       throw error;
     }

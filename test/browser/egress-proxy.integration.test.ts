@@ -19,7 +19,7 @@ describe('the way out of a browser session', () => {
   const start = async (rules: Partial<EgressRules>, options: { allowPrivate?: boolean; resolve?: (name: string) => string; onLimit?: () => void } = {}): Promise<EgressProxy> => {
     const egress = new Egress({ allowPrivate: options.allowPrivate ?? false, ...(options.resolve === undefined ? {} : { resolve: async (name) => [{ address: options.resolve?.(name) ?? '', family: 4 }] }) });
     egresses.push(egress);
-    const proxy = await EgressProxy.start({ egress, rules: { deny: [], limitBytes: 1_000_000, ...rules }, onLimit: options.onLimit ?? (() => undefined) });
+    const proxy = await EgressProxy.start({ egress, session: { rules: { deny: [], limitBytes: 1_000_000, ...rules }, onLimit: options.onLimit ?? (() => undefined) } });
     proxies.push(proxy);
     return proxy;
   };
@@ -64,6 +64,16 @@ describe('the way out of a browser session', () => {
     const proxy = await start({});
     expect(await ask(proxy, `http://${host}:${String(port)}/`)).toContain('403');
     expect(await tunnel(proxy, `${host}:${String(port)}`)).toContain('403');
+  });
+
+  it('lets nothing out before a session has it', async () => {
+    const egress = new Egress({ allowPrivate: true });
+    egresses.push(egress);
+    const proxy = await EgressProxy.start({ egress });
+    proxies.push(proxy);
+    await expect(ask(proxy, `http://127.0.0.1:${String(port)}/`)).resolves.toBe('HTTP/1.1 403 Forbidden');
+    proxy.serve({ rules: { deny: [], limitBytes: 1000 }, onLimit: () => undefined });
+    await expect(ask(proxy, `http://127.0.0.1:${String(port)}/`)).resolves.toBe('HTTP/1.1 200 OK');
   });
 
   it('refuses names that lead there, and asks anew each time', async () => {

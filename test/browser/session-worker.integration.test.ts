@@ -205,7 +205,7 @@ describe('a browser worker', () => {
     expect(outcomes.map((outcome) => (outcome.kind === 'done' ? outcome.result : outcome.kind))).toEqual(Array.from({ length: 50 }, () => ''));
     expect(pool.free).toBe(4);
     await expect.poll(browsersBelow, { timeout: 15_000 }).toBe(0);
-  });
+  }, 240_000);
 });
 
 /** Chromium processes that this process started and that are still there. */

@@ -30,7 +30,7 @@ export async function playEpisode(browser: Browser, url: string, flow: Flow, see
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(new Error('the episode took too long')), EPISODE_MS);
   try {
-    const session = await LiveSession.begin(context, flow, () => undefined);
+    const session = await LiveSession.begin(await context.newPage(), flow, () => undefined);
     const page = session.page();
     page.setDefaultTimeout(EPISODE_MS);
     await page.goto(url);
