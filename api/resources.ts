@@ -53,6 +53,8 @@ import { createNetworkRoutes } from './routes/networks.ts';
 import { createConnectionRoutes } from './routes/connections.ts';
 import { createComplianceRoutes } from './routes/compliance.ts';
 import { createConsentRoutes } from './routes/consents.ts';
+import { AccessExports } from '../platform/privacy/access-exports.ts';
+import { createAccessExportRoutes } from './routes/access-exports.ts';
 import { createPrivacyRoutes } from './routes/privacy.ts';
 import { createRetentionRoutes } from './routes/retention.ts';
 import { createBrowserRoutes } from './routes/browser.ts';
@@ -127,6 +129,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createComplianceRoutes({ compliance: new Compliance(database) }),
       ...createConsentRoutes({ consents: new Consents({ database, keys }) }),
       ...createPrivacyRoutes({ sources: new PrivacySources({ database, keys }), holds: new LegalHolds({ database, keys }), erasures: new Erasures({ database, keys, operations }) }),
+      ...createAccessExportRoutes({ exports: new AccessExports({ database, keys, blobs, operations, publicUrl: publicUrl(config) }) }),
       ...createRetentionRoutes({ reports: new RetentionReports(database) }),
       ...createChainRoutes({ chains: new Chains({ database, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }) }),
       ...createNetworkRoutes({ networks: new Networks({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), consensuses: new Consensuses(database) }),

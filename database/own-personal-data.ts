@@ -25,6 +25,8 @@ interface OwnTable {
   readonly look: readonly string[];
   /** Rows that are the person's whatever they hold. */
   readonly link?: (person: Person) => RawBuilder<boolean>;
+  /** HAL9's own notes about requests of the person; erased with them, and not part of what is exported. */
+  readonly notes?: true;
   /** New values, as SQL; without: the rows are deleted. */
   readonly set?: Readonly<Record<string, string>>;
 }
@@ -52,6 +54,7 @@ const OWN: readonly OwnTable[] = [
   { table: 'browser_sessions', look: [], link: (person) => sql`run_id = any (${runIds(person)})`, set: { checkpoint: 'null' } },
   { table: 'run_events', look: ['data'], link: (person) => sql`(type = 'progress' and run_id = any (${runIds(person)}))`, set: { data: EMPTY } },
   { table: 'runs', look: ['tags', 'progress'], link: (person) => sql`run_id = any (${runIds(person)})`, set: { tags: "'{}'", progress: 'null' } },
+  { table: 'access_exports', look: [], notes: true, link: (person) => sql`subjects && ${[...person.subjects]}::bytea[]`, set: { state: "'expired'", blob: 'null', sealed: 'null' } },
   { table: 'invitations', look: ['email'] },
   { table: 'audit_personal', look: ['fields'] },
   { table: 'audit_acts', look: ['personal'], set: { personal: EMPTY } },
@@ -142,6 +145,7 @@ export class OwnPersonalDataStore {
       const person = await follow(tx, inquiry);
       const read: { table: string; rows: Record<string, unknown>[] }[] = [];
       for (const own of OWN) {
+        if (own.notes === true) continue;
         const { rows } = await sql<{ row: Record<string, unknown> }>`select to_jsonb(t) - 'org_id' as row from ${sql.table(own.table)} t where ${condition(own, person)} limit ${MOST_ROWS}`.execute(tx);
         if (rows.length > 0) read.push({ table: own.table, rows: rows.map(({ row }) => row) });
       }
@@ -151,12 +155,13 @@ export class OwnPersonalDataStore {
     });
   }
 
-  /** Blobs of browser sessions of the person's runs: pictures and checkpoints. */
+  /** Blobs of browser sessions of the person's runs, pictures and checkpoints, and copies that were made for them. */
   async blobs(inquiry: OwnInquiry): Promise<string[]> {
     return this.#database.withOrg(inquiry.orgId, async (tx) => {
       const person = await follow(tx, inquiry);
       const { rows } = await sql<{ ref: string }>`
         select checkpoint as ref from browser_sessions where run_id = any (${runIds(person)}) and checkpoint is not null
+        union select blob from access_exports where blob is not null and subjects && ${[...inquiry.subjects]}::bytea[]
         union select picture from browser_steps where picture is not null and session_id in (select id from browser_sessions where run_id = any (${runIds(person)}))`.execute(tx);
       return rows.map(({ ref }) => ref);
     });

@@ -25,6 +25,7 @@ import type { PlanTables } from './plans.ts';
 import type { BillingTables } from './billing.ts';
 import type { ConsentTables } from './consents.ts';
 import type { ErasureTables } from './erasures.ts';
+import type { AccessExportTables } from './access-exports.ts';
 import type { LegalHoldTables } from './legal-holds.ts';
 import type { PrivacySourceTables } from './privacy-sources.ts';
 import type { SubjectKeyTables } from './subject-keys.ts';
@@ -72,6 +73,7 @@ export interface Tables
     ConsentTables,
     PrivacySourceTables,
     SubjectKeyTables,
+    AccessExportTables,
     RetentionReportTables,
     LegalHoldTables,
     ErasureTables,

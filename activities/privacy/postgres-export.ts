@@ -22,7 +22,7 @@ export async function exportRows(client: ClientBase, map: DataMap, identities: I
       if (table === undefined) continue;
       const about = [...new Set(table.fields.flatMap(({ purpose, legalBasis }) => [purpose, legalBasis]).filter((text) => text !== undefined))].join(', ');
       for (const { oid, tids } of set.chunks(CHUNK)) {
-        const { rows } = await client.query<{ row: Record<string, unknown> }>(`select to_jsonb(t) as row from ${quotedRelation(table.relation)} t where t.tableoid = $1 and t.ctid = any ($2::tid[])`, [oid, tids]);
+        const { rows } = await client.query<{ row: Record<string, unknown> }>(`select row_to_json(t) as row from ${quotedRelation(table.relation)} t where t.tableoid = $1 and t.ctid = any ($2::tid[])`, [oid, tids]);
         if (rows.length > 0) portions.push({ table: id, ...(about === '' ? {} : { about }), rows: rows.map(({ row }) => row) });
       }
     }

@@ -4,6 +4,7 @@ import type { OperationRow } from './operation-row.ts';
 /** Every operation of the API by its operationId. */
 export const OPERATIONS = {
   getJwks: {"method":"GET","path":"/.well-known/jwks.json","tag":"Service tokens","summary":"The public keys that check service tokens","parameters":[]},
+  downloadAccessExport: {"method":"GET","path":"/access-exports/{token}","tag":"Privacy","summary":"Fetches an access export by its link","parameters":[{"name":"token","in":"path","required":true}]},
   accountPage: {"method":"GET","path":"/account","tag":"Sign-in","summary":"The page of one's own sessions, factors and password","parameters":[]},
   showApprovalLink: {"method":"GET","path":"/approve/{token}","tag":"Approvals","summary":"Shows the question of an approval link","parameters":[{"name":"token","in":"path","required":true}]},
   answerApprovalLink: {"method":"POST","path":"/approve/{token}","tag":"Approvals","summary":"Answers by an approval link, once","parameters":[{"name":"token","in":"path","required":true},{"name":"answer","in":"query","required":true}]},
@@ -179,6 +180,11 @@ export const OPERATIONS = {
   getErasure: {"method":"GET","path":"/v1/privacy/erasures/{id}","tag":"Privacy","summary":"Reads how an erasure stands","parameters":[{"name":"id","in":"path","required":true}]},
   getErasureReceipt: {"method":"GET","path":"/v1/privacy/erasures/{id}/receipt","tag":"Privacy","summary":"Reads the receipt of an erasure","parameters":[{"name":"id","in":"path","required":true}]},
   resumeErasure: {"method":"POST","path":"/v1/privacy/erasures/{id}/resume","tag":"Privacy","summary":"Has an erasure try again at once","parameters":[{"name":"id","in":"path","required":true}]},
+  listAccessExports: {"method":"GET","path":"/v1/privacy/exports","tag":"Privacy","summary":"Lists access exports","parameters":[{"name":"limit","in":"query","required":false,"type":"integer","description":"Most items of the page."},{"name":"cursor","in":"query","required":false,"description":"`nextCursor` of the page before."}],"pages":true},
+  requestAccessExport: {"method":"POST","path":"/v1/privacy/exports","tag":"Privacy","summary":"Hands a person all that is held of them","parameters":[],"body":{"types":["application/json"],"required":true}},
+  getAccessExport: {"method":"GET","path":"/v1/privacy/exports/{id}","tag":"Privacy","summary":"Reads how an access export stands","parameters":[{"name":"id","in":"path","required":true}]},
+  linkAccessExport: {"method":"POST","path":"/v1/privacy/exports/{id}/link","tag":"Privacy","summary":"Makes a link to an access export, for the person","parameters":[{"name":"id","in":"path","required":true}]},
+  resumeAccessExport: {"method":"POST","path":"/v1/privacy/exports/{id}/resume","tag":"Privacy","summary":"Has an access export try again at once","parameters":[{"name":"id","in":"path","required":true}]},
   listLegalHolds: {"method":"GET","path":"/v1/privacy/holds","tag":"Privacy","summary":"Lists legal holds","parameters":[{"name":"limit","in":"query","required":false,"type":"integer","description":"Most items of the page."},{"name":"cursor","in":"query","required":false,"description":"`nextCursor` of the page before."}],"pages":true},
   placeLegalHold: {"method":"POST","path":"/v1/privacy/holds","tag":"Privacy","summary":"Keeps a person or a table from being erased","parameters":[],"body":{"types":["application/json"],"required":true}},
   getLegalHold: {"method":"GET","path":"/v1/privacy/holds/{id}","tag":"Privacy","summary":"Reads a legal hold","parameters":[{"name":"id","in":"path","required":true}]},

@@ -17,6 +17,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/access-exports/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Fetches an access export by its link
+         * @description The token is the credential; the archive opens with the key or passphrase of the person only.
+         */
+        get: operations["downloadAccessExport"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/account": {
         parameters: {
             query?: never;
@@ -2546,6 +2566,84 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/privacy/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists access exports */
+        get: operations["listAccessExports"];
+        put?: never;
+        /**
+         * Hands a person all that is held of them
+         * @description Starts a run that looks into every source an erasure would look into and puts what it finds into an archive (JSON, CSV, an index to read), encrypted to the person. Half an answer is none: it waits for sources that do not answer.
+         */
+        post: operations["requestAccessExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/exports/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads how an access export stands */
+        get: operations["getAccessExport"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/exports/{id}/link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes a link to an access export, for the person
+         * @description Good for a day, and no longer than the export. Whoever follows it gets the encrypted archive; each time is in the audit log.
+         */
+        post: operations["linkAccessExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/exports/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Has an access export try again at once
+         * @description Starts its run where there is none.
+         */
+        post: operations["resumeAccessExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/privacy/holds": {
         parameters: {
             query?: never;
@@ -4711,6 +4809,34 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AccessExport: {
+            bytes: number | null;
+            contents: {
+                records: number;
+                source: string;
+                table: string;
+            }[];
+            downloads: number;
+            expiresAt: string | null;
+            /** Format: uuid */
+            id: string;
+            readyAt: string | null;
+            /** @description Sources that do not answer; nothing is handed out before they do. */
+            reasons: string[];
+            /** Format: date-time */
+            requestedAt: string;
+            requestedBy: string;
+            runId: string;
+            /** @enum {string} */
+            state: "requested" | "collecting" | "blocked" | "ready" | "expired";
+            verification: string;
+        };
+        AccessExportLink: {
+            /** Format: date-time */
+            expiresAt: string;
+            /** @description Whoever has it can fetch the archive, and only the person can open it. */
+            url: string;
+        };
         ApiKey: {
             /** Format: date-time */
             createdAt: string;
@@ -5214,6 +5340,11 @@ export interface components {
             locale: string;
             name?: string;
             /**
+             * @description Neuron of kind `llm` that is asked where steps are in words.
+             * @default browser
+             */
+            neuron: string;
+            /**
              * @description What may get in the way at any time, and what closes it.
              * @default []
              */
@@ -5333,6 +5464,11 @@ export interface components {
             /** @default en-US */
             locale: string;
             name?: string;
+            /**
+             * @description Neuron of kind `llm` that is asked where steps are in words.
+             * @default browser
+             */
+            neuron: string;
             /**
              * @description What may get in the way at any time, and what closes it.
              * @default []
@@ -5899,6 +6035,8 @@ export interface components {
              * @enum {string}
              */
             type: "text" | "number" | "integer" | "boolean";
+            /** @description What is to be read, in words: a model says where it stands, and the page is read there. */
+            words?: string;
         } | {
             /** @constant */
             do: "assert";
@@ -6034,6 +6172,72 @@ export interface components {
             timeoutSeconds?: number;
             /** @enum {string} */
             to: "newest" | "first" | "close";
+        } | {
+            /**
+             * @description Connections of kind `website` that the model may have typed in; it learns their names only.
+             * @default []
+             */
+            credentials: string[];
+            /** @constant */
+            do: "act";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /**
+             * @description How often the model may look and say what comes next.
+             * @default 8
+             */
+            most: number;
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+            /** @description What is to be done, in words: a model says the steps, which are taken like any others. */
+            words: string;
+        } | {
+            /** @description Variable that gets a list of steps that could be taken, each `{about, step}`; none is. */
+            as: string;
+            /** @constant */
+            do: "observe";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+            /** @description What is looked for, in words. */
+            words: string;
         } | {
             /** @default 3600 */
             deadlineSeconds: number;
@@ -6814,6 +7018,13 @@ export interface components {
              * @enum {string}
              */
             result: "passed" | "failed" | "error";
+        };
+        ExportRecipient: {
+            /** @description A public key of the person, as `age-keygen` writes it. */
+            ageRecipient: string;
+        } | {
+            /** @description Told to the person by another way than the link. */
+            passphrase: string;
         };
         FactorList: {
             factors: {
@@ -9839,6 +10050,38 @@ export interface operations {
                 };
             };
             default: components["responses"]["Problem"];
+        };
+    };
+    downloadAccessExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A ZIP archive, encrypted with age. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description What went wrong: a page for people, or a problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/html": string;
+                };
+            };
         };
     };
     accountPage: {
@@ -18677,6 +18920,143 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ErasureSummary"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listAccessExports: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Latest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["AccessExport"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    requestAccessExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description By kind, as the annotations name them, e.g. `{"email": ["a@example.com"]}`. */
+                    identities: {
+                        [key: string]: string[];
+                    };
+                    /**
+                     * @description Days it can be fetched once it is ready.
+                     * @default 14
+                     */
+                    keepDays?: number;
+                    /** @description What the archive is encrypted to, in the format of age (https://age-encryption.org/v1). */
+                    recipient: components["schemas"]["ExportRecipient"];
+                    /** @description How you made sure that the request is the person's own. Without personal data. */
+                    verification: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The export; its run goes on. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccessExport"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getAccessExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The export. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccessExport"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    linkAccessExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The link. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccessExportLink"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    resumeAccessExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The export. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccessExport"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -37,6 +37,8 @@ export const WEBHOOK_WAKE_SIGNAL = 'wake';
 export const TRANSACTION_WAKE_SIGNAL = 'wake';
 /** The signal that asks an erasure to try again: what stood in the way may be gone. */
 export const ERASURE_RECHECK_SIGNAL = 'recheck';
+/** The same for an access export. */
+export const ACCESS_EXPORT_RECHECK_SIGNAL = 'recheck';
 /** The signal that tells a round of consensus to look at the chain now. */
 export const CONSENSUS_WAKE_SIGNAL = 'wake';
 /** The signal by which a person has the challenger of a round doubt its tally. */

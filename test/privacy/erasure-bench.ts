@@ -6,6 +6,7 @@ import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
 import { inject } from 'vitest';
+import accessExportActivities from '../../activities/access-export/index.ts';
 import approvalActivities from '../../activities/approvals/index.ts';
 import privacyActivities from '../../activities/privacy/index.ts';
 import { AuditCheckpointStore } from '../../database/audit-checkpoints.ts';
@@ -14,18 +15,22 @@ import { Approvals } from '../../platform/approvals/approvals.ts';
 import { Checkpoints } from '../../platform/audit/checkpoints.ts';
 import { FileWitness } from '../../platform/audit/file-witness.ts';
 import { loadAuditSigner } from '../../platform/audit/signer.ts';
+import { createBlobStore } from '../../platform/blobs/create.ts';
 import { createDataConverter } from '../../platform/codec/data-converter.ts';
 import { loadConfig } from '../../platform/config/config.ts';
 import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
 import { createOperations } from '../../platform/operations/operations.ts';
+import { AccessExports } from '../../platform/privacy/access-exports.ts';
 import { Erasures } from '../../platform/privacy/erasures.ts';
 import { LegalHolds } from '../../platform/privacy/legal-holds.ts';
 import { PrivacySources } from '../../platform/privacy/sources.ts';
 import { auditOrigin } from '../../schemas/audit/note.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
+import accessExportContract from '../../schemas/operations/access-export.ts';
 import erasureContract from '../../schemas/operations/erasure.ts';
+import type { OperationContract } from '../../schemas/operations/operation.ts';
 import { activityInterceptors } from '../../workers/interceptors/activity.ts';
 import type { TestDatabase } from '../environment/database.ts';
 import { createTestNamespace } from '../environment/temporal.ts';
@@ -44,14 +49,14 @@ export async function erasureBench(test: TestDatabase) {
   const client = new Client({ connection: clientConnection, namespace, dataConverter });
   const logger = pino({ level: 'silent' });
   const { database } = test;
-  const operations = createOperations({ client, database, contracts: new Map([[erasureContract.name, erasureContract]]), keys, logger });
-  const parts = await Promise.all([privacyActivities, approvalActivities].map((register) => register({ config, database, operations, logger })));
+  const operations = createOperations({ client, database, contracts: new Map<string, OperationContract>([erasureContract, accessExportContract].map((contract) => [contract.name, contract])), keys, logger });
+  const parts = await Promise.all([privacyActivities, accessExportActivities, approvalActivities].map((register) => register({ config, database, operations, logger })));
   const worker = await Worker.create({
     connection,
     namespace,
     taskQueue: TASK_QUEUES.core,
     dataConverter,
-    workflowsPath: join(import.meta.dirname, '../../workflows/erasure/index.ts'),
+    workflowsPath: join(import.meta.dirname, 'workflows.ts'),
     activities: Object.assign({}, ...parts.map(({ queues }) => queues[TASK_QUEUES.core])),
     interceptors: { activity: activityInterceptors },
     shutdownForceTime: '5 seconds',
@@ -79,6 +84,7 @@ export async function erasureBench(test: TestDatabase) {
     sources: new PrivacySources({ database, keys }),
     holds: new LegalHolds({ database, keys }),
     erasures: new Erasures({ database, keys, operations }),
+    exports: new AccessExports({ database, keys, blobs: createBlobStore(config, keys), operations, publicUrl: 'https://hal9.example' }),
     approvals: new Approvals({ database, keys, operations }),
     caller: async (): Promise<Caller> => ({ ...systemCaller(await test.organisation(), 'test'), actor: { kind: 'api-key', id: 'test' } }),
     logKey: (orgId: string): string => signer.logKey(auditOrigin(orgId)).toString(),
