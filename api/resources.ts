@@ -12,6 +12,7 @@ import { Approvals } from '../platform/approvals/approvals.ts';
 import { Billing } from '../platform/billing/billing.ts';
 import { billingProvider } from '../platform/billing/provider.ts';
 import { Budgets } from '../platform/budgets/budgets.ts';
+import { Anchors } from '../platform/chain/anchors.ts';
 import { Chains } from '../platform/chain/chains.ts';
 import { Consensuses } from '../platform/chain/consensus/consensuses.ts';
 import { Networks } from '../platform/chain/networks.ts';
@@ -43,6 +44,7 @@ import { openInboundWebhooks } from './inbound-webhooks.ts';
 import type { Identity } from './identity.ts';
 import type { AnyRoute } from './route.ts';
 import { createAuditRoutes } from './routes/audit.ts';
+import { createAnchorRoutes } from './routes/anchors.ts';
 import { createApprovalRoutes } from './routes/approvals.ts';
 import { createAutomationRoutes } from './routes/automations.ts';
 import { createBillingRoutes } from './routes/billing.ts';
@@ -132,6 +134,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createAccessExportRoutes({ exports: new AccessExports({ database, keys, blobs, operations, publicUrl: publicUrl(config) }) }),
       ...createRetentionRoutes({ reports: new RetentionReports(database) }),
       ...createChainRoutes({ chains: new Chains({ database, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }) }),
+      ...createAnchorRoutes({ anchors: new Anchors({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), operations }),
       ...createNetworkRoutes({ networks: new Networks({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), consensuses: new Consensuses(database) }),
       ...createUsageRoutes({ plans: new Plans(database, config.HAL9_DEFAULT_PLAN) }),
       ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),

@@ -15,6 +15,8 @@ On this machine:
   demo, api, worker <NAME>       its parts
   check [DIR]                    contracts, workflows, replays and tests of a project of operations
   audit verify EXPORT --key KEY  an exported audit log, without a server
+  anchor verify PROOF [--rpc URL]
+                                 that a hash is anchored on a chain, without a server
   privacy map --sql FILE --dataset FILE
                                  where people are found in a schema, and in which order they are erased
   privacy verify-receipt FILE --key KEY

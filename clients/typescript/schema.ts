@@ -714,6 +714,98 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/anchor-streams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists streams of anchored hashes by name */
+        get: operations["listAnchorStreams"];
+        put?: never;
+        /** Makes a stream of hashes to anchor */
+        post: operations["createAnchorStream"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/anchor-streams/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads a stream of anchored hashes */
+        get: operations["getAnchorStream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/anchor-streams/{id}/batches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists batches of a stream, newest first */
+        get: operations["listAnchorBatches"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/anchor-streams/{id}/hashes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Puts hashes into a stream and has them anchored
+         * @description Answers when they are written down. A hash is anchored once in a stream, however often it is put in.
+         */
+        post: operations["anchorHashes"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/anchor-streams/{id}/proofs/{hash}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Proves that a hash is anchored
+         * @description All that is needed to check it without HAL9: `hal9 anchor verify`, or `MemoryAnchor.verify` on the chain.
+         */
+        get: operations["getAnchorProof"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/api-keys": {
         parameters: {
             query?: never;
@@ -4612,6 +4704,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/workflows/anchor/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Anchor what waits in a stream on its chain
+         * @description Makes batches of up to 10,000 hashes, a Merkle tree each, and writes their roots into MemoryAnchor, one transaction a batch. A stream of the audit log takes its newest checkpoint first; a schedule of this operation anchors the log regularly. One run a stream: a start while one works joins it.
+         *
+         *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/anchor`.
+         */
+        post: operations["startAnchor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/workflows/browser-session/runs": {
         parameters: {
             query?: never;
@@ -4836,6 +4950,55 @@ export interface components {
             expiresAt: string;
             /** @description Whoever has it can fetch the archive, and only the person can open it. */
             url: string;
+        };
+        AnchorBatch: {
+            blockNumber: number | null;
+            count: number;
+            /** Format: date-time */
+            createdAt: string;
+            gasUsed: number | null;
+            position: number;
+            root: string;
+            /** @enum {string} */
+            state: "waiting" | "sending" | "mined" | "confirmed";
+            transaction: string | null;
+        };
+        AnchorProof: {
+            blockNumber: number | null;
+            chainId: number;
+            /** @description MemoryAnchor. */
+            contract: string;
+            count: number;
+            hash: string;
+            position: number;
+            /** @description Siblings from the leaf up, as OpenZeppelin's `MerkleProof` takes them. */
+            proof: string[];
+            root: string;
+            /** @enum {string} */
+            state: "waiting" | "sending" | "mined" | "confirmed";
+            stream: string;
+            transaction: string | null;
+            writer: string;
+        };
+        AnchorReceipt: {
+            /** @description Those that were not in the stream before. */
+            added: number;
+            /** @description Of the run that anchors them. */
+            runId: string;
+        };
+        AnchorStream: {
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: uuid */
+            id: string;
+            name: string;
+            /** Format: uuid */
+            network: string;
+            /** Format: uuid */
+            signer: string;
+            /** @enum {string} */
+            source: "hashes" | "audit";
+            stream: string;
         };
         ApiKey: {
             /** Format: date-time */
@@ -5340,11 +5503,6 @@ export interface components {
             locale: string;
             name?: string;
             /**
-             * @description Neuron of kind `llm` that is asked where steps are in words.
-             * @default browser
-             */
-            neuron: string;
-            /**
              * @description What may get in the way at any time, and what closes it.
              * @default []
              */
@@ -5464,11 +5622,6 @@ export interface components {
             /** @default en-US */
             locale: string;
             name?: string;
-            /**
-             * @description Neuron of kind `llm` that is asked where steps are in words.
-             * @default browser
-             */
-            neuron: string;
             /**
              * @description What may get in the way at any time, and what closes it.
              * @default []
@@ -6035,8 +6188,6 @@ export interface components {
              * @enum {string}
              */
             type: "text" | "number" | "integer" | "boolean";
-            /** @description What is to be read, in words: a model says where it stands, and the page is read there. */
-            words?: string;
         } | {
             /** @constant */
             do: "assert";
@@ -6172,72 +6323,6 @@ export interface components {
             timeoutSeconds?: number;
             /** @enum {string} */
             to: "newest" | "first" | "close";
-        } | {
-            /**
-             * @description Connections of kind `website` that the model may have typed in; it learns their names only.
-             * @default []
-             */
-            credentials: string[];
-            /** @constant */
-            do: "act";
-            guard?: {
-                /** @description Address to look at; default: the page as it was restored. */
-                at?: string;
-                /** @description Holds once the effect has happened. */
-                seen: components["schemas"]["BrowserCondition"];
-                /**
-                 * @description How long it is waited for.
-                 * @default 5
-                 */
-                withinSeconds: number;
-            };
-            /**
-             * @description What happens when the element never comes; default `fail`.
-             * @enum {string}
-             */
-            ifMissing?: "fail" | "skip";
-            /**
-             * @description How often the model may look and say what comes next.
-             * @default 8
-             */
-            most: number;
-            /** @description What people call it. */
-            name?: string;
-            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
-            repeatable?: boolean;
-            /** @description Default: the flow's `stepSeconds`. */
-            timeoutSeconds?: number;
-            /** @description What is to be done, in words: a model says the steps, which are taken like any others. */
-            words: string;
-        } | {
-            /** @description Variable that gets a list of steps that could be taken, each `{about, step}`; none is. */
-            as: string;
-            /** @constant */
-            do: "observe";
-            guard?: {
-                /** @description Address to look at; default: the page as it was restored. */
-                at?: string;
-                /** @description Holds once the effect has happened. */
-                seen: components["schemas"]["BrowserCondition"];
-                /**
-                 * @description How long it is waited for.
-                 * @default 5
-                 */
-                withinSeconds: number;
-            };
-            /**
-             * @description What happens when the element never comes; default `fail`.
-             * @enum {string}
-             */
-            ifMissing?: "fail" | "skip";
-            /** @description What people call it. */
-            name?: string;
-            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
-            repeatable?: boolean;
-            /** @description Default: the flow's `stepSeconds`. */
-            timeoutSeconds?: number;
-            /** @description What is looked for, in words. */
-            words: string;
         } | {
             /** @default 3600 */
             deadlineSeconds: number;
@@ -11814,6 +11899,182 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listAnchorStreams: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of streams. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["AnchorStream"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createAnchorStream: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    name: string;
+                    /** Format: uuid */
+                    network: string;
+                    /**
+                     * Format: uuid
+                     * @description Writes the log; its address and the stream name it on the chain.
+                     */
+                    signer: string;
+                    /**
+                     * @description `audit`: each run of the operation `anchor` also takes the newest checkpoint of the audit log: the SHA-256 of its signed note.
+                     * @default hashes
+                     * @enum {string}
+                     */
+                    source?: "hashes" | "audit";
+                };
+            };
+        };
+        responses: {
+            /** @description The stream. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnchorStream"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getAnchorStream: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The stream. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnchorStream"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listAnchorBatches: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of batches. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["AnchorBatch"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    anchorHashes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    hashes: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description What was added, and the run that anchors it. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnchorReceipt"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getAnchorProof: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                hash: string;
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The proof. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnchorProof"];
+                };
             };
             default: components["responses"]["Problem"];
         };
@@ -23940,6 +24201,57 @@ export interface operations {
                     tags?: string[];
                     /** @description Time the run may take; default and most: what its operation allows. */
                     timeoutSeconds?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description The run was there already. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            /** @description The run was started. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    startAnchor: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The person the run is about, as `kind:value`, e.g. `email:ada@example.net`: a key of theirs encrypts it, and an erasure destroys that key. Only a keyed hash is kept. */
+                "HAL9-Subject"?: string;
+                /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
+                "Idempotency-Key"?: string;
+                /** @description `wait=<seconds>` waits for the end, 60 at most. */
+                Prefer?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    delaySeconds?: number;
+                    input: {
+                        /**
+                         * Format: uuid
+                         * @description Of `GET /v1/anchor-streams`.
+                         */
+                        stream: string;
+                    };
+                    tags?: string[];
                 };
             };
         };

@@ -47,6 +47,7 @@ const BODIES: Readonly<Record<string, unknown>> = {
   replaceScimGroup: { schemas: ['urn:ietf:params:scim:schemas:core:2.0:Group'], displayName: NAME },
   patchScimGroup: SCIM_PATCH,
   replaceSource: { kind: 'amqp', name: NAME, connection: 'ops', queue: 'q' },
+  anchorHashes: { hashes: [`0x${'44'.repeat(32)}`] },
   changeChain: { name: NAME, chainId: 31337, rpcUrls: ['https://node.example.com'] },
   replaceSchedule: SCHEDULE(NAME),
   backfillSchedule: { from: '2026-01-01T00:00:00Z', to: '2026-01-02T00:00:00Z' },

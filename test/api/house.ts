@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'kysely';
 import { expect } from 'vitest';
+import { MerkleBatch } from '../../platform/chain/merkle-batch.ts';
 import { Visitor, createPerson } from '../identity/person.ts';
 import type { TestApi, TestKey } from './running-api.ts';
 
@@ -65,11 +66,15 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
   const chain = await made('/v1/chains', { name: marker, chainId: 31337, rpcUrls: ['https://node.example.com'] });
   const signer = await made('/v1/chain-signers', { name: marker, chain });
   const transaction = await made('/v1/chain-transactions', { signer, to: `0x${'11'.repeat(20)}`, reference: marker });
-  const [network, consensus] = [randomUUID(), randomUUID()];
+  const [network, consensus, anchors] = [randomUUID(), randomUUID(), randomUUID()];
+  const anchored = `0x${randomUUID().replaceAll('-', '').repeat(2)}`;
   await test.database.database.withOrg(orgId, async (tx) => {
     const address = `0x${'22'.repeat(20)}`;
     await sql`insert into chain_networks (org_id, id, chain, name, token, registry, market, anchor) values (${orgId}, ${network}, ${chain}, ${marker}, ${address}, ${address}, ${address}, ${address})`.execute(tx);
     await sql`insert into consensus_requests (org_id, id, network_id, requester, mode, spec) values (${orgId}, ${consensus}, ${network}, ${signer}, 'on-chain', ${marker})`.execute(tx);
+    await sql`insert into anchor_streams (org_id, id, name, network_id, signer_id, source, stream) values (${orgId}, ${anchors}, ${marker}, ${network}, ${signer}, 'hashes', ${`0x${'33'.repeat(32)}`})`.execute(tx);
+    await sql`insert into anchor_batches (org_id, stream_id, position, root, count) values (${orgId}, ${anchors}, 0, ${new MerkleBatch([anchored]).root}, 1)`.execute(tx);
+    await sql`insert into anchor_hashes (org_id, stream_id, hash, position) values (${orgId}, ${anchors}, decode(${anchored.slice(2)}, 'hex'), 0)`.execute(tx);
   });
   const rows = await otherRows(test, { orgId, run, userId: user, webhook, endpoint, automation, connection, marker });
 
@@ -86,6 +91,8 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
     ['/v1/chain-transactions/:id', transaction],
     ['/v1/chain-networks/:id', network],
     ['/v1/consensus/:id', consensus],
+    ['/v1/anchor-streams/:id', anchors],
+    ['/v1/anchor-streams/:id/proofs/:hash', anchored],
     ['/v1/connections/:id', connection],
     ['/v1/webhooks/:id', webhook],
     ['/v1/webhook-endpoints/:id', endpoint],

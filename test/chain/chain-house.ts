@@ -7,6 +7,7 @@ import { bundleWorkflowCode, NativeConnection, Runtime, Worker, type WorkflowBun
 import { Interface, parseEther } from 'ethers';
 import pino from 'pino';
 import { inject } from 'vitest';
+import { createAnchorActivities } from '../../activities/anchor/index.ts';
 import { createChainActivities } from '../../activities/chain/index.ts';
 import { createConsensusActivities, createNetworkActivities, createVoteActivities } from '../../activities/consensus/index.ts';
 import { ChainTransactionStore } from '../../database/chain-transactions.ts';
@@ -27,6 +28,7 @@ import { KeyRing } from '../../platform/keys/key-ring.ts';
 import type { Operations } from '../../platform/operations/contract.ts';
 import { createOperations } from '../../platform/operations/operations.ts';
 import { neuronDraftSchema } from '../../schemas/neurons/definition.ts';
+import anchor from '../../schemas/operations/anchor.ts';
 import chainNetwork, { chainNetworkResultSchema, type ChainNetworkResult } from '../../schemas/operations/chain-network.ts';
 import consensus from '../../schemas/operations/consensus.ts';
 import transaction from '../../schemas/operations/transaction.ts';
@@ -101,10 +103,10 @@ export async function createChainHouse(): Promise<ChainHouse> {
   const places = { keys, environment: {}, folder: undefined };
   const dependencies = { database, egress, places };
   const chains = new Chains({ database, places });
-  const operations = createOperations({ client: new Client({ connection, namespace }), database, contracts: new Map([transaction, consensus, chainNetwork].map((contract) => [contract.name, contract])), keys, logger });
+  const operations = createOperations({ client: new Client({ connection, namespace }), database, contracts: new Map([transaction, consensus, chainNetwork, anchor].map((contract) => [contract.name, contract])), keys, logger });
   const caller = systemCaller(await test.organisation(), 'test');
   const calls = { connections: new Connections({ database, keys, egress }), egress, budgets: new Budgets(database), calls: new NeuronCallStore(database), breakers: new NeuronBreakerStore(database), blobs: new FileBlobStore(blobs, keys) };
-  const activities = { ...createConsensusActivities(dependencies, 5_000), ...createNetworkActivities(dependencies) };
+  const activities = { ...createConsensusActivities(dependencies, 5_000), ...createNetworkActivities(dependencies), ...createAnchorActivities(dependencies) };
   const votes = { ...createVoteActivities(dependencies, { neurons: new NeuronStore(database), calls }) };
   const drain = createChainAnnouncer({ transactions: new ChainTransactionStore(database), operations, logger });
   const workers = new WorkerSet(native, namespace, workflowBundle, { activities, votes, sending: { ...createChainActivities(dependencies, 2_000) } });

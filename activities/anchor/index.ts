@@ -1,0 +1,33 @@
+import { ApplicationFailure, activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { Anchors, type AnchorsDependencies } from '../../platform/chain/anchors.ts';
+import { Egress } from '../../platform/connections/egress.ts';
+import { loadKeyRing } from '../../platform/keys/load.ts';
+import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
+import { workflowOrganisation } from '../../schemas/names/workflow-id.ts';
+import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
+import type { AnchorActivities } from './activity-contract.ts';
+
+const BEAT_MS = 2_000;
+
+export function createAnchorActivities(dependencies: AnchorsDependencies): AnchorActivities {
+  const anchors = new Anchors(dependencies);
+  return {
+    async anchorBatch(stream) {
+      const orgId = workflowOrganisation(activityInfo().workflowExecution?.workflowId ?? '');
+      if (orgId === undefined) throw ApplicationFailure.nonRetryable('the workflow id names no organisation', 'InvalidInput');
+      const beat = setInterval(() => heartbeat(), BEAT_MS);
+      try {
+        return { hashes: (await anchors.advance(orgId, stream, cancellationSignal()))?.hashes ?? null };
+      } finally {
+        clearInterval(beat);
+      }
+    },
+  };
+}
+
+/** Discovered: batches of hashes on a chain. */
+export default async function register({ config, database }: ActivityDependencies): Promise<RegisteredActivities> {
+  const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
+  const places = { keys: await loadKeyRing(config), environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR };
+  return { queues: { [TASK_QUEUES.core]: { ...createAnchorActivities({ database, egress, places }) } }, shutdown: () => egress.close() };
+}
