@@ -162,12 +162,7 @@ async function handle(route: AnyRoute, context: Unbound, stillAllowed: Admitted[
   let watch: NodeJS.Timeout | undefined;
   try {
     // The list of routes forgets their types; `defineRoute` checked that the handler takes what the schemas produce.
-    const running = route.handler({
-      ...context,
-      get signal() {
-        return abort.signal;
-      },
-    } as RouteContext<never, never, never>);
+    const running = route.handler(new HandlerContext(context, abort) as RouteContext<never, never, never>);
     // Whoever waits is cut off by a revocation; a change under way is not, for its answer tells whether it was made.
     const waits = limit === 0 || limit > HANDLER_MS || request.method === 'GET';
     const answer = await Promise.race([running, ...(limit > 0 ? [expiry()] : []), ...(waits && stillAllowed !== undefined ? [revocation(stillAllowed)] : [])]);
@@ -202,6 +197,34 @@ async function handle(route: AnyRoute, context: Unbound, stillAllowed: Admitted[
         reject(late);
       }, limit);
     });
+  }
+}
+
+/**
+ * What a handler gets. A class, because a getter in a literal gives each request a hidden class of its own, which V8 keeps, and with it the
+ * whole request, until the old memory is collected.
+ */
+class HandlerContext implements RouteContext<unknown, unknown, unknown> {
+  readonly caller: Caller;
+  readonly params: unknown;
+  readonly query: unknown;
+  readonly body: unknown;
+  readonly request: Request;
+  readonly response: Response;
+  readonly #abort: LateAbort;
+
+  constructor({ caller, params, query, body, request, response }: Unbound, abort: LateAbort) {
+    this.caller = caller;
+    this.params = params;
+    this.query = query;
+    this.body = body;
+    this.request = request;
+    this.response = response;
+    this.#abort = abort;
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
   }
 }
 

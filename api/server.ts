@@ -65,12 +65,19 @@ export async function listen(app: Express, options: ServerOptions): Promise<Runn
 
 /** What Node refuses before there is a request is a problem too: it says what to do and closes the connection. */
 function answerUnreadable(server: Server | TlsServer, app: Express): void {
-  const last = new WeakMap<Duplex, ServerResponse>();
-  server.on('request', (request, response) => void last.set(request.socket, response));
+  const answering = new WeakMap<Duplex, ServerResponse>();
+  server.on('request', (request, response) => {
+    const { socket } = request;
+    answering.set(socket, response);
+    // A connection that rests would keep its last request, and so most of the young memory, from being let go.
+    response.once('close', () => {
+      if (answering.get(socket) === response) answering.delete(socket);
+    });
+  });
   // An expectation that nobody knows is no reason to refuse (RFC 9110, 10.1.1).
   server.on('checkExpectation', app);
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    const open = last.get(socket);
+    const open = answering.get(socket);
     // In the midst of an answer another one would be read as a part of it.
     if (!socket.writable || error.code === 'ECONNRESET' || (open !== undefined && open.headersSent && !open.writableFinished)) {
       socket.destroy();

@@ -13,3 +13,5 @@ const server = app.listen(0, '127.0.0.1', () => {
   const address = server.address();
   process.stdout.write(`${typeof address === 'object' && address !== null ? address.port : 0}\n`);
 });
+// Its connections rest while the API's are measured; by default they would be closed after five seconds.
+server.keepAliveTimeout = 65_000;

@@ -88,6 +88,10 @@ function exchange(socket: Socket, request: Buffer): Promise<void> {
       if (error === undefined) resolve();
       else reject(error);
     }
+    if (socket.destroyed) {
+      onClose();
+      return;
+    }
     socket.on('data', onData);
     socket.once('close', onClose);
     socket.once('error', finish);
