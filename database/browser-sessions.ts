@@ -40,6 +40,7 @@ export interface BrowserTables {
     troubles: ColumnType<BrowserTrouble[], string, string>;
   };
   browser_effects: { org_id: string; session_id: string; key: string; begun_at: Timestamp };
+  browser_proposals: { org_id: string; session_id: string; key: string; proposal: string; proposed_at: Timestamp };
   browser_answers: {
     org_id: string;
     session_id: string;
@@ -196,11 +197,28 @@ export class BrowserSessionStore {
     );
   }
 
-  /** Forgets the answers of a session. Answers the references of what is to be deleted with them. */
+  /** Keeps what was proposed for a step in words, once. Answers the reference that counts: of two, the first. */
+  async propose(hold: SessionHold, key: string, proposal: string): Promise<string | undefined> {
+    return this.#database.withOrg(hold.orgId, async (tx) => {
+      if (!(await holds(tx, hold))) return undefined;
+      await tx.insertInto('browser_proposals').values({ org_id: hold.orgId, session_id: hold.id, key, proposal }).onConflict((conflict) => conflict.doNothing()).execute();
+      const kept = await tx.selectFrom('browser_proposals').select('proposal').where('org_id', '=', hold.orgId).where('session_id', '=', hold.id).where('key', '=', key).executeTakeFirstOrThrow();
+      return kept.proposal;
+    });
+  }
+
+  /** What was proposed for a step in words, if it was asked before. */
+  async proposalOf(orgId: string, id: string, key: string): Promise<string | undefined> {
+    const row = await this.#database.withOrg(orgId, (tx) => tx.selectFrom('browser_proposals').select('proposal').where('org_id', '=', orgId).where('session_id', '=', id).where('key', '=', key).executeTakeFirst());
+    return row?.proposal;
+  }
+
+  /** Forgets the answers of a session, and what was proposed in it. Answers the references of what is to be deleted with them. */
   async forgetAnswers(orgId: string, id: string): Promise<string[]> {
     return this.#database.withOrg(orgId, async (tx) => {
-      const rows = await tx.deleteFrom('browser_answers').where('org_id', '=', orgId).where('session_id', '=', id).returning('answer').execute();
-      return rows.map(({ answer }) => answer);
+      const answers = await tx.deleteFrom('browser_answers').where('org_id', '=', orgId).where('session_id', '=', id).returning('answer').execute();
+      const proposals = await tx.deleteFrom('browser_proposals').where('org_id', '=', orgId).where('session_id', '=', id).returning('proposal').execute();
+      return [...answers.map(({ answer }) => answer), ...proposals.map(({ proposal }) => proposal)];
     });
   }
 

@@ -57,6 +57,16 @@ export class NeuronStore {
     });
   }
 
+  /** By its name, enabled or not. */
+  async named(orgId: string, name: string): Promise<Neuron | undefined> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const row = await tx.selectFrom('neurons').selectAll().where('org_id', '=', orgId).where('name', '=', name).executeTakeFirst();
+      if (row === undefined) return undefined;
+      const { id, version, draft } = stored(row);
+      return { ...draft, id, version };
+    });
+  }
+
   /** All enabled neurons, as they are compiled. */
   async enabled(orgId: string): Promise<Neuron[]> {
     return this.#database.withOrg(orgId, async (tx) => {

@@ -7,7 +7,9 @@ export type BrowserErrorType =
   /** A step with a side effect was cut off, and nothing tells whether it happened. */
   | 'EffectUncertain'
   /** The page's process died. */
-  | 'PageCrashed';
+  | 'PageCrashed'
+  /** No model is configured, or none answers, for a step in words. */
+  | 'ModelUnavailable';
 
 export class BrowserError extends Error {
   override readonly name = 'BrowserError';

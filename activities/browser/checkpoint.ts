@@ -1,5 +1,6 @@
 import type { BrowserContext, Page } from 'playwright-core';
 import { z } from 'zod';
+import { leafSchema } from '../../schemas/browser/flow.ts';
 import type { FlowState } from './flow-machine.ts';
 import type { LiveSession } from './live-session.ts';
 
@@ -8,6 +9,7 @@ const RESTORE_MS = 30_000;
 const loopSchema = z.union([
   z.object({ kind: z.literal('for-each'), items: z.array(z.unknown()), as: z.string(), turn: z.int() }),
   z.object({ kind: z.literal('while'), most: z.int(), turn: z.int() }),
+  z.object({ kind: z.literal('words'), turn: z.int(), done: z.boolean(), steps: z.array(leafSchema), before: z.array(leafSchema) }),
 ]);
 const checkpointSchema = z.object({
   version: z.literal(1),
@@ -18,6 +20,8 @@ const checkpointSchema = z.object({
   /** Items of sessionStorage by tab and origin. */
   tabs: z.array(z.object({ url: z.string(), origin: z.string(), items: z.array(z.tuple([z.string(), z.string()])) })),
   active: z.int(),
+  /** Names of the credentials that were typed: pages may show them still. */
+  credentials: z.array(z.string()).default([]),
 });
 export type Checkpoint = z.output<typeof checkpointSchema>;
 
@@ -25,9 +29,9 @@ const READ_SESSION_STORAGE = `(() => { try { return Object.entries(sessionStorag
 const storageItems = z.array(z.tuple([z.string(), z.string()]));
 
 /** Everything another browser needs to go on from here. */
-export async function captureCheckpoint(sessionId: string, session: LiveSession, state: FlowState): Promise<Checkpoint> {
+export async function captureCheckpoint(sessionId: string, session: LiveSession, state: FlowState, credentials: Iterable<string>): Promise<Checkpoint> {
   const [storage, tabs] = await Promise.all([session.context.storageState({ indexedDB: true }), Promise.all(session.tabs().map(captureTab))]);
-  return { version: 1, sessionId, state: structuredClone(state), storage, tabs, active: Math.max(0, session.tabs().indexOf(session.page())) };
+  return { version: 1, sessionId, state: structuredClone(state), storage, tabs, active: Math.max(0, session.tabs().indexOf(session.page())), credentials: [...credentials] };
 }
 
 async function captureTab(page: Page): Promise<Checkpoint['tabs'][number]> {

@@ -1,5 +1,5 @@
 import { HalError } from '../../schemas/errors.ts';
-import type { Condition, Flow, FlowStep, Leaf } from '../../schemas/browser/flow.ts';
+import type { Condition, Flow, FlowStep, Leaf, WordedStep } from '../../schemas/browser/flow.ts';
 import { evaluate, type FlowScope } from './expressions.ts';
 
 /** A list of steps that is being run. */
@@ -8,7 +8,17 @@ interface Frame {
   readonly path: string;
   /** The next step of it. */
   index: number;
-  readonly loop?: { kind: 'for-each'; items: unknown[]; as: string; turn: number } | { kind: 'while'; most: number; turn: number } | undefined;
+  readonly loop?: { kind: 'for-each'; items: unknown[]; as: string; turn: number } | { kind: 'while'; most: number; turn: number } | ProposedTurns | undefined;
+}
+
+/** Steps that a model proposed for one in words; a turn is a round of asking. */
+interface ProposedTurns {
+  kind: 'words';
+  turn: number;
+  done: boolean;
+  steps: Leaf[];
+  /** Those of earlier rounds. */
+  before: Leaf[];
 }
 
 /** Where a flow is: JSON, so that another worker can go on from it. */
@@ -34,6 +44,26 @@ const MAX_DEPTH = 50;
 /** Whether a condition holds now. */
 export type Look = (condition: Condition, scope: FlowScope) => Promise<boolean>;
 
+/** A step in words that is due, and what was proposed for it so far. */
+export interface WordedDue {
+  readonly step: WordedStep;
+  /** Names this round of asking: the same after every restart. */
+  readonly key: string;
+  readonly path: string;
+  readonly before: readonly Leaf[];
+}
+
+/** What a model made of words. */
+export interface Proposal {
+  /** Whether nothing is left to do once these steps are taken. */
+  readonly done: boolean;
+  readonly steps: readonly Leaf[];
+  /** For `observe`: what could be done. */
+  readonly observed?: unknown;
+}
+
+export type Propose = (due: WordedDue) => Promise<Proposal>;
+
 /**
  * The control flow of a flow: decides which step is next, and nothing else. All it knows is in {@link FlowState}, which may be
  * stored between any two steps.
@@ -42,14 +72,16 @@ export class FlowMachine {
   readonly #flow: Flow;
   readonly #input: unknown;
   readonly #look: Look;
+  readonly #propose: Propose;
   /** Number of the first of the flow's steps; undefined for a flow that is whole. */
   readonly #from: number | undefined;
   state: FlowState;
 
   /** @param from for a flow whose steps come one by one: the number of the first that is still there. Its end is then a wait for more. */
-  constructor(flow: Flow, input: unknown, look: Look, state?: FlowState, from?: number) {
+  constructor(flow: Flow, input: unknown, look: Look, state?: FlowState, from?: number, propose: Propose = nobody) {
     this.#flow = flow;
     this.#from = from;
+    this.#propose = propose;
     this.#input = input;
     this.#look = look;
     this.state = state ?? { frames: [{ path: 'steps', index: 0 }], vars: structuredClone(flow.vars), taken: 0 };
@@ -79,7 +111,9 @@ export class FlowMachine {
       if (isLeaf(step)) {
         this.state.taken += 1;
         if (this.state.taken > this.#flow.limits.steps) throw new HalError('InvalidInput', `the flow took more than ${String(this.#flow.limits.steps)} steps: raise limits.steps, or mend a loop that does not end`);
-        return { step, path, key: this.#key() };
+        if (!isWorded(step)) return { step, path, key: this.#key() };
+        await this.#ask(step, path);
+        continue;
       }
       await this.#enter(step, path);
     }
@@ -125,10 +159,30 @@ export class FlowMachine {
     }
   }
 
+  async #ask(step: WordedStep, path: string): Promise<void> {
+    const proposal = await this.#propose({ step, path, key: `${this.#key()}#0`, before: [] });
+    if (step.do === 'observe') this.state.vars[step.as] = proposal.observed;
+    else this.state.frames.push({ path: `${path}/proposed`, index: 0, loop: { kind: 'words', turn: 0, done: proposal.done || step.do === 'extract', steps: [...proposal.steps], before: [] } });
+  }
+
+  /** Asks what comes next; false when nothing does. */
+  async #askAgain(frame: Frame, loop: ProposedTurns): Promise<boolean> {
+    const path = frame.path.slice(0, -'/proposed'.length);
+    const step = this.#stepAt(path);
+    if (loop.done || step.do !== 'act') return false;
+    if (loop.turn + 1 >= step.most) throw new HalError('InvalidInput', `${path}: still not done after the model was asked ${String(step.most)} times: raise \`most\`, or ask for less at a time`);
+    const before = [...loop.before, ...loop.steps];
+    const proposal = await this.#propose({ step, path, key: `${this.#key(this.state.frames.slice(0, -1))}#${String(loop.turn + 1)}`, before });
+    Object.assign(loop, { turn: loop.turn + 1, done: proposal.done, steps: [...proposal.steps], before } satisfies Omit<ProposedTurns, 'kind'>);
+    frame.index = 0;
+    return true;
+  }
+
   /** Begins the next turn of a loop; false when there is none. */
   async #turn(frame: Frame): Promise<boolean> {
     const { loop } = frame;
     if (loop === undefined) return false;
+    if (loop.kind === 'words') return this.#askAgain(frame, loop);
     const turn = loop.turn + 1;
     if (loop.kind === 'for-each') {
       if (turn >= loop.items.length) return false;
@@ -143,14 +197,18 @@ export class FlowMachine {
     return true;
   }
 
-  #key(): string {
-    return this.state.frames.map(({ index, loop }) => `${String(index - 1)}${loop === undefined ? '' : `.${String(loop.turn)}`}`).join('/');
+  #key(frames: readonly Frame[] = this.state.frames): string {
+    return frames.map(({ index, loop }) => `${String(index - 1)}${loop === undefined ? '' : `.${String(loop.turn)}`}`).join('/');
   }
 
   #list(path: string): readonly FlowStep[] {
     const parts = path.split('/');
     const last = parts.pop() ?? '';
     if (parts.length === 0) return this.#flow.steps;
+    if (last === 'proposed') {
+      const loop = this.state.frames.find((frame) => frame.path === path)?.loop;
+      return known(loop?.kind === 'words' ? loop.steps : undefined, path);
+    }
     if (parts.length === 1 && parts[0] === 'flows') return known(this.#flow.flows[last], path);
     const step = this.#stepAt(parts.join('/'));
     if (step.do === 'if') return known(last === 'steps' ? step.steps : step.else, path);
@@ -170,6 +228,15 @@ export class FlowMachine {
 
 export function isLeaf(step: FlowStep): step is Leaf {
   return step.do !== 'if' && step.do !== 'for-each' && step.do !== 'while' && step.do !== 'call';
+}
+
+/** Whether a model must say what the step comes to. */
+export function isWorded(step: Leaf): step is WordedStep {
+  return step.do === 'act' || step.do === 'observe' || (step.do === 'extract' && step.words !== undefined);
+}
+
+function nobody(): never {
+  throw new HalError('Internal', 'nobody is there to be asked');
 }
 
 /** Stored states name places of the very flow they were made with; another flow is a mistake to hear of. */

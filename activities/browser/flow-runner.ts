@@ -6,7 +6,7 @@ import { BrowserError, stepFailed } from './browser-error.ts';
 import { holds, waitFor } from './conditions.ts';
 import { fill } from './expressions.ts';
 import { explain } from './explanation.ts';
-import { FlowMachine, type DueStep, type FlowState } from './flow-machine.ts';
+import { FlowMachine, type DueStep, type FlowState, type Proposal, type WordedDue } from './flow-machine.ts';
 import { takeStep, webAddress, type StepOutcome, type StepPorts, type Tabs } from './steps.ts';
 
 /** A step as it is put on record. */
@@ -73,6 +73,8 @@ export interface FlowRunOptions {
   readonly session: FlowSession;
   readonly journal: Journal;
   readonly ports: Omit<StepPorts, 'tabs'>;
+  /** Asks a model what a step in words comes to; words are its own, filled in. Default: there is none. */
+  readonly propose?: (due: WordedDue, words: string) => Promise<Proposal>;
   /** Where to go on; default the beginning. */
   readonly state?: FlowState;
   /** For a flow whose steps come one by one: a step that fails is answered instead of thrown, and the next may follow. */
@@ -107,8 +109,8 @@ export function isSeen(verb: Leaf['do']): boolean {
  * Runs a flow step by step until it is done, needs a person or is asked to stop.
  * @throws {BrowserError} when a step fails or the session may not go on.
  */
-export async function runFlow({ flow, input, session, journal, ports, state, open, yields, onStep, onState, onCheckpoint }: FlowRunOptions): Promise<FlowOutcome> {
-  const machine = new FlowMachine(flow, input, (condition, scope) => holds(session.page(), condition, scope), state, open?.from);
+export async function runFlow({ flow, input, session, journal, ports, propose, state, open, yields, onStep, onState, onCheckpoint }: FlowRunOptions): Promise<FlowOutcome> {
+  const machine = new FlowMachine(flow, input, (condition, scope) => holds(session.page(), condition, scope), state, open?.from, proposed);
   const stepPorts: StepPorts = { ...ports, tabs: session };
   let address = session.page().url();
   for (;;) {
@@ -151,6 +153,24 @@ export async function runFlow({ flow, input, session, journal, ports, state, ope
     const moved = session.page().url() !== address;
     if (moved || session.takeEffects() > 0 || due.step.guard !== undefined) await store();
     return undefined;
+  }
+
+  /** Puts the asking on record like any other step. */
+  async function proposed(due: WordedDue): Promise<Proposal> {
+    const startedAt = new Date();
+    const note = (failure: string | null): Promise<void> =>
+      journal.record({ ...described(due), outcome: failure === null ? 'done' : 'failed', target: null, way: null, failure, url: session.page().url(), startedAt, endedAt: new Date() }, session.page());
+    try {
+      if (propose === undefined) throw new BrowserError('ModelUnavailable', 'no model is configured for steps in words');
+      const proposal = await Promise.race([propose(due, fill(due.step.words, machine.scope)), session.ended]);
+      await note(null);
+      return proposal;
+    } catch (error) {
+      if (ports.signal.aborted) throw error;
+      const failure = explain(error);
+      await note(failure.message);
+      throw new BrowserError(failure.type, `${due.path} (${due.step.name ?? due.step.do}): ${failure.message}`, { cause: error });
+    }
   }
 
   async function store(): Promise<void> {
@@ -202,7 +222,7 @@ export async function runFlow({ flow, input, session, journal, ports, state, ope
   }
 }
 
-function described({ key, path, step }: DueStep): Pick<StepRecord, 'key' | 'path' | 'verb' | 'name'> {
+function described({ key, path, step }: DueStep | WordedDue): Pick<StepRecord, 'key' | 'path' | 'verb' | 'name'> {
   return { key, path, verb: step.do, name: step.name ?? null };
 }
 

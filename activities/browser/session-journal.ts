@@ -1,4 +1,5 @@
 import type { Page } from 'playwright-core';
+import { z } from 'zod';
 import type { BrowserAnswer, BrowserSessionStore, BrowserStep, SessionHold } from '../../database/browser-sessions.ts';
 import type { TurnAnswer } from '../../schemas/browser/turn.ts';
 import { isBlobRef, type BlobStore } from '../../platform/blobs/blob-store.ts';
@@ -18,15 +19,19 @@ export class SessionLost extends Error {
 }
 
 export interface SessionJournalOptions {
-  readonly store: Pick<BrowserSessionStore, 'begin' | 'record' | 'checkpoint' | 'work' | 'answer'>;
-  readonly blobs: Pick<BlobStore, 'put' | 'delete'>;
+  readonly store: Pick<BrowserSessionStore, 'begin' | 'record' | 'checkpoint' | 'work' | 'answer' | 'propose' | 'proposalOf'>;
+  readonly blobs: Pick<BlobStore, 'put' | 'get' | 'delete'>;
   readonly hold: SessionHold;
   readonly session: LiveSession;
   readonly begun: readonly string[];
   readonly pictures: boolean;
+  /** Names of the credentials that were typed so far. */
+  readonly credentials: ReadonlySet<string>;
   /** Takes secrets out of a text before it is kept. */
   readonly redact: (text: string) => string;
 }
+
+const proposalSchema = z.object({ proposal: z.unknown() });
 
 const PICTURE_MS = 5_000;
 const PICTURE = { type: 'jpeg', quality: 60, timeout: PICTURE_MS, animations: 'disabled', caret: 'initial' } as const;
@@ -87,8 +92,8 @@ export class SessionJournal implements Journal {
   }
 
   async checkpoint(state: FlowState): Promise<void> {
-    const { store, blobs, hold, session } = this.#options;
-    const captured = encodeCheckpoint(await captureCheckpoint(hold.id, session, state));
+    const { store, blobs, hold, session, credentials } = this.#options;
+    const captured = encodeCheckpoint(await captureCheckpoint(hold.id, session, state, credentials));
     const over = [...this.#noted];
     this.#noted.clear();
     // One is on its way at a time: a session never runs further ahead of what is durable.
@@ -103,6 +108,20 @@ export class SessionJournal implements Journal {
       }
       if (isBlobRef(outcome.before) && outcome.before !== reference) await blobs.delete(hold.orgId, outcome.before);
     });
+  }
+
+  /** What was proposed for a step in words: `ask` is called when nobody has before. */
+  async proposal(key: string, ask: () => Promise<unknown>): Promise<unknown> {
+    const { store, blobs, hold } = this.#options;
+    let reference = await store.proposalOf(hold.orgId, hold.id, key);
+    if (reference === undefined) {
+      // Key and session keep equal proposals apart: each is deleted by itself.
+      const mine = await blobs.put(hold.orgId, Buffer.from(JSON.stringify({ session: hold.id, key, proposal: await ask() })));
+      reference = await store.propose(hold, key, mine);
+      if (reference !== mine) await blobs.delete(hold.orgId, mine);
+    }
+    if (!isBlobRef(reference)) throw new SessionLost();
+    return proposalSchema.parse(JSON.parse((await blobs.get(hold.orgId, reference)).toString('utf8'))).proposal;
   }
 
   /** Keeps what a turn came to, with all that was recorded before. */

@@ -10,13 +10,15 @@ import type { Flow, LeafOf } from '../../schemas/browser/flow.ts';
 import type { Turn } from '../../schemas/browser/turn.ts';
 import type { BrowserSegmentOutcome, BrowserTurnResult } from './activity-contract.ts';
 import { BrowserError, stepFailed } from './browser-error.ts';
+import type { BrowserModel } from './browser-model.ts';
 import { decodeCheckpoint, restoreTabs } from './checkpoint.ts';
 import { BrowserGone, type ChromiumPool, type PooledContext } from './chromium-pool.ts';
 import { ContextStock, type StockedContext } from './context-stock.ts';
 import type { EgressProxy } from './egress-proxy.ts';
 import { runFlow, type FlowOutcome, type FlowRunOptions, type OpenFlow } from './flow-runner.ts';
-import { lookAt } from './look.ts';
-import type { FlowState } from './flow-machine.ts';
+import { lookAt, snapshotOf } from './look.ts';
+import { stepsOf } from './proposal.ts';
+import type { FlowState, Proposal, WordedDue } from './flow-machine.ts';
 import { LiveSession } from './live-session.ts';
 import { SessionJournal } from './session-journal.ts';
 
@@ -27,6 +29,8 @@ export interface SessionWorkerParts {
   readonly connections: Pick<Connections, 'open'>;
   readonly egress: Pick<Egress, 'address'>;
   readonly logger: Logger;
+  /** Asked where steps are in words. */
+  readonly model: Pick<BrowserModel, 'ask'>;
   /** Name of this worker. */
   readonly workerId: string;
 }
@@ -54,6 +58,8 @@ interface Held {
   readonly session: LiveSession;
   readonly journal: SessionJournal;
   readonly secrets: Set<string>;
+  /** Names of the credentials that were typed. */
+  readonly credentials: Set<string>;
   state: FlowState | undefined;
   /** Number of the first step that a restart would take again. */
   needed: number;
@@ -119,7 +125,7 @@ export class SessionWorker {
       const outcome = await run({ open });
       if (outcome.kind === 'done') throw new HalError('Internal', 'an interactive session has no end of its own');
       if (outcome.kind !== 'answered') return outcome;
-      const seen = await lookAt(held.session, turn.look, outcome.value, (text) => redacted(text, held.secrets));
+      const seen = await lookAt(held.session, turn.look, outcome.value, await this.#redaction(name.orgId, held, flow));
       const { failure, answer } = await held.journal.answer({ turnId: turn.id, failure: outcome.failure, needed: held.needed }, seen);
       return { kind: 'answered', outcome: { failure, answer }, needed: held.needed };
     });
@@ -141,6 +147,7 @@ export class SessionWorker {
         session: held.session,
         journal: held.journal,
         ports: { signal: AbortSignal.any([signal, over.signal]), secret: (reference, url) => this.#secret(name.orgId, held, reference, url), keep: (bytes) => this.#blobsOf(name).put(name.orgId, bytes) },
+        propose: (due, words) => this.#propose(name, held, flow, due, words, AbortSignal.any([signal, over.signal])),
         ...(held.state === undefined ? {} : { state: held.state }),
         ...more,
         yields: () => Date.now() - began > STRETCH_MS,
@@ -223,16 +230,17 @@ export class SessionWorker {
         onLimit: () => ending.session?.end(new BrowserError('SessionLimit', `pages received more than ${String(flow.limits.megabytes)} MB: limits.megabytes may be raised`)),
         onRefused: (host, reason) => logger.info({ sessionId: name.id, reason }, `a page was not let out to ${host.slice(0, 100)}`),
       });
-      const secrets = new Set<string>();
+      const credentials = new Set(checkpoint?.credentials);
+      const secrets = await this.#secretsOf(name.orgId, credentials);
       const held: Partial<Pick<Held, 'journal' | 'key'>> = {};
       const session = await LiveSession.begin(page, flow, () => {
         if (held.key !== undefined) held.journal?.noteEffect(held.key);
       });
       ending.session = session;
-      const journal = new SessionJournal({ store, blobs, hold: { orgId: name.orgId, id: name.id, fence: stored.fence }, session, begun: stored.begun, pictures: flow.evidence === 'screenshots', redact: (text) => redacted(text, secrets) });
+      const journal = new SessionJournal({ store, blobs, hold: { orgId: name.orgId, id: name.id, fence: stored.fence }, session, begun: stored.begun, pictures: flow.evidence === 'screenshots', credentials, redact: (text) => redacted(text, secrets) });
       if (checkpoint !== undefined) await restoreTabs(session, checkpoint);
       session.takeEffects();
-      const complete: Held = Object.assign(held, { flow, pooled, proxy, session, journal, secrets, state: checkpoint?.state, needed: neededBy(checkpoint?.state), key: '', workedMs: stored.workedMs });
+      const complete: Held = Object.assign(held, { flow, pooled, proxy, session, journal, secrets, credentials, state: checkpoint?.state, needed: neededBy(checkpoint?.state), key: '', workedMs: stored.workedMs });
       this.#held.set(name.id, complete);
       return complete;
     } catch (error) {
@@ -248,6 +256,40 @@ export class SessionWorker {
     return blobsUnder(this.#parts.blobs, parseRunId(runId)?.keyId);
   }
 
+  /** What a model makes of words: asked once, and kept in the journal. */
+  async #propose(name: SessionName, held: Held, flow: Flow, { step, key, before }: WordedDue, words: string, signal: AbortSignal): Promise<Proposal> {
+    const { session } = held;
+    const url = session.page().url();
+    const answer = await held.journal.proposal(key, async () => {
+      const redact = await this.#redaction(name.orgId, held, flow);
+      const [title, snapshot] = await Promise.all([session.page().title(), snapshotOf(session, redact)]);
+      return this.#parts.model.ask(name.orgId, name.id, flow.neuron, { step, words: redact(words), url: redact(url), title: redact(title), snapshot, before }, signal);
+    });
+    return stepsOf(answer, { step, url, hosts: flow.hosts });
+  }
+
+  /** Takes all secrets out of a text that were typed, or that the flow could type, whichever worker typed them. */
+  async #redaction(orgId: string, held: Held, flow: Flow): Promise<(text: string) => string> {
+    const secrets = await this.#secretsOf(orgId, new Set([...credentialsOf(flow), ...held.credentials]));
+    return (text) => redacted(text, new Set([...held.secrets, ...secrets]));
+  }
+
+  /** All that credentials hold, and the one-time codes that pages may still show. */
+  async #secretsOf(orgId: string, credentials: ReadonlySet<string>): Promise<Set<string>> {
+    const secrets = new Set<string>();
+    for (const credential of credentials) {
+      const connection = await this.#parts.connections.open(orgId, credential, ['website']).catch((error: unknown) => {
+        // What is not there any more cannot be named any more.
+        if (error instanceof HalError && error.type === 'NotFound') return undefined;
+        throw error;
+      });
+      if (connection === undefined) continue;
+      const { username, password, totpSeed } = connection.settings;
+      for (const secret of [username, password, totpSeed, ...recentCodes(totpSeed)]) if (secret !== undefined) secrets.add(secret);
+    }
+    return secrets;
+  }
+
   async #secret(orgId: string, held: Held, { credential, field }: NonNullable<LeafOf<'type'>['secret']>, url: string): Promise<string> {
     const { settings } = await this.#parts.connections.open(orgId, credential, ['website']);
     const origin = URL.parse(url)?.origin;
@@ -255,6 +297,7 @@ export class SessionWorker {
     const value = field === 'totp' ? oneTimeCode(settings.totpSeed) : settings[field];
     if (value === undefined) throw stepFailed(`the credential "${credential}" has no ${field}`);
     held.secrets.add(value);
+    held.credentials.add(credential);
     return value;
   }
 }
@@ -267,6 +310,28 @@ function neededBy(state: FlowState | undefined): number {
 /** RFC 6238. */
 function oneTimeCode(seed: string | undefined): string | undefined {
   return seed === undefined ? undefined : new TOTP({ secret: Secret.fromBase32(seed.toUpperCase()) }).generate();
+}
+
+/** Codes that a page may still show, of the last ten minutes. */
+function recentCodes(seed: string | undefined): string[] {
+  if (seed === undefined) return [];
+  const totp = new TOTP({ secret: Secret.fromBase32(seed.toUpperCase()) });
+  return Array.from({ length: 21 }, (_, index) => totp.generate({ timestamp: Date.now() - index * 30_000 }));
+}
+
+/** Names of the credentials that steps of a flow type, or offer to a model. */
+function credentialsOf(value: unknown): Set<string> {
+  const names = new Set<string>();
+  const visit = (part: unknown): void => {
+    if (typeof part !== 'object' || part === null) return;
+    for (const [field, inner] of Object.entries(part)) {
+      if (field === 'credential' && typeof inner === 'string') names.add(inner);
+      else if (field === 'credentials' && Array.isArray(inner)) for (const name of inner) names.add(String(name));
+      else visit(inner);
+    }
+  };
+  visit(value);
+  return names;
 }
 
 /** Console messages of pages quote what was typed. */

@@ -146,6 +146,9 @@ export async function takeStep(step: Leaf, scope: FlowScope, ports: StepPorts, t
       return NOTHING;
     case 'hand-over':
       throw new HalError('Internal', 'a hand-over is the workflow\'s step');
+    case 'act':
+    case 'observe':
+      throw new HalError('Internal', 'words are turned into steps before they are taken');
   }
 
   async function onElement(leaf: Leaf, locator: Locator, act: (hit: Hit) => Promise<unknown>): Promise<StepOutcome> {

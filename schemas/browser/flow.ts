@@ -55,6 +55,8 @@ const secret = z.strictObject({ credential: z.string().min(1).max(128).describe(
 const point = z.strictObject({ x: z.number(), y: z.number() });
 const modifiers = z.array(z.enum(['Alt', 'Control', 'Meta', 'Shift'])).max(4);
 
+/** What is wanted, for a model. */
+const inWords = templateText.min(1);
 const navigate = action('navigate', { url: templateText, until: z.enum(['load', 'domcontentloaded', 'networkidle', 'commit']).default('load') });
 const history = action('history', { go: z.enum(['back', 'forward', 'reload']) });
 const click = action('click', { on: locatorSchema, button: z.enum(['left', 'right', 'middle']).default('left'), times: z.int().min(1).max(3).default(1), modifiers: modifiers.optional(), at: point.optional().describe('Pixels from the top left corner of the element; default its middle.') });
@@ -79,6 +81,7 @@ const wait = action('wait', { for: conditionSchema });
 const pause = action('pause', { seconds });
 const extract = action('extract', {
   as: identifier,
+  words: inWords.optional().describe('What is to be read, in words: a model says where it stands, and the page is read there.'),
   ...readingShape,
   optional: z.boolean().default(false),
   all: z.boolean().default(false).describe('The reading of every element found, as a list.'),
@@ -92,12 +95,20 @@ const set = action('set', { as: identifier, value: expression });
 const screenshot = action('screenshot', { as: identifier, of: locatorSchema.optional(), fullPage: z.boolean().default(false) });
 const pdf = action('pdf', { as: identifier });
 const tab = action('tab', { to: z.enum(['newest', 'first', 'close']) });
+const act = action('act', {
+  words: inWords.describe('What is to be done, in words: a model says the steps, which are taken like any others.'),
+  most: z.int().min(1).max(20).default(8).describe('How often the model may look and say what comes next.'),
+  credentials: z.array(z.string().min(1).max(128)).max(5).default([]).describe('Connections of kind `website` that the model may have typed in; it learns their names only.'),
+});
+const observe = action('observe', { words: inWords.describe('What is looked for, in words.'), as: identifier.describe('Variable that gets a list of steps that could be taken, each `{about, step}`; none is.') });
 const handOver = action('hand-over', { reason: templateText, deadlineSeconds: z.int().min(10).max(604_800).default(3600), done: conditionSchema.optional().describe('What must be seen once the person is done.') });
 
 /** A step that touches the page; the rest of the language arranges such steps. */
-export const leafSchema = z.discriminatedUnion('do', [navigate, history, click, type, select, check, press, hover, focus, scroll, drag, upload, download, wait, pause, extract, assertion, set, screenshot, pdf, tab, handOver]);
+export const leafSchema = z.discriminatedUnion('do', [navigate, history, click, type, select, check, press, hover, focus, scroll, drag, upload, download, wait, pause, extract, assertion, set, screenshot, pdf, tab, act, observe, handOver]);
 export type Leaf = z.output<typeof leafSchema>;
 export type LeafOf<Verb extends Leaf['do']> = Extract<Leaf, { do: Verb }>;
+/** A step that a model turns into others. */
+export type WordedStep = LeafOf<'act'> | LeafOf<'observe'> | (LeafOf<'extract'> & { words: string });
 
 /** Runs one of two lists. */
 export interface Branch {
@@ -183,6 +194,7 @@ export const flowSchema = z
     viewport: z.strictObject({ width: z.int().min(200).max(4000), height: z.int().min(200).max(4000) }).default({ width: 1280, height: 800 }),
     locale: z.string().max(35).default('en-US'),
     timeZone: z.string().max(60).default('UTC'),
+    neuron: z.string().min(1).max(200).default('browser').describe('Neuron of kind `llm` that is asked where steps are in words.'),
     stepSeconds: seconds.default(15),
     limits: z
       .strictObject({

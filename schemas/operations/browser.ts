@@ -35,6 +35,7 @@ export default defineOperation({
     SessionLimit: { owner: 'user', retryable: false, status: 422, title: 'The session took more than it may', remedy: 'Raise the limit that the failure names, or find out what the page does.' },
     EffectUncertain: { owner: 'outside', retryable: false, status: 409, title: 'Nobody knows whether a step had its effect', remedy: 'Look at the site, then start again behind the step; give the step a guard.' },
     PageCrashed: { owner: 'outside', retryable: false, status: 424, title: 'The page crashed', remedy: 'Pages that take more memory than one may are ended; see HAL9_BROWSER_PAGE_MB.' },
+    ModelUnavailable: { owner: 'user', retryable: false, status: 424, title: 'No model answers for a step in words', remedy: 'Make a connection of kind `llm` and a neuron of kind `llm` named `browser` (or as the flow\'s `neuron` says), or write the step with a locator.' },
     HandOverRefused: { owner: 'user', retryable: false, status: 409, title: 'Nobody took over', remedy: 'The person who was asked refused, or the deadline passed; start again when somebody can.' },
   },
   taskQueue: TASK_QUEUES.core,

@@ -9,8 +9,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ChromiumPool } from '../../activities/browser/chromium-pool.ts';
 import type { FlowOutcome } from '../../activities/browser/flow-runner.ts';
 import { SessionWorker } from '../../activities/browser/session-worker.ts';
+import { BrowserModel } from '../../activities/browser/browser-model.ts';
+import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
+import { NeuronCallStore } from '../../database/neuron-calls.ts';
+import { NeuronStore } from '../../database/neurons.ts';
 import { BrowserSessionStore } from '../../database/browser-sessions.ts';
 import { FileBlobStore } from '../../platform/blobs/file-blob-store.ts';
+import { Budgets } from '../../platform/budgets/budgets.ts';
 import { Connections } from '../../platform/connections/connections.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { systemCaller } from '../../platform/identity/caller.ts';
@@ -35,10 +40,11 @@ describe('a browser worker', () => {
   let blobs: FileBlobStore;
   let pool: ChromiumPool;
   let worker: SessionWorker;
+  let model: BrowserModel;
   let hostile: HostileSite;
   let booking: BookingSite;
 
-  const workerOn = (own: ChromiumPool): SessionWorker => new SessionWorker({ pool: own, store, blobs, connections: new Connections({ database: test.database, keys, egress }), egress, logger, workerId: 'test' });
+  const workerOn = (own: ChromiumPool): SessionWorker => new SessionWorker({ pool: own, store, blobs, connections: new Connections({ database: test.database, keys, egress }), egress, logger, model, workerId: 'test' });
   const play = async (draft: FlowDraft | Record<string, unknown>, options: { input?: unknown; by?: SessionWorker; id?: string; signal?: AbortSignal } = {}): Promise<FlowOutcome & { steps: number }> => {
     const id = options.id ?? randomUUID();
     const by = options.by ?? worker;
@@ -62,8 +68,9 @@ describe('a browser worker', () => {
     store = new BrowserSessionStore(test.database);
     blobs = new FileBlobStore(join(folder, 'blobs'), keys);
     pool = new ChromiumPool({ slots: 4, executablePath: process.env['HAL9_CHROMIUM'], logger, pageMegabytes: 400 });
-    worker = workerOn(pool);
     const connections = new Connections({ database: test.database, keys, egress });
+    model = new BrowserModel({ connections, egress, budgets: new Budgets(test.database), calls: new NeuronCallStore(test.database), breakers: new NeuronBreakerStore(test.database), blobs }, new NeuronStore(test.database));
+    worker = workerOn(pool);
     const caller = systemCaller(org, 'test');
     await connections.create(caller, { name: 'booking', settings: { kind: 'website', origins: [booking.url], ...BOOKING_LOGIN } }, { test: false, signal: AbortSignal.timeout(5000) });
     await connections.create(caller, { name: 'canary', settings: { kind: 'website', origins: [hostile.url], password: CANARY, totpSeed: 'JBSWY3DPEHPK3PXP' } }, { test: false, signal: AbortSignal.timeout(5000) });

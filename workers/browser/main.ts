@@ -1,11 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { Gauge } from 'prom-client';
+import { BrowserModel } from '../../activities/browser/browser-model.ts';
 import { ChromiumPool } from '../../activities/browser/chromium-pool.ts';
 import { SessionWorker } from '../../activities/browser/session-worker.ts';
 import { createBrowserActivities } from '../../activities/browser/worker-activities.ts';
 import { BrowserSessionStore } from '../../database/browser-sessions.ts';
+import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
+import { NeuronCallStore } from '../../database/neuron-calls.ts';
+import { NeuronStore } from '../../database/neurons.ts';
 import { createBlobStore } from '../../platform/blobs/create.ts';
+import { Budgets } from '../../platform/budgets/budgets.ts';
 import { Connections } from '../../platform/connections/connections.ts';
 import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
 import { Egress } from '../../platform/connections/egress.ts';
@@ -19,7 +24,10 @@ await runProcess('browser', { temporalWorker: true }, async (context) => {
   const workerId = `${hostname().replace(/[^A-Za-z0-9._-]/g, '-').slice(0, 60)}-${randomUUID().slice(0, 8)}`;
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
   const pool = new ChromiumPool({ slots: config.HAL9_BROWSER_SLOTS, executablePath: config.HAL9_CHROMIUM, pageMegabytes: config.HAL9_BROWSER_PAGE_MB, logger });
-  const worker = new SessionWorker({ pool, store: new BrowserSessionStore(database), blobs: createBlobStore(config, keys, new SubjectKeys({ database, keys })), connections: new Connections({ database, keys, egress }), egress, logger, workerId });
+  const blobs = createBlobStore(config, keys, new SubjectKeys({ database, keys }));
+  const connections = new Connections({ database, keys, egress });
+  const model = new BrowserModel({ connections, egress, budgets: new Budgets(database, config.HAL9_MODEL_MONTHLY_USD), models: config.HAL9_MODELS, calls: new NeuronCallStore(database), breakers: new NeuronBreakerStore(database), blobs }, new NeuronStore(database));
+  const worker = new SessionWorker({ pool, store: new BrowserSessionStore(database), blobs, connections, egress, logger, model, workerId });
   const slots = new Gauge({ name: 'hal9_browser_slots', help: 'Slots for browser sessions, by state.', labelNames: ['state'], registers: [registry], collect: () => {
     slots.set({ state: 'free' }, pool.free);
     slots.set({ state: 'taken' }, config.HAL9_BROWSER_SLOTS - pool.free);

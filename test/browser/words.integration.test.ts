@@ -1,0 +1,162 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BrowserModel } from '../../activities/browser/browser-model.ts';
+import { ChromiumPool } from '../../activities/browser/chromium-pool.ts';
+import type { FlowOutcome } from '../../activities/browser/flow-runner.ts';
+import { SessionWorker } from '../../activities/browser/session-worker.ts';
+import { BrowserSessionStore } from '../../database/browser-sessions.ts';
+import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
+import { NeuronCallStore } from '../../database/neuron-calls.ts';
+import { NeuronStore } from '../../database/neurons.ts';
+import { FileBlobStore } from '../../platform/blobs/file-blob-store.ts';
+import { Budgets } from '../../platform/budgets/budgets.ts';
+import { Connections } from '../../platform/connections/connections.ts';
+import { Egress } from '../../platform/connections/egress.ts';
+import { actOf } from '../../platform/audit/act.ts';
+import { systemCaller } from '../../platform/identity/caller.ts';
+import { KeyRing } from '../../platform/keys/key-ring.ts';
+import { flowSchema, type FlowDraft } from '../../schemas/browser/flow.ts';
+import { neuronDraftSchema } from '../../schemas/neurons/definition.ts';
+import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
+import { startHttpServer, type LocalServer } from '../environment/http-server.ts';
+import { answerMessage } from '../external/anthropic.ts';
+import { BOOKING_LOGIN, startBookingSite, type BookingSite } from './sites/booking.ts';
+
+/** Steps in words: a real Chromium, and a local server that speaks the model's protocol. */
+describe('steps in words', () => {
+  const logger = pino({ level: 'silent' });
+  const keys = new KeyRing([{ id: 'test', key: Buffer.alloc(32, 7) }]);
+  const egress = new Egress({ allowPrivate: true });
+  let test: TestDatabase;
+  let org = '';
+  let folder = '';
+  let site: BookingSite;
+  let provider: LocalServer;
+  let pool: ChromiumPool;
+  let worker: SessionWorker;
+  let store: BrowserSessionStore;
+  /** What the model answers, question after question. */
+  let answers: unknown[] = [];
+
+  const workerOn = (own: ChromiumPool): SessionWorker => {
+    const connections = new Connections({ database: test.database, keys, egress });
+    const blobs = new FileBlobStore(join(folder, 'blobs'), keys);
+    const model = new BrowserModel({ connections, egress, budgets: new Budgets(test.database), calls: new NeuronCallStore(test.database), breakers: new NeuronBreakerStore(test.database), blobs }, new NeuronStore(test.database));
+    return new SessionWorker({ pool: own, store, blobs, connections, egress, logger, model, workerId: 'test' });
+  };
+  const play = async (draft: FlowDraft | Record<string, unknown>, options: { by?: SessionWorker; id?: string; signal?: AbortSignal; onStep?: (taken: number) => void } = {}): Promise<FlowOutcome & { steps: number }> => {
+    const { by = worker, id = randomUUID(), signal = new AbortController().signal, onStep = () => undefined } = options;
+    const flow = flowSchema.parse({ evidence: 'none', ...draft });
+    try {
+      for (;;) {
+        await expect.poll(() => by.claim(id, 30_000), { timeout: 60_000 }).toBe(true);
+        const outcome = await by.work({ orgId: org, id, runId: `browser~${id}` }, flow, {}, signal, onStep);
+        if (outcome.kind !== 'yielded') return outcome;
+      }
+    } finally {
+      await by.release(id);
+    }
+  };
+  const asked = (): string => provider.received.map(({ body }) => body).join('\n');
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'hal9-words-'));
+    [test, site, provider] = await Promise.all([createTestDatabase(), startBookingSite(), startHttpServer((request, response) => answerMessage(response, request.body, answers.shift() ?? { done: true, steps: [] }))]);
+    org = await test.organisation();
+    store = new BrowserSessionStore(test.database);
+    pool = new ChromiumPool({ slots: 2, executablePath: process.env['HAL9_CHROMIUM'], logger });
+    worker = workerOn(pool);
+    const caller = systemCaller(org, 'test');
+    const connections = new Connections({ database: test.database, keys, egress });
+    const add = (name: string, settings: Parameters<Connections['create']>[1]['settings']): Promise<unknown> => connections.create(caller, { name, settings }, { test: false, signal: AbortSignal.timeout(5000) });
+    await add('booking', { kind: 'website', origins: [site.url], ...BOOKING_LOGIN });
+    await add('models', { kind: 'llm', provider: 'anthropic', apiKey: 'sk-ant-canary', baseUrl: `${provider.url}/v1` });
+    const neuron = neuronDraftSchema.parse({
+      name: 'browser', layer: 'L2', enabled: false, subscription: { types: ['none'] },
+      behaviour: { kind: 'llm', connection: 'models', model: 'claude-3-haiku-20240307', system: 'Be brief.', prompt: '""', answer: { type: 'object' }, price: { input: 1, output: 5 }, rules: [{ when: 'true', decide: { summary: '"none"', reason: '"none"' } }] },
+    });
+    await new NeuronStore(test.database).create(org, randomUUID(), neuron, 'test', actOf(caller, 'neuron.create', { kind: 'neuron', id: 'browser' }));
+  });
+  afterAll(async () => {
+    await worker.close();
+    await pool.close();
+    await egress.close();
+    await Promise.all([site.close(), provider.close(), test.drop()]);
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const signIn = [
+    { done: false, steps: [{ do: 'type', element: { label: 'User' }, credential: 'booking', field: 'username' }, { do: 'type', element: { label: 'Password' }, credential: 'booking', field: 'password' }, { do: 'click', element: { role: 'button', name: 'Sign in' } }] },
+    { done: true, steps: [{ do: 'click', element: { role: 'link', name: 'New booking' } }] },
+  ];
+  const words = (): Record<string, unknown> => ({
+    steps: [
+      { do: 'navigate', url: `${site.url}/login` },
+      { do: 'act', words: 'sign in and begin a new booking', credentials: ['booking'], repeatable: true },
+      { do: 'extract', as: 'heading', words: 'which page of how many this is' },
+      { do: 'observe', as: 'fields', words: 'the fields to fill in' },
+    ],
+  });
+  const reading = [{ element: { role: 'heading' } }, { steps: [{ about: 'name the booking', step: { do: 'type', element: { label: 'Reference' }, text: '{{ vars.heading }}' } }] }];
+
+  it('are turned into steps of the flow, taken and put on record; the model sees the page as data and no secret', async () => {
+    answers = [...signIn, ...reading];
+    const before = provider.received.length;
+    const id = randomUUID();
+    await expect(play(words(), { id })).resolves.toMatchObject({
+      kind: 'done',
+      result: { heading: 'Page 1 of 3', fields: [{ about: 'name the booking', step: { do: 'type', into: { label: 'Reference' }, text: '{{ "{{" }} vars.heading }}' } }] },
+    });
+    expect(provider.received.length - before).toBe(4);
+    expect((await store.steps(org, id, 100)).map(({ verb, path }) => `${path} ${verb}`)).toEqual([
+      'steps/0 navigate', 'steps/1 act', 'steps/1/proposed/0 type', 'steps/1/proposed/1 type', 'steps/1/proposed/2 click', 'steps/1 act', 'steps/1/proposed/0 click', 'steps/2 extract', 'steps/2/proposed/0 extract', 'steps/3 observe',
+    ]);
+    expect(asked()).toContain('textbox \\"Password\\"');
+    expect(asked()).toMatch(/<untrusted-[0-9a-f]{16}>/);
+    expect(asked()).not.toContain(BOOKING_LOGIN.password);
+    expect(asked()).toContain('Welcome [secret]');
+  });
+
+  it('are asked once: another worker that takes the session up reads what was proposed', async () => {
+    answers = [...signIn, ...reading];
+    const before = provider.received.length;
+    const id = randomUUID();
+    const own = new ChromiumPool({ slots: 1, executablePath: process.env['HAL9_CHROMIUM'], logger });
+    const cut = new AbortController();
+    const first = workerOn(own);
+    await expect(play(words(), { by: first, id, signal: cut.signal, onStep: (taken) => void (taken === 4 && cut.abort(new Error('cut off'))) })).rejects.toThrow('cut off');
+    await own.close();
+    await expect(play(words(), { id })).resolves.toMatchObject({ kind: 'done', result: { heading: 'Page 1 of 3' } });
+    expect(provider.received.length - before).toBe(4);
+  });
+
+  it('do not lead where the flow did not say: other sites, credentials, verbs', async () => {
+    const attempt = async (step: unknown): Promise<unknown> => {
+      answers = [{ done: true, steps: [step] }];
+      return play({ steps: [{ do: 'navigate', url: `${site.url}/login` }, { do: 'act', words: 'sign in' }] });
+    };
+    await expect(attempt({ do: 'navigate', url: 'http://elsewhere.example/?stolen=1' })).rejects.toMatchObject({ type: 'StepFailed', message: expect.stringContaining('leave the site') });
+    await expect(attempt({ do: 'type', element: { label: 'User' }, credential: 'booking', field: 'password' })).rejects.toMatchObject({ type: 'StepFailed', message: expect.stringContaining('does not offer') });
+    await expect(attempt({ do: 'upload', element: { label: 'User' } })).rejects.toMatchObject({ type: 'ModelUnavailable', message: expect.stringContaining('does not fit the schema') });
+  });
+
+  it('say plainly that there is no model, and what to do', async () => {
+    const id = randomUUID();
+    await expect(play({ neuron: 'nobody', steps: [{ do: 'navigate', url: `${site.url}/login` }, { do: 'act', words: 'sign in' }] }, { id })).rejects.toMatchObject({ type: 'ModelUnavailable', message: 'steps/1 (act): no model is configured for steps in words: there is no neuron of kind llm named "nobody"; make one (with a connection of kind llm), or write the step with a locator' });
+    expect((await store.steps(org, id, 10)).at(-1)).toMatchObject({ verb: 'act', outcome: 'failed' });
+  });
+
+  it('keep to the budget of the organisation', async () => {
+    const other = systemCaller(org, 'test');
+    await new Budgets(test.database).replace(other, { day: { calls: 0 } });
+    try {
+      await expect(play({ steps: [{ do: 'navigate', url: `${site.url}/login` }, { do: 'act', words: 'do nothing' }] })).rejects.toMatchObject({ type: 'ModelUnavailable', message: expect.stringContaining('budget of the day is used up') });
+    } finally {
+      await new Budgets(test.database).replace(other, {});
+    }
+  });
+});
