@@ -11,6 +11,7 @@ const PAGES = [
   ['Trace', '/console/trace.html'],
   ['Usage', '/console/usage.html'],
   ['Audit', '/console/audit.html'],
+  ['Privacy', '/console/privacy.html'],
   ['Compliance', '/console/compliance.html'],
 ];
 

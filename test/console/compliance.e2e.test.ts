@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import { launchBrowser } from '../environment/browser.ts';
 import { takePicture } from '../environment/pictures.ts';
@@ -27,7 +28,7 @@ describe('compliance of an organisation', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'hal9-compliance-'));
     await chmod(folder, 0o755);
-    [stack, browser] = await Promise.all([startStack({ settings: { HAL9_DATA: join(folder, 'data'), HAL9_PORT: '0' } }), launchBrowser()]);
+    [stack, browser] = await Promise.all([startStack({ settings: { HAL9_DATA: join(folder, 'data'), HAL9_PORT: '0', HAL9_ALLOW_PRIVATE_ADDRESSES: 'true' } }), launchBrowser()]);
     page = await browser.newPage({ viewport: { width: 1300, height: 1000 } });
   });
   afterAll(async () => {
@@ -88,5 +89,35 @@ describe('compliance of an organisation', () => {
     expect(await page.locator('tr#processing-is-complete').count()).toBe(1);
     expect(await page.locator('tr#input-is-validated').count()).toBe(0);
     expect(await page.textContent('main')).toContain('Art. 35-36 impact assessment');
+  });
+
+  it('shows requests of people: what stands in the way, the deadline, what was found where, and a link to their copy', async () => {
+    const owner = new pg.Client({ connectionString: stack.databaseUrl });
+    await owner.connect();
+    await owner.query("create schema shop; create table shop.customer (id int primary key, email text, name text); insert into shop.customer values (1, 'ada@shop.example', 'Ada'), (2, 'bob@shop.example', 'Bob')");
+    await owner.end();
+    const annotations = 'source: shop\ntables:\n  shop.customer: {columns: {id: {category: user.unique_id}, email: {category: user.contact.email, identity: email}, name: {category: user.name}}}\n';
+    const created = async (path: string, body: unknown): Promise<string> => z.object({ id: z.string() }).parse((await call('POST', path, body)).body).id;
+    await created('/v1/privacy/sources', { name: 'shop', address: `${stack.databaseUrl}?sslmode=disable`, annotations });
+    const held = await created('/v1/privacy/holds', { identities: { email: ['bob@shop.example'] }, reason: 'case 7' });
+    const [done, blocked] = [await created('/v1/privacy/erasures', { identities: { email: ['ada@shop.example'] }, verification: 'signed in' }), await created('/v1/privacy/erasures', { identities: { email: ['bob@shop.example'] }, verification: 'by letter' })];
+    const copy = await created('/v1/privacy/exports', { identities: { email: ['bob@shop.example'] }, verification: 'by letter', recipient: { passphrase: 'correct horse battery staple' } });
+    await expect.poll(async () => (await call('GET', `/v1/privacy/erasures/${done}`)).body).toMatchObject({ hasReceipt: true });
+    await expect.poll(async () => (await call('GET', `/v1/privacy/erasures/${blocked}`)).body).toMatchObject({ state: 'blocked' });
+    await expect.poll(async () => (await call('GET', `/v1/privacy/exports/${copy}`)).body).toMatchObject({ state: 'ready' });
+    await page.addInitScript((key) => sessionStorage.setItem('hal9-api-key', key), stack.first?.apiKey ?? '');
+    await page.goto(`${stack.url}/console/privacy.html?erasure=${done}`);
+    await page.waitForSelector('#receipt');
+    expect(await page.textContent('#source-shop')).toMatch(/complete.*shop\.customer: 1 masked/);
+    expect(await page.textContent(`#erasure-${blocked}`)).toMatch(/blocked.*30 days left.*a legal hold protects the person/);
+    expect(await page.textContent(`#hold-${held}`)).toContain('case 7');
+    expect(await page.getAttribute('#receipt', 'download')).toBe(`erasure-${done}.jws`);
+    await page.click(`#export-${copy} button`);
+    await page.waitForSelector('p[role=status] input');
+    expect(await page.inputValue('p[role=status] input')).toContain('/access-exports/');
+    await takePicture(page, 'privacy');
+    await page.goto(`${stack.url}/console/privacy.html?erasure=${blocked}`);
+    await page.waitForSelector('#detail button');
+    expect(await page.textContent('#detail')).toContain('case 7');
   });
 });

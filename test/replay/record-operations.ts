@@ -69,6 +69,7 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
   if (isChosen('scheduled-run')) await firings();
   if (isChosen('bulk')) await bulks();
   if (isChosen('erasure')) await erasures();
+  if (isChosen('access-export')) await exports_();
   await temporal.close();
 
   async function cascades(): Promise<void> {
@@ -128,6 +129,17 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
     await call('POST', `/v1/approvals/${await openApproval()}/approve`, {});
     await inState('complete');
     await keep(await closed('erasure', []), 'agreed');
+  }
+
+  /** Collected, then ended before it expires. */
+  async function exports_(): Promise<void> {
+    const view = z.object({ id: z.uuid(), runId: z.string(), state: z.string() });
+    const { id, runId } = view.parse(await call('POST', '/v1/privacy/exports', { identities: { email: ['nobody@example.com'] }, verification: 'recorded', recipient: { passphrase: 'recorded passphrase' } }));
+    for (let attempt = 0; attempt < 120 && view.parse(await call('GET', `/v1/privacy/exports/${id}`)).state !== 'ready'; attempt += 1) await delay(500);
+    await delay(2000);
+    await call('POST', `/v1/runs/${runId}/cancel`, {});
+    await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
+    await keep(runId, 'handed-out');
   }
 
   /** Held before a step, then let go on. */
