@@ -23,7 +23,7 @@ export async function migrate(url: string, options: { ssl?: pg.ClientConfig['ssl
     const { rows } = await client.query<{ name: string; sha256: string }>('select name, sha256 from migrations');
     const applied = new Map(rows.map((row) => [row.name, row.sha256]));
     const done: string[] = [];
-    for (const name of (await readdir(FOLDER)).filter((file) => file.endsWith('.sql')).sort()) {
+    for (const name of await migrationNames()) {
       const sql = await readFile(join(FOLDER, name), 'utf8');
       const sha256 = createHash('sha256').update(sql).digest('hex');
       const before = applied.get(name);
@@ -46,4 +46,27 @@ export async function migrate(url: string, options: { ssl?: pg.ClientConfig['ssl
   } finally {
     await client.end();
   }
+}
+
+/**
+ * Names of migrations this version has and the database does not.
+ * @param url connection string of any login that may read the table `migrations`.
+ */
+export async function missingMigrations(url: string, options: { ssl?: pg.ClientConfig['ssl'] } = {}): Promise<string[]> {
+  const client = new pg.Client({ connectionString: url, ssl: options.ssl, connectionTimeoutMillis: 10_000, application_name: 'hal9-migrate' });
+  await client.connect();
+  try {
+    const names = await migrationNames();
+    const { rows: tables } = await client.query<{ there: boolean }>("select to_regclass('migrations') is not null as there");
+    if (tables[0]?.there !== true) return names;
+    const { rows } = await client.query<{ name: string }>('select name from migrations');
+    const applied = new Set(rows.map(({ name }) => name));
+    return names.filter((name) => !applied.has(name));
+  } finally {
+    await client.end();
+  }
+}
+
+async function migrationNames(): Promise<string[]> {
+  return (await readdir(FOLDER)).filter((file) => file.endsWith('.sql')).sort();
 }

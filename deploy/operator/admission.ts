@@ -29,7 +29,7 @@ export function judge(cluster: Cluster, { others, settings, secret }: Neighbourh
     warnings: [
       ...(named.configMap !== undefined && settings === undefined ? [`there is no ConfigMap ${named.configMap}: pods wait for it`] : []),
       ...(named.secret !== undefined && !secret ? [`there is no Secret ${named.secret}: pods wait for it`] : []),
-      ...(named.configMap === undefined && named.secret === undefined ? ['neither settings.configMap nor settings.secret is given: pods have no DATABASE_URL'] : []),
+      ...(named.configMap === undefined && named.secret === undefined && named.databaseSecret === undefined ? ['none of settings.configMap, secret and databaseSecret is given: pods have no DATABASE_URL'] : []),
       ...(claude.mode === 'live' && claude.costLimit === 0 ? ['claude.costLimit is 0: every call of a model is refused'] : []),
     ],
   };

@@ -12,7 +12,7 @@ export type ClusterSpec = {
   readonly image: string;
   readonly imagePullSecrets?: readonly string[];
   readonly serviceAccountName: string;
-  readonly settings: { readonly configMap?: string; readonly secret?: string; readonly dataClaim?: string };
+  readonly settings: { readonly configMap?: string; readonly secret?: string; readonly databaseSecret?: { readonly name: string; readonly key: string }; readonly dataClaim?: string };
   readonly neurons: Readonly<Record<Layer, LayerSpec>>;
   /** `costLimit`: US dollars of one organisation in a month. */
   readonly claude: { readonly mode: 'live' | 'fallback'; readonly costLimit: number; readonly replicas: number };

@@ -178,7 +178,7 @@ function podTemplate(cluster: Cluster, workload: Workload, { settingsVersion }: 
   const { spec, metadata } = cluster;
   const labels = { ...labelsOf(workload), ...selectorOf(cluster, workload), 'app.kubernetes.io/part-of': 'hal9' };
   const scraped = spec.monitoring.enabled && !spec.monitoring.prometheusOperator ? { 'prometheus.io/scrape': 'true', 'prometheus.io/port': String(METRICS_PORT) } : {};
-  const { configMap, secret, dataClaim } = spec.settings;
+  const { configMap, secret, databaseSecret, dataClaim } = spec.settings;
   return {
     metadata: { labels, annotations: { 'hal9.ai/settings': settingsVersion, ...scraped } },
     spec: {
@@ -201,7 +201,10 @@ function podTemplate(cluster: Cluster, workload: Workload, { settingsVersion }: 
             ...(secret === undefined ? [] : [{ secretRef: { name: secret } }]),
             { configMapRef: { name: `${metadata.name}-models` } },
           ],
-          env: Object.entries({ HAL9_QUEUES: workload.queue, HAL9_METRICS_HOST: '0.0.0.0', HAL9_METRICS_PORT: String(METRICS_PORT), HAL9_DATA: DATA, XDG_CACHE_HOME: CACHE, NODE_COMPILE_CACHE: `${CACHE}/compile` }).map(([name, value]) => ({ name, value })),
+          env: [
+            ...(databaseSecret === undefined ? [] : [{ name: 'DATABASE_URL', valueFrom: { secretKeyRef: databaseSecret } }]),
+            ...Object.entries({ HAL9_QUEUES: workload.queue, HAL9_METRICS_HOST: '0.0.0.0', HAL9_METRICS_PORT: String(METRICS_PORT), HAL9_DATA: DATA, XDG_CACHE_HOME: CACHE, NODE_COMPILE_CACHE: `${CACHE}/compile` }).map(([name, value]) => ({ name, value })),
+          ],
           resources: workload.spec.resources,
           securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
           // The first start compiles; until then the process is not to be asked whether it lives.

@@ -8,7 +8,7 @@ import type { Witness } from './witness.ts';
  * Recomputes an organisation's log from its rows and compares it with the last checkpoint its witness saw: what `hal9 audit verify`
  * does with an export, without one.
  */
-export async function checkLog({ log, witness }: { readonly log: AuditLogStore; readonly witness: Witness }, orgId: string, signal?: AbortSignal): Promise<readonly Finding[]> {
+export async function checkLog({ log, witness }: { readonly log: AuditLogStore; readonly witness: Pick<Witness, 'latest'> }, orgId: string, signal?: AbortSignal): Promise<readonly Finding[]> {
   const last = await witness.latest(auditOrigin(orgId));
   const check = new LogCheck({ orgId, from: 0, roots: [], witnessed: last === undefined ? [] : [last] });
   const { size } = await log.head(orgId);

@@ -1,0 +1,123 @@
+import pg from 'pg';
+import { replayErasures } from '../../activities/privacy/replay.ts';
+import { AuditLogStore } from '../../database/audit-log.ts';
+import type { Database } from '../../database/database.ts';
+import { migrate } from '../../database/migrate.ts';
+import { OrganisationStore } from '../../database/organisations.ts';
+import { checkLog } from '../../platform/audit/self-check.ts';
+import type { KeyRing } from '../../platform/keys/key-ring.ts';
+import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
+
+export interface RestoredDatabase {
+  readonly url: string;
+  readonly database: Database;
+  readonly keys: KeyRing;
+  /** The moment it was to be restored to; undefined for the last there is. */
+  readonly restoredTo: Date | undefined;
+  readonly signal: AbortSignal;
+}
+
+export interface DrillCheck {
+  readonly name: 'schema' | 'tenancy' | 'organisations' | 'moment' | 'audit' | 'erasures';
+  readonly passed: boolean;
+  readonly detail: string;
+}
+
+export interface DrillReport {
+  readonly passed: boolean;
+  /** Time of the last act that was restored, RFC 3339; null when there is none. */
+  readonly lastAct: string | null;
+  readonly organisations: number;
+  readonly checks: readonly DrillCheck[];
+}
+
+/**
+ * Waits until the server has replayed its WAL and serves.
+ * @param pause between two looks; rejects when the time is up.
+ */
+export async function awaitRecovered(url: string, signal: AbortSignal, pause: () => Promise<void>): Promise<void> {
+  let reason = '';
+  for (;;) {
+    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5000, application_name: 'hal9-drill' });
+    // Recovery ends with new processes: a session may be cut off by that.
+    client.on('error', () => undefined);
+    try {
+      await client.connect();
+      const { rows } = await client.query<{ recovering: boolean }>('select pg_is_in_recovery() as recovering');
+      if (rows[0]?.recovering === false) return;
+      reason = 'WAL is still replayed';
+    } catch (error) {
+      reason = error instanceof Error ? error.message : String(error);
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+    if (signal.aborted) throw new Error(`the restored server does not serve: ${reason}`);
+    await pause().catch(() => undefined);
+  }
+}
+
+/**
+ * Whether a restored database is whole and fit to be served. Writes to it: brings it to the schema of this version, as a real restore would, and
+ * destroys the keys of erased people again. The systems people's data was also erased from are not touched.
+ */
+export async function checkRestored({ url, database, keys, restoredTo, signal }: RestoredDatabase): Promise<DrillReport> {
+  const checks: DrillCheck[] = [];
+  const applied = await migrate(url);
+  checks.push({ name: 'schema', passed: true, detail: applied.length === 0 ? 'the schema is of this version' : `${applied.length} migrations brought it to this version` });
+  checks.push(await tenancy(url));
+  const organisations = await new OrganisationStore(database).listAll();
+  checks.push({ name: 'organisations', passed: organisations.length > 0, detail: `${organisations.length} organisations` });
+  const log = new AuditLogStore(database);
+  const lastAct = await latestAct(log, organisations.map(({ orgId }) => orgId));
+  const beyond = restoredTo !== undefined && lastAct !== null && lastAct > restoredTo;
+  checks.push({ name: 'moment', passed: !beyond, detail: beyond ? `the last act is of ${lastAct.toISOString()}, after the moment it was to be restored to` : `the last act is of ${lastAct?.toISOString() ?? 'never'}` });
+  const findings: string[] = [];
+  for (const { orgId } of organisations) {
+    // What a witness saw after that moment is rightly missing, so the log is held to itself alone.
+    const own = await checkLog({ log, witness: { latest: async () => undefined } }, orgId, signal);
+    findings.push(...own.map(({ kind, detail }) => `${orgId}: ${kind}: ${detail}`));
+  }
+  checks.push({ name: 'audit', passed: findings.length === 0, detail: findings.length === 0 ? `the logs of ${organisations.length} organisations are whole` : findings.join('; ') });
+  checks.push(await erasuresAgain(database, keys, organisations.map(({ orgId }) => orgId), signal));
+  return { passed: checks.every(({ passed }) => passed), lastAct: lastAct?.toISOString() ?? null, organisations: organisations.length, checks };
+}
+
+/** Row-level security is what keeps organisations apart; a dump restored by hand easily loses it. */
+async function tenancy(url: string): Promise<DrillCheck> {
+  const open = await asOwner(url, async (client) => {
+    const { rows } = await client.query<{ name: string }>(
+      `select c.relname as name from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'org_id' and not a.attisdropped
+       where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> 'organisations' and not (c.relrowsecurity and c.relforcerowsecurity) order by 1`,
+    );
+    return rows.map(({ name }) => name);
+  });
+  return { name: 'tenancy', passed: open.length === 0, detail: open.length === 0 ? 'row-level security is forced on every table of organisations' : `without forced row-level security: ${open.join(', ')}` };
+}
+
+async function latestAct(log: AuditLogStore, organisations: readonly string[]): Promise<Date | null> {
+  const latest = await Promise.all(organisations.map(async (orgId) => (await log.list(orgId, {}, 1))[0]?.entry.at));
+  return latest.reduce<Date | null>((last, at) => (at !== undefined && (last === null || new Date(at) > last) ? new Date(at) : last), null);
+}
+
+/** Keys that a backup brought back are destroyed again; what other systems hold is for `hal9 privacy replay-erasures` after a real restore. */
+async function erasuresAgain(database: Database, keys: KeyRing, organisations: readonly string[], signal: AbortSignal): Promise<DrillCheck> {
+  let [erasures, destroyed] = [0, 0];
+  const reasons: string[] = [];
+  for (const orgId of organisations) {
+    const outcome = await replayErasures({ database, keys, subjectKeys: new SubjectKeys({ database, keys }), sourcesOf: async () => [], signal, progress: () => undefined }, orgId);
+    erasures += outcome.erasures;
+    destroyed += outcome.keysDestroyed;
+    reasons.push(...outcome.reasons);
+  }
+  return { name: 'erasures', passed: reasons.length === 0, detail: reasons.length === 0 ? `${erasures} erasures in the ledger, ${destroyed} keys destroyed again` : reasons.join('; ') };
+}
+
+async function asOwner<Answer>(url: string, use: (client: pg.Client) => Promise<Answer>): Promise<Answer> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000, application_name: 'hal9-drill' });
+  await client.connect();
+  try {
+    return await use(client);
+  } finally {
+    await client.end();
+  }
+}

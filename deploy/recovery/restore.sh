@@ -1,0 +1,36 @@
+#!/bin/sh
+# Lays out the newest base backup of the folder $1 in the empty folder $2, so that PostgreSQL started there replays WAL up to the moment $3 (RFC 3339
+# in UTC, e.g. 2026-11-21T12:00:00Z; without it, to the last there is) and then serves. With `scratch` as $4 it serves its own machine without
+# passwords, archives nothing, and is not durable: for drills.
+set -eu
+backups=$1
+data=$2
+moment=${3:-}
+purpose=${4:-}
+if [ -n "$(ls -A "$data" 2>/dev/null)" ]; then echo "$data is not empty" >&2; exit 1; fi
+# Names of backups are moments without punctuation, and sort as such.
+latest=$(printf '%s' "${moment:-99999999T999999Z}" | tr -d ':-' | sed 's/\..*Z$/Z/')
+base=
+for candidate in $(ls -1 "$backups/base" | grep -v '\.draft$' | sort); do
+  if [ "$(printf '%s\n%s\n' "$candidate" "$latest" | sort | head -n 1)" = "$candidate" ]; then base=$candidate; fi
+done
+if [ -z "$base" ]; then echo "there is no base backup before ${moment:-now} in $backups/base" >&2; exit 1; fi
+mkdir -p "$data"
+cp -R "$backups/base/$base/." "$data/"
+chmod 700 "$data"
+rm -f "$data/postmaster.pid" "$data/postmaster.opts"
+mkdir -p "$data/pg_wal"
+[ -f "$data/postgresql.conf" ] || touch "$data/postgresql.conf"
+{
+  # The last segment is still being written where WAL is received as a stream.
+  echo "restore_command = 'cp \"$backups/wal/%f\" \"%p\" || cp \"$backups/wal/%f.partial\" \"%p\"'"
+  echo "recovery_target_action = 'promote'"
+  # PostgreSQL takes no Z here.
+  if [ -n "$moment" ]; then echo "recovery_target_time = '${moment%Z}+00'"; fi
+  if [ "$purpose" = scratch ]; then
+    printf '%s\n' "archive_mode = 'off'" "listen_addresses = '127.0.0.1'" "unix_socket_directories = ''" "hba_file = '$data/pg_hba.conf'" "ssl = 'off'" "fsync = 'off'" "shared_preload_libraries = ''"
+  fi
+} >> "$data/postgresql.auto.conf"
+if [ "$purpose" = scratch ]; then echo 'host all all 127.0.0.1/32 trust' > "$data/pg_hba.conf"; fi
+touch "$data/recovery.signal"
+echo "$base"
