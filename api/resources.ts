@@ -58,6 +58,7 @@ import { createConsentRoutes } from './routes/consents.ts';
 import { AccessExports } from '../platform/privacy/access-exports.ts';
 import { createAccessExportRoutes } from './routes/access-exports.ts';
 import { createPrivacyRoutes } from './routes/privacy.ts';
+import { createPrivacyTaskRoutes } from './routes/privacy-tasks.ts';
 import { createRetentionRoutes } from './routes/retention.ts';
 import { createBrowserRoutes } from './routes/browser.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
@@ -77,6 +78,7 @@ import { createScimRoutes } from './routes/scim.ts';
 import { createRemediationActionRoutes } from './routes/remediation-actions.ts';
 import { Erasures } from '../platform/privacy/erasures.ts';
 import { LegalHolds } from '../platform/privacy/legal-holds.ts';
+import { PrivacyTasks } from '../platform/privacy/tasks.ts';
 import { RetentionReports } from '../platform/privacy/retention-reports.ts';
 import { PrivacySources } from '../platform/privacy/sources.ts';
 import { LaneChooser } from '../platform/signals/lane.ts';
@@ -133,6 +135,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createPrivacyRoutes({ sources: new PrivacySources({ database, keys }), holds: new LegalHolds({ database, keys }), erasures: new Erasures({ database, keys, operations }) }),
       ...createAccessExportRoutes({ exports: new AccessExports({ database, keys, blobs, operations, publicUrl: publicUrl(config) }) }),
       ...createRetentionRoutes({ reports: new RetentionReports(database) }),
+      ...createPrivacyTaskRoutes({ tasks: new PrivacyTasks({ database, keys, erasures: new Erasures({ database, keys, operations }) }) }),
       ...createChainRoutes({ chains: new Chains({ database, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }) }),
       ...createAnchorRoutes({ anchors: new Anchors({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), operations }),
       ...createNetworkRoutes({ networks: new Networks({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), consensuses: new Consensuses(database) }),

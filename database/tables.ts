@@ -29,6 +29,7 @@ import type { AccessExportTables } from './access-exports.ts';
 import type { LegalHoldTables } from './legal-holds.ts';
 import type { PrivacySourceTables } from './privacy-sources.ts';
 import type { SubjectKeyTables } from './subject-keys.ts';
+import type { PrivacyTaskTables } from './privacy-tasks.ts';
 import type { RetentionReportTables } from './retention-reports.ts';
 import type { EvidenceTables } from './evidence.ts';
 import type { StatementTables } from './statements.ts';
@@ -74,6 +75,7 @@ export interface Tables
     PrivacySourceTables,
     SubjectKeyTables,
     AccessExportTables,
+    PrivacyTaskTables,
     RetentionReportTables,
     LegalHoldTables,
     ErasureTables,

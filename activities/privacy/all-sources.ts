@@ -35,7 +35,7 @@ export async function openAllSources({ config, database, keys }: { readonly conf
     connections: new Connections({ database, keys, egress }),
   });
   return {
-    of: async (orgId) => [...(await declared.openAll(orgId)).map((source) => connect(source, { egress })), own],
+    of: async (orgId) => [...(await declared.openAll(orgId)).map((source) => connect(source, { egress, database, keys })), own],
     async close() {
       await temporal.close();
       await egress.close();

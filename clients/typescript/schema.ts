@@ -2889,6 +2889,80 @@ export interface paths {
         patch: operations["changePrivacySource"];
         trace?: never;
     };
+    "/v1/privacy/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists what people must do by hand for erasures */
+        get: operations["listPrivacyTasks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/tasks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads what is to be done by hand */
+        get: operations["getPrivacyTask"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/tasks/{id}/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Says that a task is done, or why not
+         * @description Its erasure looks again at once. It is not complete while a task is open or refused; a refused one may be taken again.
+         */
+        post: operations["endPrivacyTask"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/tasks/{id}/take": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Takes a task over, and answers who it is about
+         * @description The audit log says who was told.
+         */
+        post: operations["takePrivacyTask"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/remediation-actions": {
         parameters: {
             query?: never;
@@ -3029,6 +3103,27 @@ export interface paths {
         get: operations["getRun"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{id}/browser-healings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the steps of a browser session whose element was found another way than the first */
+        get: operations["listBrowserHealings"];
+        put?: never;
+        /**
+         * Answers the flow of a run with the ways first that found their elements
+         * @description Shows the input of the run, so it needs the permission to decrypt. The run itself is left as it is: start the next with the changed flow.
+         */
+        post: operations["acceptBrowserHealings"];
         delete?: never;
         options?: never;
         head?: never;
@@ -5503,6 +5598,11 @@ export interface components {
             locale: string;
             name?: string;
             /**
+             * @description Neuron of kind `llm` that is asked where steps are in words.
+             * @default browser
+             */
+            neuron: string;
+            /**
              * @description What may get in the way at any time, and what closes it.
              * @default []
              */
@@ -5622,6 +5722,11 @@ export interface components {
             /** @default en-US */
             locale: string;
             name?: string;
+            /**
+             * @description Neuron of kind `llm` that is asked where steps are in words.
+             * @default browser
+             */
+            neuron: string;
             /**
              * @description What may get in the way at any time, and what closes it.
              * @default []
@@ -6188,6 +6293,8 @@ export interface components {
              * @enum {string}
              */
             type: "text" | "number" | "integer" | "boolean";
+            /** @description What is to be read, in words: a model says where it stands, and the page is read there. */
+            words?: string;
         } | {
             /** @constant */
             do: "assert";
@@ -6323,6 +6430,72 @@ export interface components {
             timeoutSeconds?: number;
             /** @enum {string} */
             to: "newest" | "first" | "close";
+        } | {
+            /**
+             * @description Connections of kind `website` that the model may have typed in; it learns their names only.
+             * @default []
+             */
+            credentials: string[];
+            /** @constant */
+            do: "act";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /**
+             * @description How often the model may look and say what comes next.
+             * @default 8
+             */
+            most: number;
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+            /** @description What is to be done, in words: a model says the steps, which are taken like any others. */
+            words: string;
+        } | {
+            /** @description Variable that gets a list of steps that could be taken, each `{about, step}`; none is. */
+            as: string;
+            /** @constant */
+            do: "observe";
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /** @description What people call it. */
+            name?: string;
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+            /** @description What is looked for, in words. */
+            words: string;
         } | {
             /** @default 3600 */
             deadlineSeconds: number;
@@ -8517,12 +8690,54 @@ export interface components {
             /** Format: uuid */
             id: string;
             /** @enum {string} */
-            kind: "postgres";
+            kind: "postgres" | "redis" | "s3" | "http" | "manual";
             name: string;
             /** Format: date-time */
             updatedAt: string;
             updatedBy: string;
             version: number;
+        };
+        PrivacyTask: {
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            dueAt: string;
+            endedAt: string | null;
+            /** Format: uuid */
+            erasureId: string;
+            /** Format: uuid */
+            id: string;
+            instructions: string;
+            name: string;
+            note: string | null;
+            source: string;
+            /** @enum {string} */
+            state: "open" | "taken" | "done" | "refused";
+            /** @description `<kind>:<id>`. */
+            takenBy: string | null;
+        };
+        PrivacyTaskTaken: {
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            dueAt: string;
+            endedAt: string | null;
+            /** Format: uuid */
+            erasureId: string;
+            /** Format: uuid */
+            id: string;
+            /** @description Who it is about, by kind. */
+            identities: {
+                [key: string]: string[];
+            };
+            instructions: string;
+            name: string;
+            note: string | null;
+            source: string;
+            /** @enum {string} */
+            state: "open" | "taken" | "done" | "refused";
+            /** @description `<kind>:<id>`. */
+            takenBy: string | null;
         };
         Problem: {
             detail: string;
@@ -19572,15 +19787,15 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    /** @description `postgres://user:password@host:port/database`, with `?sslmode=disable`, `require` or `verify-full` (default). Never shown again. */
+                    /** @description Of its kind: `postgres://user:password@host:port/database` with `?sslmode=disable`, `require` or `verify-full` (default), `rediss://user:password@host:port/0`, `s3://key:secret@host/bucket?region=eu-central-1`, `https://bearer:token@host/path`, `manual:where it is`. Never shown again. */
                     address: string;
-                    /** @description YAML: HAL9's own format or a dataset of Fides; see the how-to on data maps. */
+                    /** @description YAML. PostgreSQL: HAL9's own format or a dataset of Fides, see the how-to on data maps; others: see the how-to on sources of data. */
                     annotations: string;
                     /**
                      * @default postgres
                      * @enum {string}
                      */
-                    kind?: "postgres";
+                    kind?: "postgres" | "redis" | "s3" | "http" | "manual";
                     name: string;
                 };
             };
@@ -19654,9 +19869,9 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    /** @description `postgres://user:password@host:port/database`, with `?sslmode=disable`, `require` or `verify-full` (default). Never shown again. */
+                    /** @description Of its kind: `postgres://user:password@host:port/database` with `?sslmode=disable`, `require` or `verify-full` (default), `rediss://user:password@host:port/0`, `s3://key:secret@host/bucket?region=eu-central-1`, `https://bearer:token@host/path`, `manual:where it is`. Never shown again. */
                     address?: string;
-                    /** @description YAML: HAL9's own format or a dataset of Fides; see the how-to on data maps. */
+                    /** @description YAML. PostgreSQL: HAL9's own format or a dataset of Fides, see the how-to on data maps; others: see the how-to on sources of data. */
                     annotations?: string;
                     /** @description The version it must have now. */
                     version?: number;
@@ -19671,6 +19886,113 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PrivacySource"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listPrivacyTasks: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Latest first, done ones too; without who they are about. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["PrivacyTask"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getPrivacyTask: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The task, without who it is about. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PrivacyTask"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    endPrivacyTask: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description What was done, or why not. Without personal data: it stays. */
+                    note: string;
+                    /** @enum {string} */
+                    outcome: "done" | "refused";
+                };
+            };
+        };
+        responses: {
+            /** @description The task; once it is done nobody knows any more who it was about. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PrivacyTask"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    takePrivacyTask: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The task, now the caller's. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PrivacyTaskTaken"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -20071,6 +20393,79 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunDetail"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listBrowserHealings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The steps. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: {
+                            name: string | null;
+                            /** @description Where the step stands in the flow. */
+                            path: string;
+                            /** @description The element, in the words of that way. */
+                            target: string | null;
+                            times: number;
+                            verb: string;
+                            /** @description Which of `or` found the element, from 1. */
+                            way: number;
+                        }[];
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    acceptBrowserHealings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description Only of these steps; default all. */
+                    paths?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description The changed flow. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        accepted: string[];
+                        /** @description The flow of the run, with these ways first. */
+                        flow: {
+                            [key: string]: unknown;
+                        };
+                    };
                 };
             };
             default: components["responses"]["Problem"];

@@ -46,7 +46,7 @@ await runCommand(async (signal) => {
     const outcomes: ReplayOutcome[] = [];
     for (const { orgId } of await new OrganisationStore(database).listAll()) {
       outcomes.push(
-        await replayErasures({ database, keys, subjectKeys: new SubjectKeys({ database, keys }), sourcesOf: async (of) => (await sources.openAll(of)).map((source) => connect(source, { egress })), signal, progress: (message) => say(`${orgId}: ${message}`) }, orgId),
+        await replayErasures({ database, keys, subjectKeys: new SubjectKeys({ database, keys }), sourcesOf: async (of) => (await sources.openAll(of)).map((source) => connect(source, { egress, database, keys })), signal, progress: (message) => say(`${orgId}: ${message}`) }, orgId),
       );
     }
     const sum = (of: (outcome: ReplayOutcome) => number): number => outcomes.reduce((total, outcome) => total + of(outcome), 0);

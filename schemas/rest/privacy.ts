@@ -6,9 +6,9 @@ const sourceName = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/);
 const address = z
   .string()
   .max(2000)
-  .regex(/^postgres(ql)?:\/\/[^\s]+$/, 'postgres://user:password@host:port/database')
-  .describe('`postgres://user:password@host:port/database`, with `?sslmode=disable`, `require` or `verify-full` (default). Never shown again.');
-const annotations = z.string().min(1).max(1_000_000).describe("YAML: HAL9's own format or a dataset of Fides; see the how-to on data maps.");
+  .regex(/^(?:(?:postgres(?:ql)?|rediss?|s3|https?):\/\/\S+|manual:.+)$/, 'postgres://, redis://, s3://, https:// or manual:')
+  .describe('Of its kind: `postgres://user:password@host:port/database` with `?sslmode=disable`, `require` or `verify-full` (default), `rediss://user:password@host:port/0`, `s3://key:secret@host/bucket?region=eu-central-1`, `https://bearer:token@host/path`, `manual:where it is`. Never shown again.');
+const annotations = z.string().min(1).max(1_000_000).describe("YAML. PostgreSQL: HAL9's own format or a dataset of Fides, see the how-to on data maps; others: see the how-to on sources of data.");
 
 export const privacySourceDraft = z.strictObject({ name: sourceName, kind: z.enum(SOURCE_KINDS).default('postgres'), address, annotations });
 export const privacySourceChange = z.strictObject({ address: address.optional(), annotations: annotations.optional(), version: z.int().min(1).optional().describe('The version it must have now.') });

@@ -80,6 +80,8 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
 
   const report = randomUUID();
   await test.database.database.withOrg(orgId, (tx) => sql`insert into retention_reports (org_id, id, source, dry_run, state, reasons) values (${orgId}, ${report}, 'shop', true, 'counted', ${[marker]})`.execute(tx));
+  const [task, forgotten] = [randomUUID(), await made('/v1/privacy/erasures', { identities: { email: [`task-${marker}`] }, verification: marker })];
+  await test.database.database.withOrg(orgId, (tx) => sql`insert into privacy_tasks (org_id, id, erasure_id, source, name, instructions, state, due_at) values (${orgId}, ${task}, ${forgotten}, 'paper', ${marker}, ${marker}, 'open', now())`.execute(tx));
   const resources = new Map<string, string>([
     ['/v1/api-keys/:id', await made('/v1/api-keys', { name: marker, scopes: ['runs:read'] })],
     ['/v1/runs/:id', run],
@@ -101,6 +103,7 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
     ['/v1/privacy/erasures/:id', await made('/v1/privacy/erasures', { identities: { email: [marker] }, verification: marker })],
     ['/v1/privacy/exports/:id', await made('/v1/privacy/exports', { identities: { email: [marker] }, verification: marker, recipient: { passphrase: marker } })],
     ['/v1/privacy/retention-reports/:id', report],
+    ['/v1/privacy/tasks/:id', task],
     ['/v1/schedules/:id', await made('/v1/schedules', SCHEDULE(low))],
     ['/v1/users/:id', user],
     ['/v1/teams/:id', team],
