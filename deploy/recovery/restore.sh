@@ -25,6 +25,10 @@ mkdir -p "$data/pg_wal"
   # The last segment is still being written where WAL is received as a stream.
   echo "restore_command = 'cp \"$backups/wal/%f\" \"%p\" || cp \"$backups/wal/%f.partial\" \"%p\"'"
   echo "recovery_target_action = 'promote'"
+  # Replaying wants these at least as large as they were, and a server that is configured from outside takes none of them along.
+  LC_ALL=C pg_controldata "$data" | sed -n \
+    -e 's/^\(max_connections\) setting: */\1 = /p' -e 's/^\(max_worker_processes\) setting: */\1 = /p' -e 's/^\(max_wal_senders\) setting: */\1 = /p' \
+    -e 's/^max_prepared_xacts setting: */max_prepared_transactions = /p' -e 's/^max_locks_per_xact setting: */max_locks_per_transaction = /p'
   # PostgreSQL takes no Z here.
   if [ -n "$moment" ]; then echo "recovery_target_time = '${moment%Z}+00'"; fi
   if [ "$purpose" = scratch ]; then

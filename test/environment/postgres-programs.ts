@@ -16,6 +16,8 @@ export const POSTGRES_PROGRAMS_MISSING = `NOT RUN: pg_dump and psql; get them wi
 
 /** The client programs of PostgreSQL, which the embedded server comes without. */
 export interface PostgresPrograms {
+  /** Where they are, with pg_basebackup, pg_receivewal and the rest of the release. */
+  readonly folder: string;
   /** The whole database as SQL. @param options of pg_dump. */
   dump(url: string, options?: readonly string[]): Promise<string>;
   /** Runs a script in a database, up to the first error. @throws {Error} with the words of psql. */
@@ -30,6 +32,7 @@ export async function findPostgresPrograms(): Promise<PostgresPrograms | undefin
   const folder = await find();
   if (folder === undefined) return undefined;
   return {
+    folder,
     async dump(url, options = []) {
       const { stdout } = await run(join(folder, 'pg_dump'), ['--dbname', url, ...options], { maxBuffer: MOST_OUTPUT });
       return stdout;
