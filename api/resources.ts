@@ -16,6 +16,7 @@ import { Anchors } from '../platform/chain/anchors.ts';
 import { Chains } from '../platform/chain/chains.ts';
 import { Consensuses } from '../platform/chain/consensus/consensuses.ts';
 import { Networks } from '../platform/chain/networks.ts';
+import { Tokens } from '../platform/chain/tokens.ts';
 import { Compliance } from '../platform/compliance/compliance.ts';
 import { Consents } from '../platform/consent/consents.ts';
 import type { Config } from '../platform/config/config.ts';
@@ -138,7 +139,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createPrivacyTaskRoutes({ tasks: new PrivacyTasks({ database, keys, erasures: new Erasures({ database, keys, operations }) }) }),
       ...createChainRoutes({ chains: new Chains({ database, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }) }),
       ...createAnchorRoutes({ anchors: new Anchors({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), operations }),
-      ...createNetworkRoutes({ networks: new Networks({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), consensuses: new Consensuses(database) }),
+      ...createNetworkRoutes({ networks: new Networks({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), consensuses: new Consensuses(database), tokens: new Tokens({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }) }),
       ...createUsageRoutes({ plans: new Plans(database, config.HAL9_DEFAULT_PLAN) }),
       ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),
       ...createAutomationRoutes({ automations: new Automations({ database, engine: automationEngine, contracts: operations.contracts }) }),

@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import type { NetworkRecord } from '../../database/chain-networks.ts';
 import type { ConsensusRecord } from '../../database/consensus.ts';
+import type { Tokens } from '../../platform/chain/tokens.ts';
 import type { Networks } from '../../platform/chain/networks.ts';
 import type { Consensuses } from '../../platform/chain/consensus/consensuses.ts';
 import { formatRunId } from '../../schemas/names/workflow-id.ts';
 import { consensusDetail, consensusQuery, consensusView, networkDraft, networkParams, networkView } from '../../schemas/rest/networks.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
+import { accountParams, accountView, tokenActionDraft, tokenActionView } from '../../schemas/rest/token.ts';
 import { decodeCursor, encodeCursor } from '../cursor.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
@@ -14,7 +16,7 @@ const byName = z.object({ name: z.string() });
 const bySeq = z.object({ seq: z.int() });
 
 /** Networks of HAL9's contracts, and rounds of consensus on them. */
-export function createNetworkRoutes({ networks, consensuses }: { readonly networks: Networks; readonly consensuses: Consensuses }): AnyRoute[] {
+export function createNetworkRoutes({ networks, consensuses, tokens }: { readonly networks: Networks; readonly consensuses: Consensuses; readonly tokens: Tokens }): AnyRoute[] {
   return [
     defineRoute({
       method: 'get',
@@ -59,6 +61,31 @@ export function createNetworkRoutes({ networks, consensuses }: { readonly networ
       params: networkParams,
       responses: { 200: { description: 'The network.', schema: networkView } },
       handler: async ({ caller, params }) => ({ status: 200, body: networkOf(await networks.get(caller, params.id)) }),
+    }),
+    defineRoute({
+      method: 'post',
+      path: '/v1/chain-networks/:id/actions',
+      id: 'actOnChainNetwork',
+      tag,
+      summary: 'Stakes, claims, registers neurons, proposes, votes',
+      description: 'Submits the transactions of one action of a signer, and answers when they are written down.',
+      permission: 'chain-transactions:write',
+      audit: 'chain-transaction.submit',
+      params: networkParams,
+      body: tokenActionDraft,
+      responses: { 202: { description: 'The transactions.', schema: tokenActionView } },
+      handler: async ({ caller, params, body }) => ({ status: 202, body: await tokens.act(caller, params.id, body) }),
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/v1/chain-networks/:id/accounts/:address',
+      id: 'getChainAccount',
+      tag,
+      summary: 'Reads an account from the chain: tokens, stakes, rewards, votes, its neuron',
+      permission: 'chains:read',
+      params: accountParams,
+      responses: { 200: { description: 'The account, as the last block has it.', schema: accountView } },
+      handler: async ({ caller, params }) => ({ status: 200, body: await tokens.account(caller, params.id, params.address) }),
     }),
     defineRoute({
       method: 'get',

@@ -1384,6 +1384,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/chain-networks/{id}/accounts/{address}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads an account from the chain: tokens, stakes, rewards, votes, its neuron */
+        get: operations["getChainAccount"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/chain-networks/{id}/actions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stakes, claims, registers neurons, proposes, votes
+         * @description Submits the transactions of one action of a signer, and answers when they are written down.
+         */
+        post: operations["actOnChainNetwork"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/chain-signers": {
         parameters: {
             query?: never;
@@ -3103,27 +3140,6 @@ export interface paths {
         get: operations["getRun"];
         put?: never;
         post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/runs/{id}/browser-healings": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Lists the steps of a browser session whose element was found another way than the first */
-        get: operations["listBrowserHealings"];
-        put?: never;
-        /**
-         * Answers the flow of a run with the ways first that found their elements
-         * @description Shows the input of the run, so it needs the permission to decrypt. The run itself is left as it is: start the next with the changed flow.
-         */
-        post: operations["acceptBrowserHealings"];
         delete?: never;
         options?: never;
         head?: never;
@@ -6636,6 +6652,27 @@ export interface components {
             /** Format: date-time */
             updatedAt: string;
         };
+        ChainAccount: {
+            address: string;
+            /** @description 10^-18 HAL9, as all amounts here. */
+            balance: string;
+            /** @description Rewards of staking. */
+            claimable: string;
+            neuron: {
+                bond: string;
+                openRounds: number;
+                reputation: number;
+                roles: string[];
+            } | null;
+            /** @description By the market. */
+            owed: string;
+            staked: {
+                amount: string;
+                /** Format: date-time */
+                unlocksAt: string;
+            }[];
+            votes: string;
+        };
         ChainNetwork: {
             anchor: string;
             /** Format: uuid */
@@ -9944,6 +9981,12 @@ export interface components {
                 id: string;
                 kind: string;
             }[];
+        };
+        TokenAction: {
+            /** @description Id of the proposal, of actions about one. */
+            proposal: string | null;
+            /** @description In their order; `GET /v1/chain-transactions/{id}` says what becomes of each. */
+            transactions: string[];
         };
         TotpEnrolment: {
             /** Format: uuid */
@@ -13805,6 +13848,143 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ChainNetwork"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getChainAccount: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                address: string;
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The account, as the last block has it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChainAccount"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    actOnChainNetwork: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    action: {
+                        amount: string;
+                        /** @constant */
+                        kind: "transfer";
+                        to: string;
+                    } | {
+                        amount: string;
+                        /** @constant */
+                        kind: "stake";
+                        lockDays: number;
+                    } | {
+                        /** @constant */
+                        kind: "unstake";
+                        position: number;
+                    } | {
+                        /** @constant */
+                        kind: "claim";
+                    } | {
+                        /** @constant */
+                        kind: "withdraw";
+                    } | {
+                        bond: string;
+                        /** @description Hash of what describes the neuron. */
+                        identity: string;
+                        /** @constant */
+                        kind: "register";
+                        roles: ("compute" | "verify" | "arbitrate")[];
+                    } | {
+                        /** @constant */
+                        kind: "leave";
+                    } | {
+                        /** @constant */
+                        kind: "exit";
+                    } | {
+                        /** @default true */
+                        active?: boolean;
+                        details: string;
+                        /** @constant */
+                        kind: "list";
+                        price: string;
+                    } | {
+                        /** @constant */
+                        kind: "delegate";
+                        to: string;
+                    } | {
+                        /** @description What the timelock executes when it is accepted. */
+                        calls: {
+                            data: string;
+                            to: string;
+                        }[];
+                        description: string;
+                        /** @constant */
+                        kind: "propose";
+                    } | {
+                        /** @constant */
+                        kind: "vote";
+                        proposal: string;
+                        /** @enum {string} */
+                        support: "against" | "for" | "abstain";
+                    } | {
+                        /** @description What the timelock executes when it is accepted. */
+                        calls: {
+                            data: string;
+                            to: string;
+                        }[];
+                        description: string;
+                        /** @constant */
+                        kind: "queue";
+                    } | {
+                        /** @description What the timelock executes when it is accepted. */
+                        calls: {
+                            data: string;
+                            to: string;
+                        }[];
+                        description: string;
+                        /** @constant */
+                        kind: "execute";
+                    };
+                    /** @description Your own name for it: sent again with the same one it is done once. */
+                    reference?: string;
+                    /**
+                     * Format: uuid
+                     * @description Who does it.
+                     */
+                    signer: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The transactions. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenAction"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -20393,79 +20573,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunDetail"];
-                };
-            };
-            default: components["responses"]["Problem"];
-        };
-    };
-    listBrowserHealings: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description `runId` as the start answered it. */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The steps. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: {
-                            name: string | null;
-                            /** @description Where the step stands in the flow. */
-                            path: string;
-                            /** @description The element, in the words of that way. */
-                            target: string | null;
-                            times: number;
-                            verb: string;
-                            /** @description Which of `or` found the element, from 1. */
-                            way: number;
-                        }[];
-                    };
-                };
-            };
-            default: components["responses"]["Problem"];
-        };
-    };
-    acceptBrowserHealings: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description `runId` as the start answered it. */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": {
-                    /** @description Only of these steps; default all. */
-                    paths?: string[];
-                };
-            };
-        };
-        responses: {
-            /** @description The changed flow. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        accepted: string[];
-                        /** @description The flow of the run, with these ways first. */
-                        flow: {
-                            [key: string]: unknown;
-                        };
-                    };
                 };
             };
             default: components["responses"]["Problem"];

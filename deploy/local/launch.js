@@ -25,6 +25,7 @@ const COMMANDS = {
   check: { script: 'deploy/local/check.ts', usage: 'check [DIR]' },
   'audit verify': { script: 'cli/audit.ts', usage: 'audit verify EXPORT --key KEY [--witness FILE --witness-key KEY] [--json]' },
   judge: { script: 'test/judge/main.ts', usage: 'judge --cases FILE [--json]' },
+  'anchor verify': { script: 'cli/anchor.ts', usage: 'anchor verify PROOF [--rpc URL] [--json]' },
   'privacy verify-receipt': { script: 'cli/privacy.ts', usage: 'privacy verify-receipt FILE --key KEY [--json]' },
   'privacy replay-erasures': { script: 'deploy/local/replay-erasures.ts', usage: 'privacy replay-erasures [--receipts DIR] [--json]' },
   privacy: { script: 'deploy/local/privacy-map.ts', usage: 'privacy map --sql FILE --dataset FILE [--json]' },
@@ -39,7 +40,7 @@ const COMMANDS = {
 /** @param {readonly string[]} args */
 export async function launch(args) {
   // Everything that is not about this machine is the API's, in `cli/`; it knows the commands it has not.
-  const name = args[0] === 'audit' && args[1] === 'verify' ? 'audit verify' : args[0] === 'privacy' && ['verify-receipt', 'replay-erasures'].includes(args[1] ?? '') ? `privacy ${args[1]}` : args[0];
+  const name = (args[0] === 'audit' || args[0] === 'anchor') && args[1] === 'verify' ? `${args[0]} verify` : args[0] === 'privacy' && ['verify-receipt', 'replay-erasures'].includes(args[1] ?? '') ? `privacy ${args[1]}` : args[0];
   const local = Object.hasOwn(COMMANDS, name ?? '') && !(name === 'api' && args.length > 1) && !(name === 'privacy' && args.length > 1 && args[1] !== 'map');
   const command = local ? COMMANDS[name] : { script: 'cli/main.ts' };
   const rest = args.slice(local ? 1 : 0);

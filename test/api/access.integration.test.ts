@@ -47,6 +47,7 @@ const BODIES: Readonly<Record<string, unknown>> = {
   replaceScimGroup: { schemas: ['urn:ietf:params:scim:schemas:core:2.0:Group'], displayName: NAME },
   patchScimGroup: SCIM_PATCH,
   replaceSource: { kind: 'amqp', name: NAME, connection: 'ops', queue: 'q' },
+  actOnChainNetwork: { signer: '00000000-0000-4000-8000-000000000000', action: { kind: 'claim' } },
   anchorHashes: { hashes: [`0x${'44'.repeat(32)}`] },
   changeChain: { name: NAME, chainId: 31337, rpcUrls: ['https://node.example.com'] },
   replaceSchedule: SCHEDULE(NAME),

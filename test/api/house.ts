@@ -92,6 +92,7 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
     ['/v1/chain-signers/:id', signer],
     ['/v1/chain-transactions/:id', transaction],
     ['/v1/chain-networks/:id', network],
+    ['/v1/chain-networks/:id/accounts/:address', `0x${'55'.repeat(20)}`],
     ['/v1/consensus/:id', consensus],
     ['/v1/anchor-streams/:id', anchors],
     ['/v1/anchor-streams/:id/proofs/:hash', anchored],

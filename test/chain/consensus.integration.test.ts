@@ -17,8 +17,8 @@ const LIE = keccak256(toUtf8Bytes('a lie'));
 const SALT = `0x${'5a'.repeat(32)}`;
 const QUESTION = { type: 'test.sum', data: { a: 2, b: 3 } };
 const TRUTH = hashOf({ sum: 5 });
-/** Over what of a round a reorganisation reaches: its settlement, its votes, all of it. HAL9_TEST_REORGS=all tries every depth, which takes a minute more. */
-const DEPTHS = process.env['HAL9_TEST_REORGS'] === 'all' ? Array.from({ length: 12 }, (_, place) => place + 1) : [1, 6, 12];
+/** A reorganisation of the settlement alone, and of all of the round. HAL9_TEST_REORGS=all tries every depth, which takes a minute more. */
+const DEPTHS = process.env['HAL9_TEST_REORGS'] === 'all' ? Array.from({ length: 12 }, (_, place) => place + 1) : [1, 12];
 
 let house: ChainHouse;
 let network: TestNetwork;

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
+import { startAnvil } from '../environment/anvil.ts';
 import { findKafka, KAFKA_MISSING, startKafka } from '../environment/kafka.ts';
 import { findRabbit, RABBITMQ_MISSING, startRabbit } from '../environment/rabbitmq.ts';
 import { blocksOf, pages, type Block } from './blocks.ts';
@@ -23,6 +24,13 @@ const OUTSIDE: Readonly<Record<string, { readonly start: Outside; readonly missi
       if (tool === undefined) return undefined;
       const rabbit = await startRabbit(tool, folder);
       return { variables: { AMQP_HOST: '127.0.0.1', AMQP_PORT: String(rabbit.port) }, stop: () => rabbit.stop() };
+    },
+  },
+  'docs/how-to/chain-consensus.md': {
+    missing: 'NOT RUN: anvil is not installed (npm ci)',
+    async start() {
+      const node = await startAnvil({ chainId: 31337 });
+      return { variables: { CHAIN_RPC: node.url }, stop: () => node.kill() };
     },
   },
   'docs/how-to/kafka.md': {
