@@ -12,7 +12,7 @@ import { normalised } from '../../platform/privacy/identities.ts';
 import { OWN_SOURCE } from '../../platform/privacy/sources.ts';
 import { RECEIPT_PURPOSE } from '../../platform/webhooks/intake.ts';
 import { HalError } from '../../schemas/errors.ts';
-import { formatRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
+import { formatRunId, formatWorkflowId, parseRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import type { Execution, Histories } from './hal9-histories.ts';
 import { SharedScan, type Scanned } from './shared-scan.ts';
 
@@ -58,7 +58,7 @@ export class Hal9DataSource implements DataSource {
   async plan(inquiry: SubjectInquiry): Promise<SourcePlan> {
     const own = await this.#own(inquiry);
     const [accounts, connections, rows, naming, blobs, sealed] = [await this.#store.accounts(own), await this.#connections(own), await this.#store.count(own), await this.#undeclared(own), await this.#blobsOf(own), await this.#sealed(own)];
-    const under = await this.#parts.histories.under(own.orgId, await this.#living(inquiry));
+    const under = await this.#under(inquiry);
     const refusals = [
       ...accounts.map((id) => `the person has an account here: delete it first (DELETE /v1/users/${id})`),
       ...connections.map((id) => `the connection ${id} names the person: change or delete it`),
@@ -77,7 +77,7 @@ export class Hal9DataSource implements DataSource {
     const { histories, subjects, blobs } = this.#parts;
     const { signal } = inquiry;
     const own = await this.#own(inquiry);
-    const [undeclared, under] = [await this.#undeclared(own), await histories.under(own.orgId, await this.#living(inquiry))];
+    const [undeclared, under] = [await this.#undeclared(own), await this.#under(inquiry)];
     const open = undeclared.find((execution) => execution.open);
     if (open !== undefined) throw new HalError('Conflict', `the open run ${nameOf(open)} names the person and was not started as theirs: let it end, or cancel it`);
     // What still runs would go on writing.
@@ -118,7 +118,7 @@ export class Hal9DataSource implements DataSource {
     const own = await this.#own(inquiry);
     const { histories, blobs, keys } = this.#parts;
     for (const { table, rows } of await this.#store.read(own)) yield { table, rows };
-    for (const execution of [...(await histories.under(own.orgId, await this.#living(inquiry))), ...(await this.#undeclared(own))]) {
+    for (const execution of [...(await this.#under(inquiry)), ...(await this.#undeclared(own))]) {
       const history = await histories.read(execution);
       if (history !== undefined) yield { table: HISTORIES, rows: [{ run: nameOf(execution), payloads: history.payloads.filter((text) => /^[[{"\d]/.test(text)) }] };
     }
@@ -135,6 +135,15 @@ export class Hal9DataSource implements DataSource {
 
   async #living({ orgId, subjects }: SubjectInquiry): Promise<string[]> {
     return (await this.#parts.subjects.idsOf(orgId, subjects)).filter(({ living }) => living).map(({ id }) => id);
+  }
+
+  /** Runs under keys of the person that can still be read, by the read model: Temporal would have to list everybody's. */
+  async #under(inquiry: SubjectInquiry): Promise<Execution[]> {
+    const runs = await this.#store.runsOf(inquiry.orgId, await this.#living(inquiry));
+    return runs.flatMap(({ runId, open }) => {
+      const parts = parseRunId(runId);
+      return parts === undefined ? [] : [{ workflowId: formatWorkflowId({ orgId: inquiry.orgId, ...parts }), runId: undefined, open }];
+    });
   }
 
   /** Executions that name the person without being under a key of theirs. */

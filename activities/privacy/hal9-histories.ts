@@ -10,7 +10,8 @@ import { SharedScan, type Scanned } from './shared-scan.ts';
 /** One execution, as Temporal names it. */
 export interface Execution {
   readonly workflowId: string;
-  readonly runId: string;
+  /** Undefined: the latest of the workflow. */
+  readonly runId: string | undefined;
   readonly open: boolean;
 }
 
@@ -53,14 +54,6 @@ export class Histories {
     return open;
   }
 
-  /** Every execution that a key of these encrypts. */
-  async under(orgId: string, keyIds: readonly string[]): Promise<Execution[]> {
-    const found: Execution[] = [];
-    if (keyIds.length === 0) return found;
-    for await (const execution of this.#list(orgId, '')) if (keyIds.includes(workflowSubjectKey(execution.workflowId) ?? '')) found.push(execution);
-    return found;
-  }
-
   /** @returns undefined when it is gone. */
   async read(execution: Execution): Promise<PlainHistory | undefined> {
     const { workflowId, runId } = execution;
@@ -85,14 +78,14 @@ export class Histories {
   /** Removes a closed execution with its history. Returns once it cannot be read any more. */
   async remove({ workflowId, runId }: Execution, signal: AbortSignal): Promise<void> {
     const { namespace } = this.#client.options;
-    await ignoringNotFound(() => this.#client.withDeadline(Date.now() + RPC_MS, () => this.#client.workflowService.deleteWorkflowExecution({ namespace, workflowExecution: { workflowId, runId } })));
+    await ignoringNotFound(() => this.#client.withDeadline(Date.now() + RPC_MS, () => this.#client.workflowService.deleteWorkflowExecution({ namespace, workflowExecution: { workflowId, runId: runId ?? '' } })));
     for (const until = Date.now() + GONE_MS; ; await delay(200, undefined, { signal })) {
       if ((await this.read({ workflowId, runId, open: false })) === undefined) return;
       if (Date.now() > until) throw new HalError('DependencyUnavailable', 'Temporal has not deleted a history yet', { retryAfterSeconds: 60 });
     }
   }
 
-  async #isOpen(workflowId: string, runId: string): Promise<boolean> {
+  async #isOpen(workflowId: string, runId: string | undefined): Promise<boolean> {
     let open = false;
     await ignoringNotFound(async () => {
       open = (await this.#client.withDeadline(Date.now() + RPC_MS, () => this.#client.workflow.getHandle(workflowId, runId).describe())).status.name === 'RUNNING';
