@@ -179,6 +179,20 @@ function podTemplate(cluster: Cluster, workload: Workload, { settingsVersion }: 
   const labels = { ...labelsOf(workload), ...selectorOf(cluster, workload), 'app.kubernetes.io/part-of': 'hal9' };
   const scraped = spec.monitoring.enabled && !spec.monitoring.prometheusOperator ? { 'prometheus.io/scrape': 'true', 'prometheus.io/port': String(METRICS_PORT) } : {};
   const { configMap, secret, databaseSecret, dataClaim } = spec.settings;
+  const container = {
+    image: spec.image,
+    envFrom: [
+      ...(configMap === undefined ? [] : [{ configMapRef: { name: configMap } }]),
+      ...(secret === undefined ? [] : [{ secretRef: { name: secret } }]),
+      { configMapRef: { name: `${metadata.name}-models` } },
+    ],
+    env: [
+      ...(databaseSecret === undefined ? [] : [{ name: 'DATABASE_URL', valueFrom: { secretKeyRef: databaseSecret } }]),
+      ...Object.entries({ HAL9_QUEUES: workload.queue, HAL9_METRICS_HOST: '0.0.0.0', HAL9_METRICS_PORT: String(METRICS_PORT), HAL9_DATA: DATA, XDG_CACHE_HOME: CACHE, NODE_COMPILE_CACHE: `${CACHE}/compile` }).map(([name, value]) => ({ name, value })),
+    ],
+    securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
+    volumeMounts: [{ name: 'data', mountPath: DATA }, { name: 'cache', mountPath: CACHE }, { name: 'tmp', mountPath: '/tmp' }],
+  };
   return {
     metadata: { labels, annotations: { 'hal9.ai/settings': settingsVersion, ...scraped } },
     spec: {
@@ -190,28 +204,19 @@ function podTemplate(cluster: Cluster, workload: Workload, { settingsVersion }: 
       terminationGracePeriodSeconds: 15,
       ...(workload.region === undefined ? {} : { affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ matchExpressions: [{ key: 'topology.kubernetes.io/region', operator: 'In', values: [workload.region] }] }] } } } }),
       topologySpreadConstraints: ['topology.kubernetes.io/zone', 'kubernetes.io/hostname'].map((topologyKey) => ({ maxSkew: 1, topologyKey, whenUnsatisfiable: 'ScheduleAnyway', labelSelector: { matchLabels: selectorOf(cluster, workload) } })),
+      // A worker begins when the schema of its version is there, whoever brings it.
+      initContainers: [{ ...container, name: 'await-schema', command: ['node', 'deploy/jobs/migrate.ts', '--await'], resources: { requests: { cpu: '50m', memory: '128Mi' }, limits: { memory: '256Mi' } } }],
       containers: [
         {
+          ...container,
           name: 'worker',
-          image: spec.image,
           command: ['node', 'workers/core/main.ts'],
           ports: [{ name: 'metrics', containerPort: METRICS_PORT, protocol: 'TCP' }],
-          envFrom: [
-            ...(configMap === undefined ? [] : [{ configMapRef: { name: configMap } }]),
-            ...(secret === undefined ? [] : [{ secretRef: { name: secret } }]),
-            { configMapRef: { name: `${metadata.name}-models` } },
-          ],
-          env: [
-            ...(databaseSecret === undefined ? [] : [{ name: 'DATABASE_URL', valueFrom: { secretKeyRef: databaseSecret } }]),
-            ...Object.entries({ HAL9_QUEUES: workload.queue, HAL9_METRICS_HOST: '0.0.0.0', HAL9_METRICS_PORT: String(METRICS_PORT), HAL9_DATA: DATA, XDG_CACHE_HOME: CACHE, NODE_COMPILE_CACHE: `${CACHE}/compile` }).map(([name, value]) => ({ name, value })),
-          ],
           resources: workload.spec.resources,
-          securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
           // The first start compiles; until then the process is not to be asked whether it lives.
           startupProbe: { httpGet: { path: '/healthz', port: 'metrics' }, periodSeconds: 2, failureThreshold: 60 },
           livenessProbe: { httpGet: { path: '/healthz', port: 'metrics' }, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },
           readinessProbe: { httpGet: { path: '/readyz', port: 'metrics' }, periodSeconds: 5, timeoutSeconds: 5, failureThreshold: 3 },
-          volumeMounts: [{ name: 'data', mountPath: DATA }, { name: 'cache', mountPath: CACHE }, { name: 'tmp', mountPath: '/tmp' }],
         },
       ],
       volumes: [
