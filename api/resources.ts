@@ -65,6 +65,7 @@ import { createBrowserRoutes } from './routes/browser.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
 import { createBlobStore } from '../platform/blobs/create.ts';
 import { BrowserEvidence } from '../platform/browser/evidence.ts';
+import { BrowserHealings } from '../platform/browser/healings.ts';
 import { InteractiveBrowsers } from '../platform/browser/interactive.ts';
 import { createMcpRoutes } from './routes/mcp.ts';
 import { createInvitationAcceptanceRoutes } from './routes/invitation-acceptance.ts';
@@ -149,7 +150,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createWebhookEndpointRoutes({ endpoints: new Endpoints({ database, keys, egress }) }),
       ...createBulkRoutes({ bulk: new Bulk({ database, keys, operations }) }),
       ...createDecisionRoutes(stores.decisions),
-      ...createBrowserRoutes({ evidence: new BrowserEvidence({ database, blobs }), interactive }),
+      ...createBrowserRoutes({ evidence: new BrowserEvidence({ database, blobs }), healings: new BrowserHealings({ database, operations }), interactive }),
       ...createMcpRoutes({ operations, interactive, version }),
       ...createRemediationActionRoutes({ actions: stores.remediationActions }),
       ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),

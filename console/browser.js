@@ -8,7 +8,7 @@ const PAGE = 500;
 /** How the outcome of a step looks. */
 const LOOKS = { done: 'good', seen: 'info', skipped: 'info', failed: 'critical' };
 const SAYS = { done: '', seen: 'had happened before the crash', skipped: 'left out: its element never came', failed: '' };
-const VERBS = { 'navigate': 'go to', 'history': 'go', 'click': 'click', 'type': 'type into', 'select': 'choose in', 'check': 'tick', 'press': 'press', 'hover': 'point at', 'focus': 'focus', 'scroll': 'scroll', 'drag': 'drag', 'upload': 'upload to', 'download': 'download', 'wait': 'wait', 'pause': 'pause', 'extract': 'read', 'assert': 'check that', 'set': 'compute', 'screenshot': 'take a picture', 'pdf': 'print', 'tab': 'turn to tab' };
+const VERBS = { 'navigate': 'go to', 'history': 'go', 'click': 'click', 'type': 'type into', 'select': 'choose in', 'check': 'tick', 'press': 'press', 'hover': 'point at', 'focus': 'focus', 'scroll': 'scroll', 'drag': 'drag', 'upload': 'upload to', 'download': 'download', 'wait': 'wait', 'pause': 'pause', 'extract': 'read', 'assert': 'check that', 'set': 'compute', 'act': 'work out how to', 'observe': 'look for', 'screenshot': 'take a picture', 'pdf': 'print', 'tab': 'turn to tab' };
 
 const pictures = new Map();
 let chosen;
@@ -54,9 +54,21 @@ function detail(step) {
     element('div', { class: 'section-head' }, element('h2', {}, ...sentence(step)), statusTag(step.outcome)),
     step.failure === null ? undefined : element('p', { class: 'problem' }, step.failure),
     SAYS[step.outcome] === '' ? undefined : element('p', { class: 'note' }, SAYS[step.outcome]),
+    step.way > 0 ? offer(step) : undefined,
     picture(step, { class: 'big' }),
     element('dl', { class: 'facts' }, ...[['Page', step.url], ['Began', when(step.startedAt)], ['Took', duration(Date.parse(step.endedAt) - Date.parse(step.startedAt))], ['In the flow', step.path]].map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value)))),
     step.troubles.length === 0 ? undefined : element('ul', { class: 'troubles' }, ...step.troubles.map(({ kind, text }) => element('li', {}, element('span', { class: 'kind' }, kind), ' ', text))));
+}
+
+/** The flow with the way first that found the element: for whoever keeps the flow. */
+function offer(step) {
+  const answer = element('pre', { id: 'healed', hidden: '' });
+  const show = async () => {
+    const changed = await ask(`${path}/browser-healings`, { method: 'POST', body: { paths: [step.path] } }).catch((error) => ({ flow: error.status === 403 ? 'You may not see the input of the run.' : error.message }));
+    answer.textContent = JSON.stringify(changed.flow, undefined, 2);
+    answer.removeAttribute('hidden');
+  };
+  return element('div', {}, element('p', { class: 'note' }, 'The first way to the element found nothing; this one did.'), element('button', { type: 'button', id: 'heal', click: () => void show() }, 'Show the flow with this way first'), answer);
 }
 
 /** Everything that is new since the last look. */

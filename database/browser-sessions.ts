@@ -104,6 +104,18 @@ export interface BrowserAnswer {
   readonly needed: number;
 }
 
+/** A step whose element was found another way than the first. */
+export interface BrowserHealing {
+  readonly path: string;
+  readonly verb: string;
+  readonly name: string | null;
+  /** Which of `or`, from 1. */
+  readonly way: number;
+  /** The element, in the words of that way. */
+  readonly target: string | null;
+  readonly times: number;
+}
+
 /** Names a session within its organisation, and the take-up that may write to it. */
 export interface SessionHold {
   readonly orgId: string;
@@ -242,6 +254,25 @@ export class BrowserSessionStore {
   /** The sessions of a run, newest first: a run may have been reset. */
   async ofRun(orgId: string, runId: string): Promise<BrowserSession[]> {
     return this.#database.withOrg(orgId, (tx) => tx.selectFrom('browser_sessions').select(SESSION).where('org_id', '=', orgId).where('run_id', '=', runId).orderBy('created_at', 'desc').limit(20).execute());
+  }
+
+  /** Steps whose element was found another way than the first; of several ways the latest. */
+  async healings(orgId: string, id: string): Promise<BrowserHealing[]> {
+    const rows = await this.#database.withOrg(orgId, (tx) =>
+      tx
+        .selectFrom('browser_steps')
+        .select(({ fn }) => ['path', 'verb', 'name', 'way', 'target', fn.countAll<string>().as('times'), fn.max('seq').as('last')])
+        .where('org_id', '=', orgId)
+        .where('session_id', '=', id)
+        .where('way', '>', 0)
+        .groupBy(['path', 'verb', 'name', 'way', 'target'])
+        .orderBy('last', 'desc')
+        .limit(500)
+        .execute(),
+    );
+    const latest = new Map<string, BrowserHealing>();
+    for (const { path, verb, name, way, target, times } of rows) if (way !== null && !latest.has(path)) latest.set(path, { path, verb, name, way, target, times: Number(times) });
+    return [...latest.values()];
   }
 
   /** What a session did, in order. */

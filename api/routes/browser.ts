@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { BrowserEvidence } from '../../platform/browser/evidence.ts';
+import type { BrowserHealings } from '../../platform/browser/healings.ts';
 import type { InteractiveBrowsers } from '../../platform/browser/interactive.ts';
-import { browserPictureParams, browserStepsQuery, browserStepsView, browserTurnBody, browserTurnView } from '../../schemas/rest/browser.ts';
+import { browserPictureParams, browserStepsQuery, browserStepsView, browserTurnBody, browserTurnView, browserHealedFlow, browserHealingBody, browserHealingsView } from '../../schemas/rest/browser.ts';
 import { runIdParams } from '../../schemas/rest/runs.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 import { byRun } from '../run-access.ts';
@@ -9,7 +10,7 @@ import { byRun } from '../run-access.ts';
 const tag = 'Runs';
 
 /** What browser sessions did, step by step, and what interactive ones are to do next. */
-export function createBrowserRoutes({ evidence, interactive }: { evidence: BrowserEvidence; interactive: InteractiveBrowsers }): AnyRoute[] {
+export function createBrowserRoutes({ evidence, healings, interactive }: { evidence: BrowserEvidence; healings: BrowserHealings; interactive: InteractiveBrowsers }): AnyRoute[] {
   return [
     defineRoute({
       method: 'post',
@@ -29,6 +30,32 @@ export function createBrowserRoutes({ evidence, interactive }: { evidence: Brows
         const id = body.id ?? randomUUID();
         return { status: 200, body: { id, ...(await interactive.take(caller, params.id, { ...body, id })) } };
       },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/v1/runs/:id/browser-healings',
+      id: 'listBrowserHealings',
+      tag,
+      summary: 'Lists the steps of a browser session whose element was found another way than the first',
+      permission: 'runs:read',
+      access: byRun,
+      params: runIdParams,
+      responses: { 200: { description: 'The steps.', schema: browserHealingsView } },
+      handler: async ({ caller, params }) => ({ status: 200, body: { items: await healings.list(caller, params.id) } }),
+    }),
+    defineRoute({
+      method: 'post',
+      path: '/v1/runs/:id/browser-healings',
+      id: 'acceptBrowserHealings',
+      tag,
+      summary: 'Answers the flow of a run with the ways first that found their elements',
+      description: 'Shows the input of the run, so it needs the permission to decrypt. The run itself is left as it is: start the next with the changed flow.',
+      permission: 'codec:decode',
+      audit: 'browser.healing',
+      params: runIdParams,
+      body: browserHealingBody.prefault({}),
+      responses: { 200: { description: 'The changed flow.', schema: browserHealedFlow } },
+      handler: async ({ caller, params, body }) => ({ status: 200, body: await healings.accept(caller, params.id, body.paths) }),
     }),
     defineRoute({
       method: 'get',

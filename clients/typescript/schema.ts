@@ -3146,6 +3146,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/runs/{id}/browser-healings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the steps of a browser session whose element was found another way than the first */
+        get: operations["listBrowserHealings"];
+        put?: never;
+        /**
+         * Answers the flow of a run with the ways first that found their elements
+         * @description Shows the input of the run, so it needs the permission to decrypt. The run itself is left as it is: start the next with the changed flow.
+         */
+        post: operations["acceptBrowserHealings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs/{id}/browser-steps": {
         parameters: {
             query?: never;
@@ -20573,6 +20594,79 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunDetail"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listBrowserHealings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The steps. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: {
+                            name: string | null;
+                            /** @description Where the step stands in the flow. */
+                            path: string;
+                            /** @description The element, in the words of that way. */
+                            target: string | null;
+                            times: number;
+                            verb: string;
+                            /** @description Which of `or` found the element, from 1. */
+                            way: number;
+                        }[];
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    acceptBrowserHealings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description Only of these steps; default all. */
+                    paths?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description The changed flow. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        accepted: string[];
+                        /** @description The flow of the run, with these ways first. */
+                        flow: {
+                            [key: string]: unknown;
+                        };
+                    };
                 };
             };
             default: components["responses"]["Problem"];

@@ -95,6 +95,8 @@ export interface RunsPort {
   failures(caller: Caller, query: { operation?: string; from: Date; to: Date; limit: number }): Promise<readonly FailureGroup[]>;
   /** What the run did, step by step; inputs and results for callers with `codec:decode` who ask. @throws {HalError} NotFound, Forbidden. */
   timeline(caller: Caller, runId: string, payloads: boolean): Promise<{ steps: readonly RunStep[]; events: number }>;
+  /** What the run was started with; for callers with `codec:decode`. @throws {HalError} NotFound (also once Temporal's retention has passed), Forbidden. */
+  input(caller: Caller, runId: string): Promise<unknown>;
   /** The history of a run as replay tests keep it, decrypted; for callers with `codec:decode`. @throws {HalError} NotFound, Forbidden. */
   recording(caller: Caller, runId: string): Promise<RunRecording>;
   /** What a replay would repeat. @throws {HalError} NotFound, InvalidInput without such a step. */

@@ -216,6 +216,12 @@ class TemporalOperations implements Operations {
     return this.#history.timeline(runId, workflowId, payloads);
   }
 
+  async input(caller: Caller, runId: string): Promise<unknown> {
+    const workflowId = this.#ownRun(caller, runId, 'runs:read');
+    assertCan(caller, 'codec:decode');
+    return this.#history.input(runId, workflowId);
+  }
+
   async recording(caller: Caller, runId: string): Promise<RunRecording> {
     const workflowId = this.#ownRun(caller, runId, 'runs:read');
     assertCan(caller, 'codec:decode');

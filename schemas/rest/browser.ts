@@ -50,3 +50,20 @@ export const browserTurnView = z.object({
   failure: turnFailureSchema.nullable().describe('Why the step could not be taken; the session goes on.'),
   page: turnAnswerSchema,
 });
+
+export const browserHealingsView = z.object({
+  items: z.array(
+    z.object({
+      path: z.string().describe('Where the step stands in the flow.'),
+      verb: z.string(),
+      name: z.string().nullable(),
+      way: z.int().describe('Which of `or` found the element, from 1.'),
+      target: z.string().nullable().describe('The element, in the words of that way.'),
+      times: z.int(),
+    }),
+  ),
+});
+
+export const browserHealingBody = z.strictObject({ paths: z.array(z.string().max(2000)).max(500).optional().describe('Only of these steps; default all.') });
+
+export const browserHealedFlow = z.object({ flow: z.record(z.string(), z.unknown()).describe('The flow of the run, with these ways first.'), accepted: z.array(z.string()) });

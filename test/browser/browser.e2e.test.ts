@@ -98,6 +98,22 @@ describe('browser sessions', () => {
     await expect(ended(runId)).resolves.toMatchObject({ status: 'completed', result: { result: 'Sign in' } });
   });
 
+  it('offers the flow with the ways first that found their elements', async () => {
+    const runId = await start({ name: 'moved', steps: [{ do: 'navigate', url: `${site.url}/login` }, { do: 'click', on: { css: '#gone', or: [{ text: 'nowhere' }, { role: 'button', name: 'Sign in' }] } }] });
+    await expect(ended(runId)).resolves.toMatchObject({ status: 'completed' });
+    const address = `/v1/runs/${encodeURIComponent(runId)}/browser-healings`;
+    await expect(call('GET', address)).resolves.toEqual({ items: [{ path: 'steps/1', verb: 'click', name: null, way: 2, target: 'button "Sign in"', times: 1 }] });
+    await page.goto(`${stack.url}/console/browser.html?id=${encodeURIComponent(runId)}`);
+    await page.locator('#film li', { hasText: 'button "Sign in"' }).locator('button').click();
+    await page.click('#heal');
+    await page.locator('#healed', { hasText: '"#gone"' }).waitFor();
+    const { flow } = await call('POST', address, {});
+    const again = await start(flow);
+    await expect(ended(again)).resolves.toMatchObject({ status: 'completed' });
+    await expect(call('GET', `/v1/runs/${encodeURIComponent(again)}/browser-healings`)).resolves.toEqual({ items: [] });
+    await expect.poll(async () => JSON.stringify(await call('GET', '/v1/audit/entries?action=browser.healing'))).toContain(runId);
+  });
+
   it('stops at once when it is cancelled, and forgets the login', async () => {
     const runId = await start({ steps: [{ do: 'navigate', url: `${site.url}/login` }, { do: 'pause', seconds: 300 }] });
     await expect.poll(async () => (await send('GET', `/v1/runs/${encodeURIComponent(runId)}/browser-steps`)).status).toBe(200);
