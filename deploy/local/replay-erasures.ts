@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { connect } from '../../activities/privacy/connectors.ts';
+import { openAllSources } from '../../activities/privacy/all-sources.ts';
 import { replayErasures, type ReplayOutcome } from '../../activities/privacy/replay.ts';
 import { verifyReceipt } from '../../clients/privacy/verify-receipt.ts';
 import type { Database } from '../../database/database.ts';
@@ -10,12 +10,10 @@ import { OrganisationStore } from '../../database/organisations.ts';
 import { actOf } from '../../platform/audit/act.ts';
 import { loadAuditSigner } from '../../platform/audit/signer.ts';
 import { loadConfig } from '../../platform/config/config.ts';
-import { Egress } from '../../platform/connections/egress.ts';
 import { connectDatabase } from '../../platform/database/connect.ts';
 import { systemCaller } from '../../platform/identity/caller.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
-import { PrivacySources } from '../../platform/privacy/sources.ts';
 import { auditOrigin } from '../../schemas/audit/note.ts';
 import { runCommand } from './command.ts';
 import { SetupError } from './setup-error.ts';
@@ -23,7 +21,7 @@ import { SetupError } from './setup-error.ts';
 const USAGE = `Usage: hal9 privacy replay-erasures [--receipts DIR] [--json]
 
 Does erasures again after a backup of a source, or of HAL9's own database, was restored. Run it before any worker starts; it reads the same
-settings (DATABASE_URL, HAL9_MASTER_KEYS, HAL9_DATA). DIR: receipts of erasures that a restored ledger may not know.
+settings (DATABASE_URL, HAL9_MASTER_KEYS, HAL9_DATA, TEMPORAL_ADDRESS). DIR: receipts of erasures that a restored ledger may not know.
 Exit code: 0 nobody of the ledger is found any more, 1 somebody is, or a source could not be looked at.
 `;
 
@@ -38,15 +36,14 @@ await runCommand(async (signal) => {
   if (config.DATABASE_URL === undefined) throw new SetupError('DATABASE_URL is not set', 'set it to the database of HAL9, restored and not served by any worker yet');
   const keys = await loadKeyRing(config);
   const database = await connectDatabase(config, 'hal9-replay');
-  const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
+  const sources = await openAllSources({ config, database, keys });
   const say = (message: string): void => void process.stderr.write(`${message}\n`);
   try {
-    const sources = new PrivacySources({ database, keys });
     const restored = options.receipts === undefined ? 0 : await restoreLedger(options.receipts, database, await loadAuditSigner(config), say);
     const outcomes: ReplayOutcome[] = [];
     for (const { orgId } of await new OrganisationStore(database).listAll()) {
       outcomes.push(
-        await replayErasures({ database, keys, subjectKeys: new SubjectKeys({ database, keys }), sourcesOf: async (of) => (await sources.openAll(of)).map((source) => connect(source, { egress, database, keys })), signal, progress: (message) => say(`${orgId}: ${message}`) }, orgId),
+        await replayErasures({ database, keys, subjectKeys: new SubjectKeys({ database, keys }), sourcesOf: (of) => sources.of(of), signal, progress: (message) => say(`${orgId}: ${message}`) }, orgId),
       );
     }
     const sum = (of: (outcome: ReplayOutcome) => number): number => outcomes.reduce((total, outcome) => total + of(outcome), 0);
@@ -55,7 +52,7 @@ await runCommand(async (signal) => {
     process.stdout.write(options.json ? `${JSON.stringify(all)}\n` : `${all.erasures} erasures in the ledger (${all.restored} of them from receipts); ${all.back} people were back, ${all.rows} records erased again\n${reasons.map((reason) => `LEFT ${reason}\n`).join('')}`);
     process.exitCode = reasons.length === 0 ? 0 : 1;
   } finally {
-    await egress.close();
+    await sources.close();
     await database.close();
   }
 });

@@ -63,8 +63,6 @@ describe.skipIf(programs === undefined)('replay-erasures', () => {
       const id = await erased(caller, 'canary-1@example.com');
       expect((await names(client))[1]).toBe('two@example.com/Two/for Two');
       expect(await programs?.dump(url)).not.toMatch(/canary/i);
-      expect((await replay()).outcome).toMatchObject({ back: 0, rows: 0, reasons: [] });
-
       await programs?.restore(url, backup ?? '');
       expect(await programs?.dump(url)).toMatch(/canary/i);
       const { code, outcome, stderr } = await replay();
@@ -73,7 +71,6 @@ describe.skipIf(programs === undefined)('replay-erasures', () => {
       expect(await programs?.dump(url)).not.toMatch(/canary/i);
       expect((await names(client))[1]).toBe('two@example.com/Two/for Two');
       expect((await client.query('select from visit')).rowCount).toBe(1);
-      expect((await replay()).outcome).toMatchObject({ erasures: 1, back: 0, rows: 0 });
 
       // HAL9's own database is older than the erasure: the receipt knows more than the ledger.
       await expect.poll(() => bench.erasures.receipt(caller, id).catch((error: unknown) => (error instanceof HalError ? error.type : String(error)))).toMatch(/^ey/);
@@ -84,7 +81,6 @@ describe.skipIf(programs === undefined)('replay-erasures', () => {
         await tx.updateTable('erasures').set({ state: 'erasing', finished_at: null }).where('id', '=', id).execute();
       });
       await programs?.restore(url, backup ?? '');
-      expect((await replay()).outcome).toMatchObject({ erasures: 0, back: 0 });
       const again = await replay('--receipts', folder);
       expect(again.outcome, again.stderr).toMatchObject({ restored: 1, erasures: 1, back: 1, rows: 3, reasons: [] });
       expect(again.stderr).toContain('other.json is passed over: the file is no receipt of an erasure');
@@ -92,21 +88,18 @@ describe.skipIf(programs === undefined)('replay-erasures', () => {
       expect((await bench.erasures.get(caller, id)).erasure.state).toBe('complete');
       await bench.sources.remove(caller, source.id);
     });
-  });
+  }, 180_000);
 
-  it('says where it could not look, and fails', async () => {
+  it('says where it could not look and what refuses, and fails', async () => {
     await withSchema(SHOP, async (client, url) => {
       const caller = await bench.caller();
-      const source = await bench.sources.create(caller, { name: 'shop', kind: 'postgres', address: `${url}?sslmode=disable`, annotations: ANNOTATIONS });
+      await bench.sources.create(caller, { name: 'shop', kind: 'postgres', address: `${url}?sslmode=disable`, annotations: ANNOTATIONS });
       await erased(caller, 'canary-1@example.com');
-      await bench.sources.change(caller, source.id, { address: 'postgres://nobody:x@127.0.0.1:1/none?sslmode=disable' });
-      const away = await replay();
-      expect([away.code, away.outcome]).toEqual([1, expect.objectContaining({ reasons: [expect.stringMatching(/^shop: the connection was refused/)] })]);
+      await bench.sources.create(caller, { name: 'away', kind: 'postgres', address: 'postgres://nobody:x@127.0.0.1:1/none?sslmode=disable', annotations: ANNOTATIONS });
       // Somebody is back where a trigger refuses.
-      await bench.sources.change(caller, source.id, { address: `${url}?sslmode=disable` });
       await client.query(`update customer set email = 'canary-1@example.com' where id = 1; create function no() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$; create trigger no before update on customer for each row execute function no()`);
-      const refused = await replay();
-      expect([refused.code, refused.outcome]).toEqual([1, expect.objectContaining({ back: 1, reasons: expect.arrayContaining([expect.stringMatching(/^shop: a trigger refuses the erasure/)]) })]);
+      const { code, outcome } = await replay();
+      expect([code, outcome]).toEqual([1, expect.objectContaining({ back: 1, reasons: expect.arrayContaining([expect.stringMatching(/^away: the connection was refused/), expect.stringMatching(/^shop: a trigger refuses the erasure/)]) })]);
     });
-  });
+  }, 180_000);
 });

@@ -69,6 +69,7 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
   if (isChosen('scheduled-run')) await firings();
   if (isChosen('bulk')) await bulks();
   if (isChosen('erasure')) await erasures();
+  if (isChosen('retention')) await retentions();
   if (isChosen('access-export')) await exports_();
   await temporal.close();
 
@@ -140,6 +141,20 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
     await call('POST', `/v1/runs/${runId}/cancel`, {});
     await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
     await keep(runId, 'handed-out');
+  }
+
+  /** Two tables, of which one goes before the other. */
+  async function retentions(): Promise<void> {
+    const own = new pg.Client({ connectionString: databaseUrl });
+    await own.connect();
+    await own.query('create schema expired');
+    await own.query('create table expired.visit (id int primary key, at date); create table expired.page (visit_id int references expired.visit, at date)');
+    await own.query("insert into expired.visit values (1, '2020-01-01'); insert into expired.page values (1, '2020-01-01')");
+    await own.end();
+    await call('POST', '/v1/privacy/sources', { name: 'expired', address: `${databaseUrl}?sslmode=disable`, annotations: 'source: expired\ntables:\n  expired.visit: {retention: {keep: P1Y, since: at}, columns: {id: {category: system}, at: {category: system}}}\n  expired.page: {retention: {keep: P1Y, since: at}, columns: {visit_id: {category: system}, at: {category: system}}}\n' });
+    const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/retention/runs', { input: { source: 'expired' } }));
+    await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
+    await keep(runId, 'swept');
   }
 
   /** Held before a step, then let go on. */
