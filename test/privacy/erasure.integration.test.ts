@@ -42,7 +42,7 @@ describe('erasure', () => {
 
   /** Waits until the erasure is in a state. */
   const reached = async (caller: Caller, id: string, state: ErasureRecord['state']): Promise<ErasureRecord> => {
-    await expect.poll(async () => (await bench.erasures.get(caller, id)).erasure.state).toBe(state);
+    await expect.poll(async () => (await bench.erasures.get(caller, id)).erasure.state, { timeout: 50_000 }).toBe(state);
     return (await bench.erasures.get(caller, id)).erasure;
   };
   const declare = (caller: Caller, url: string, annotations = ANNOTATIONS) => bench.sources.create(caller, { name: 'shop', kind: 'postgres', address: `${url}?sslmode=disable`, annotations });

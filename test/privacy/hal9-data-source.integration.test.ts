@@ -123,7 +123,7 @@ describe('HAL9 as a source of personal data', () => {
     const again: string[] = [];
     await source.erase(inquiry, async (tables) => void again.push(...tables.filter((table) => table.changed > 0).map(({ table }) => table)));
     expect(again).toEqual([]);
-  });
+  }, 180_000);
 
   it('refuses before anything is destroyed: an account, a connection, an open run that nobody said is theirs', async () => {
     const caller = await arrive();
