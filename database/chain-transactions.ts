@@ -5,6 +5,9 @@ import type { Database, Tx } from './database.ts';
 /** Announces transactions that are to be sent. */
 export const CHAIN_CHANNEL = 'hal9_chain';
 
+/** Of one reference, looked for by name: ranges of text depend on the collation. */
+const MOST_REPETITIONS = 200;
+
 export type TransactionState = 'queued' | 'pending' | 'mined' | 'confirmed' | 'failed' | 'cancelled';
 export type TransactionOutcome = 'succeeded' | 'reverted' | 'cancelled';
 export type AttemptKind = 'send' | 'bump' | 'cancel';
@@ -134,7 +137,7 @@ export class ChainTransactionStore {
   async latest(orgId: string, signerId: string, reference: string): Promise<TransactionRecord | undefined> {
     return this.#database.withOrg(orgId, async (tx) => {
       const { rows } = await sql<TransactionRecord>`select ${COLUMNS} from chain_transactions where org_id = ${orgId} and signer_id = ${signerId}
-        and (reference = ${reference} or (reference > ${`${reference} #`} and reference < ${`${reference} $`})) order by seq desc limit 1`.execute(tx);
+        and reference = any(${[reference, ...Array.from({ length: MOST_REPETITIONS }, (_, place) => `${reference} #${String(place + 2)}`)]}::text[]) order by seq desc limit 1`.execute(tx);
       return rows[0];
     });
   }

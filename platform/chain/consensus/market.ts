@@ -1,4 +1,4 @@
-import { Interface, ZeroHash } from 'ethers';
+import { ZeroHash, type Interface } from 'ethers';
 import { z } from 'zod';
 import type { Verdict } from '../../../database/consensus.ts';
 import { computationMarket } from '../contracts/computation-market.ts';
