@@ -41,7 +41,12 @@ describe('the image', () => {
     // As `npm ci --omit=dev` leaves it; files are shared with the repository's own, which pruning only unlinks.
     const { packages } = lockSchema.parse(JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')));
     const top = Object.entries(packages).flatMap(([path, { dev = false, devOptional = false, optional = false }]) => (path === '' || dev || (devOptional && !optional) || path.split('node_modules/').length > 2 || !existsSync(join(ROOT, path)) ? [] : [path]));
-    execFileSync('cp', ['-al', '--parents', ...top, app], { cwd: ROOT });
+    const copy = (how: string): unknown => execFileSync('cp', [how, '--parents', ...top, app], { cwd: ROOT, stdio: 'pipe' });
+    try {
+      copy('-al');
+    } catch {
+      copy('-a'); // the temporary folder is on another disk
+    }
     for (const source of copied) {
       mkdirSync(dirname(join(app, source)), { recursive: true });
       cpSync(join(ROOT, source), join(app, source), { recursive: true });
