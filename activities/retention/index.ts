@@ -27,7 +27,7 @@ import { countExpired, sweep, type Sweep } from './sweep.ts';
 const BEAT_MS = 5_000;
 /** Deleted rows are counted in HAL9 so often; what a crash loses of it is made up at the end. */
 const COUNT_MS = 2_000;
-const SHARE = 0.2;
+const SHARE = 0.1;
 
 /** Discovered: deletes from sources what has had its time. */
 export default async function register({ config, database }: ActivityDependencies): Promise<RegisteredActivities> {

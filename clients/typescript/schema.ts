@@ -5575,6 +5575,22 @@ export interface components {
         };
         BrowserFlow: {
             /**
+             * @description When a step cannot be taken and a CAPTCHA stands on the page: whether a person is asked, and for how long; the step is tried again afterwards.
+             * @default {
+             *       "do": "hand-over",
+             *       "deadlineSeconds": 3600
+             *     }
+             */
+            captcha: {
+                /** @default 3600 */
+                deadlineSeconds: number;
+                /**
+                 * @default hand-over
+                 * @enum {string}
+                 */
+                do: "hand-over" | "fail";
+            };
+            /**
              * @description What is answered to alert, confirm and prompt.
              * @default dismiss
              * @enum {string}
@@ -5706,6 +5722,22 @@ export interface components {
             within?: components["schemas"]["BrowserLocator"];
         };
         BrowserSessionSettings: {
+            /**
+             * @description When a step cannot be taken and a CAPTCHA stands on the page: whether a person is asked, and for how long; the step is tried again afterwards.
+             * @default {
+             *       "do": "hand-over",
+             *       "deadlineSeconds": 3600
+             *     }
+             */
+            captcha: {
+                /** @default 3600 */
+                deadlineSeconds: number;
+                /**
+                 * @default hand-over
+                 * @enum {string}
+                 */
+                do: "hand-over" | "fail";
+            };
             /**
              * @description What is answered to alert, confirm and prompt.
              * @default dismiss
@@ -25326,7 +25358,7 @@ export interface operations {
                     input: {
                         /** @description Counts, and deletes nothing. Default false. */
                         dryRun?: boolean;
-                        /** @description Part of the time that statements may run; in between it pauses. Default 0.2. */
+                        /** @description Part of the time that statements may run; in between it pauses. Default 0.1. */
                         share?: number;
                         /** @description Name of a PostgreSQL source. */
                         source: string;

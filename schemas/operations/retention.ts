@@ -7,7 +7,7 @@ export const retentionInputSchema = z.object({
   dryRun: z.boolean().optional().describe('Counts, and deletes nothing. Default false.'),
   tables: z.array(z.string().min(1).max(200)).min(1).max(1000).optional().describe('Default: all with a policy.'),
   /** Of a connection's time. */
-  share: z.number().min(0.01).max(1).optional().describe('Part of the time that statements may run; in between it pauses. Default 0.2.'),
+  share: z.number().min(0.01).max(1).optional().describe('Part of the time that statements may run; in between it pauses. Default 0.1.'),
 });
 export type RetentionInput = z.infer<typeof retentionInputSchema>;
 

@@ -51,6 +51,7 @@ const BODIES: Readonly<Record<string, unknown>> = {
   anchorHashes: { hashes: [`0x${'44'.repeat(32)}`] },
   changeChain: { name: NAME, chainId: 31337, rpcUrls: ['https://node.example.com'] },
   replaceSchedule: SCHEDULE(NAME),
+  endPrivacyTask: { outcome: 'done', note: NAME },
   backfillSchedule: { from: '2026-01-01T00:00:00Z', to: '2026-01-02T00:00:00Z' },
 };
 const NAMES: Readonly<Record<string, string>> = { signalRun: 'proceed', queryRun: 'title', updateRun: 'rename' };

@@ -54,7 +54,7 @@ export const run: Bench = async (args) => {
         await writer.watch(alone, () => sleep(ALONE_S * 1000, undefined, { signal: args.signal }));
         if (table === TABLES) break;
         const began = performance.now();
-        const result = await writer.watch(during, () => retention({ tables: [`visit_${String(table)}`], ...(args.options['share'] === undefined ? {} : { share: args.number('share', 0.2) }) }));
+        const result = await writer.watch(during, () => retention({ tables: [`visit_${String(table)}`], ...(args.options['share'] === undefined ? {} : { share: args.number('share', 0.1) }) }));
         seconds += (performance.now() - began) / 1000;
         if (result.state !== 'done') throw new Error(`the run is ${result.state}: ${result.reasons.join('; ')}`);
         deleted += result.deleted;
