@@ -66,7 +66,9 @@ import { createDecisionRoutes } from './routes/decisions.ts';
 import { createBlobStore } from '../platform/blobs/create.ts';
 import { BrowserEvidence } from '../platform/browser/evidence.ts';
 import { BrowserHealings } from '../platform/browser/healings.ts';
+import { LiveViews } from '../platform/browser/live-views.ts';
 import { InteractiveBrowsers } from '../platform/browser/interactive.ts';
+import { createLiveViewRoutes } from './routes/live-views.ts';
 import { createMcpRoutes } from './routes/mcp.ts';
 import { createInvitationAcceptanceRoutes } from './routes/invitation-acceptance.ts';
 import { createDirectoryRoutes } from './routes/directory.ts';
@@ -151,6 +153,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createBulkRoutes({ bulk: new Bulk({ database, keys, operations }) }),
       ...createDecisionRoutes(stores.decisions),
       ...createBrowserRoutes({ evidence: new BrowserEvidence({ database, blobs }), healings: new BrowserHealings({ database, operations }), interactive }),
+      ...createLiveViewRoutes({ views: new LiveViews({ database, keys, operations, publicUrl: publicUrl(config) }) }),
       ...createMcpRoutes({ operations, interactive, version }),
       ...createRemediationActionRoutes({ actions: stores.remediationActions }),
       ...createNeuronRoutes({ neurons: stores.neurons, breakers: stores.breakers, contracts: operations.contracts }),

@@ -14,6 +14,7 @@ const pictures = new Map();
 let chosen;
 let steps = [];
 let session;
+const problem = element('p', { class: 'problem', hidden: '' });
 
 /** A picture is asked for once; who may not see it is told so instead. */
 function pictureOf(seq) {
@@ -71,6 +72,19 @@ function offer(step) {
   return element('div', {}, element('p', { class: 'note' }, 'The first way to the element found nothing; this one did.'), element('button', { type: 'button', id: 'heal', click: () => void show() }, 'Show the flow with this way first'), answer);
 }
 
+/** Opened at once, while the click counts: browsers keep windows shut that come later. */
+async function openLive() {
+  const opened = window.open('', '_blank');
+  try {
+    const { token } = await ask(`${path}/live-views`, { method: 'POST' });
+    opened.location.href = `/console/browser-live.html#${token}`;
+  } catch (error) {
+    opened?.close();
+    problem.textContent = error.message;
+    problem.hidden = false;
+  }
+}
+
 /** Everything that is new since the last look. */
 async function read() {
   for (;;) {
@@ -99,7 +113,9 @@ function drawn() {
   return [
     element('nav', { 'class': 'crumbs', 'aria-label': 'Where' }, element('a', { href: '/console/runs.html' }, 'Runs'), ' / ', element('a', { href: `/console/run.html?id=${encodeURIComponent(id)}` }, `browser ${shortId(id)}`)),
     element('div', { class: 'title' }, element('h1', {}, session.flow ?? 'Browser session'), statusTag(session.state === 'open' ? 'running' : session.state === 'done' ? 'completed' : session.state),
-      element('span', { class: 'note' }, `${steps.length} ${steps.length === 1 ? 'step' : 'steps'} in ${duration(took)}${session.takeUps > 1 ? `, taken up ${session.takeUps - 1} ${session.takeUps === 2 ? 'time' : 'times'} by another browser` : ''}`)),
+      element('span', { class: 'note' }, `${steps.length} ${steps.length === 1 ? 'step' : 'steps'} in ${duration(took)}${session.takeUps > 1 ? `, taken up ${session.takeUps - 1} ${session.takeUps === 2 ? 'time' : 'times'} by another browser` : ''}`),
+      session.state === 'open' ? element('button', { type: 'button', id: 'live', click: () => void openLive() }, 'Live page') : undefined),
+    problem,
     element('div', { class: 'reel' }, film(), detail(steps.find(({ seq }) => seq === chosen))),
   ];
 }

@@ -6,6 +6,7 @@ import type { HealthTables } from './health.ts';
 import type { DelayedStartTables } from './delayed-starts.ts';
 import type { RunTables } from './run-tables.ts';
 import type { ConcurrencyTables } from './concurrency-leases.ts';
+import type { BrowserLiveTables } from './browser-live-views.ts';
 import type { BrowserTables } from './browser-sessions.ts';
 import type { BulkTables } from './bulk-actions.ts';
 import type { ConnectionTables } from './connections.ts';
@@ -49,6 +50,7 @@ export interface Tables
     CascadeTables,
     RemediationTables,
     RunTables,
+    BrowserLiveTables,
     BrowserTables,
     BulkTables,
     ConcurrencyTables,

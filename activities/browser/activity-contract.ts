@@ -12,6 +12,13 @@ export interface BrowserSegment {
   readonly workerQueue: string;
 }
 
+/** A session that waits for a person. */
+export interface BrowserAttendance {
+  /** The operation's input, a flow or the settings of an interactive session. */
+  readonly input: unknown;
+  readonly workerQueue: string;
+}
+
 /** How a stretch of work on a session ended. */
 export type BrowserSegmentOutcome =
   | { readonly kind: 'done'; readonly result: unknown; readonly steps: number }
@@ -55,6 +62,11 @@ export interface BrowserActivities {
    * @throws {ApplicationFailure} SessionLimit, PageCrashed, InvalidInput (not retryable); BrowserGone (to be taken up elsewhere).
    */
   readonly takeBrowserTurn: (turn: BrowserTurn) => Promise<BrowserTurnResult>;
+  /**
+   * Keeps the browser for a person who was asked to take over, and shows them the page: until it is cancelled, or nobody looked for a while. What they
+   * did is checkpointed. @throws {ApplicationFailure} as {@link runBrowserSegment}.
+   */
+  readonly attendBrowser: (attendance: BrowserAttendance) => Promise<void>;
   /** Lets the context go. */
   readonly releaseBrowser: () => Promise<void>;
 }

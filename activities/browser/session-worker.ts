@@ -1,9 +1,11 @@
 import type { Logger } from 'pino';
 import { Secret, TOTP } from 'otpauth';
+import type { BrowserLiveViewStore } from '../../database/browser-live-views.ts';
 import type { BrowserSessionStore } from '../../database/browser-sessions.ts';
 import { blobsUnder, isBlobRef, type BlobStore } from '../../platform/blobs/blob-store.ts';
 import type { Connections } from '../../platform/connections/connections.ts';
 import type { Egress } from '../../platform/connections/egress.ts';
+import type { KeyRing } from '../../platform/keys/key-ring.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { parseRunId } from '../../schemas/names/workflow-id.ts';
 import type { Flow, LeafOf } from '../../schemas/browser/flow.ts';
@@ -20,6 +22,7 @@ import { lookAt, snapshotOf } from './look.ts';
 import { stepsOf } from './proposal.ts';
 import type { FlowState, Proposal, WordedDue } from './flow-machine.ts';
 import { LiveSession } from './live-session.ts';
+import { LiveView } from './live-view.ts';
 import { SessionJournal } from './session-journal.ts';
 
 export interface SessionWorkerParts {
@@ -31,6 +34,8 @@ export interface SessionWorkerParts {
   readonly logger: Logger;
   /** Asked where steps are in words. */
   readonly model: Pick<BrowserModel, 'ask'>;
+  readonly keys: Pick<KeyRing, 'seal' | 'open'>;
+  readonly views: BrowserLiveViewStore;
   /** Name of this worker. */
   readonly workerId: string;
 }
@@ -50,6 +55,8 @@ const IDLE_MS = 30_000;
 const BETWEEN_TURNS_MS = 180_000;
 /** Length of a stretch, ms: a pause or a cancellation between two steps takes no longer. */
 const STRETCH_MS = 20_000;
+/** A browser that waits for a person and that nobody looks at serves somebody else after this time, ms. */
+const DESERTED_MS = 5 * 60_000;
 
 interface Held {
   readonly flow: Flow;
@@ -60,6 +67,7 @@ interface Held {
   readonly secrets: Set<string>;
   /** Names of the credentials that were typed. */
   readonly credentials: Set<string>;
+  readonly view: LiveView;
   state: FlowState | undefined;
   /** Number of the first step that a restart would take again. */
   needed: number;
@@ -169,7 +177,7 @@ export class SessionWorker {
       const outcome = await Promise.race([working, held.pooled.gone, aborted(signal), aborted(over.signal), held.session.ended]);
       await held.journal.close();
       held.workedMs += Date.now() - began;
-      held.idle = setTimeout(() => void this.release(name.id).catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'idle browser session not let go')), idleMs).unref();
+      this.#keepWarm(name.id, held, idleMs);
       return { ...outcome, steps: taken };
     } catch (error) {
       // What failed is on record already, or cannot be any more.
@@ -179,6 +187,33 @@ export class SessionWorker {
     } finally {
       clearTimeout(limit);
     }
+  }
+
+  /**
+   * Keeps a session for a person until the signal, or until nobody looked for a while, and checkpoints what they did. Throws as {@link work} does.
+   */
+  async attend(name: SessionName, flow: Flow, signal: AbortSignal): Promise<void> {
+    const held = await this.#take(name, flow);
+    clearTimeout(held.idle);
+    held.view.attend(true);
+    try {
+      await Promise.race([held.view.deserted(DESERTED_MS, signal), held.pooled.gone, held.session.ended]);
+      held.view.attend(false);
+      // What a person asked the site for is no effect of a step.
+      held.session.takeEffects();
+      if (held.state !== undefined) await held.journal.checkpoint(held.state);
+      await held.journal.close();
+    } catch (error) {
+      await held.journal.close().catch(() => undefined); // what failed is told
+      await this.release(name.id);
+      throw error;
+    }
+    this.#keepWarm(name.id, held, IDLE_MS);
+    signal.throwIfAborted();
+  }
+
+  #keepWarm(id: string, held: Held, ms: number): void {
+    held.idle = setTimeout(() => void this.release(id).catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'idle browser session not let go')), ms).unref();
   }
 
   /** Lets a session go: its context is closed, its slot is free. */
@@ -193,6 +228,7 @@ export class SessionWorker {
     if (held === undefined) return;
     this.#held.delete(id);
     clearTimeout(held.idle);
+    await held.view.stop();
     await held.pooled.release();
     await held.proxy.close();
     this.#parts.pool.release();
@@ -240,7 +276,8 @@ export class SessionWorker {
       const journal = new SessionJournal({ store, blobs, hold: { orgId: name.orgId, id: name.id, fence: stored.fence }, session, begun: stored.begun, pictures: flow.evidence === 'screenshots', credentials, redact: (text) => redacted(text, secrets) });
       if (checkpoint !== undefined) await restoreTabs(session, checkpoint);
       session.takeEffects();
-      const complete: Held = Object.assign(held, { flow, pooled, proxy, session, journal, secrets, credentials, state: checkpoint?.state, needed: neededBy(checkpoint?.state), key: '', workedMs: stored.workedMs });
+      const view = LiveView.start({ store: this.#parts.views, keys: this.#parts.keys, logger }, name.orgId, name.id, session);
+      const complete: Held = Object.assign(held, { flow, view, pooled, proxy, session, journal, secrets, credentials, state: checkpoint?.state, needed: neededBy(checkpoint?.state), key: '', workedMs: stored.workedMs });
       this.#held.set(name.id, complete);
       return complete;
     } catch (error) {

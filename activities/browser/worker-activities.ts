@@ -56,6 +56,18 @@ export function createBrowserActivities(worker: SessionWorker, workerId: string)
         }
       });
     },
+    async attendBrowser({ input }) {
+      const name = sessionName();
+      const interactive = browserSessionInputSchema.safeParse(input);
+      const flow = interactive.success ? parsed(flowSchema, { ...interactive.data.settings, steps: [WAIT_FOR_STEPS] }) : parsed(browserInputSchema, input).flow;
+      await beating(async () => {
+        try {
+          await worker.attend(name, flow, cancellationSignal());
+        } catch (error) {
+          throw failureOf(error);
+        }
+      });
+    },
     async releaseBrowser() {
       await worker.release(sessionName().id);
     },

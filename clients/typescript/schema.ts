@@ -200,6 +200,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/live/{token}/frames": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Streams the page that a live link shows
+         * @description Server-sent events `frame`, each the whole page as a JPEG, when it changed; `over` when the view ends.
+         */
+        get: operations["streamLiveView"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/live/{token}/inputs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sends what a person does to the page that a live link shows
+         * @description Reaches the page while the session waits for a person, and nobody else. The token is the credential; no cookie is involved.
+         */
+        post: operations["sendLiveInputs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/metrics": {
         parameters: {
             query?: never;
@@ -3258,6 +3298,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/runs/{id}/live-views": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Opens the live page of a browser session, and a link to it
+         * @description The link shows the page for fifteen minutes to whoever has it. While the session waits for a person, mouse and keys go to the page: send it only to them. Needs the permission to decrypt, and to send messages to the run.
+         */
+        post: operations["openLiveView"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs/{id}/pause": {
         parameters: {
             query?: never;
@@ -5687,6 +5747,54 @@ export interface components {
                 height: number;
                 width: number;
             };
+        };
+        BrowserLiveInput: {
+            /** @constant */
+            do: "move";
+            x: number;
+            y: number;
+        } | {
+            /**
+             * @default left
+             * @enum {string}
+             */
+            button: "left" | "right" | "middle";
+            /** @constant */
+            do: "down";
+            x: number;
+            y: number;
+        } | {
+            /**
+             * @default left
+             * @enum {string}
+             */
+            button: "left" | "right" | "middle";
+            /** @constant */
+            do: "up";
+            x: number;
+            y: number;
+        } | {
+            /** @constant */
+            do: "wheel";
+            dx: number;
+            dy: number;
+            x: number;
+            y: number;
+        } | {
+            /** @constant */
+            do: "key-down";
+            /** @description As `KeyboardEvent.key` says. */
+            key: string;
+        } | {
+            /** @constant */
+            do: "key-up";
+            /** @description As `KeyboardEvent.key` says. */
+            key: string;
+        } | {
+            /** @constant */
+            do: "text";
+            /** @description All at once, e.g. pasted. */
+            text: string;
         };
         BrowserLocator: {
             altText?: string;
@@ -10727,6 +10835,60 @@ export interface operations {
                 content: {
                     "text/html": string;
                 };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    streamLiveView: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events; `data` is one frame. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": {
+                        data: string;
+                        event: string;
+                        id: string;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    sendLiveInputs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    inputs: components["schemas"]["BrowserLiveInput"][];
+                };
+            };
+        };
+        responses: {
+            /** @description On its way. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Problem"];
         };
@@ -20921,6 +21083,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunHistory"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    openLiveView: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The link. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** Format: date-time */
+                        expiresAt: string;
+                        /** Format: uuid */
+                        id: string;
+                        /** @description Credential of the routes below `/live`. */
+                        token: string;
+                        /** @description A page for people. */
+                        url: string;
+                    };
                 };
             };
             default: components["responses"]["Problem"];

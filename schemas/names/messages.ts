@@ -29,6 +29,8 @@ export const CASCADE_DECIDE_UPDATE = 'decide';
 export const BROWSER_STEP_UPDATE = 'take-step';
 /** The update that ends an interactive browser session once what was asked before is done. */
 export const BROWSER_END_UPDATE = 'end';
+/** The signal that asks for a browser while a session waits for a person, so that one can look. */
+export const BROWSER_ATTEND_SIGNAL = 'attend';
 /** The update that answers an approval step. */
 export const APPROVAL_UPDATE = 'approval';
 /** The signal that tells an endpoint's delivery run of new messages. */

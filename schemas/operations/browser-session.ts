@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { sessionSettingsSchema } from '../browser/flow.ts';
 import { turnFailureSchema, turnSchema } from '../browser/turn.ts';
-import { APPROVAL_UPDATE, BROWSER_END_UPDATE, BROWSER_STEP_UPDATE } from '../names/messages.ts';
+import { APPROVAL_UPDATE, BROWSER_ATTEND_SIGNAL, BROWSER_END_UPDATE, BROWSER_STEP_UPDATE } from '../names/messages.ts';
 import { TASK_QUEUES } from '../names/task-queues.ts';
 import { approvalAnswerSchema, approvalTallySchema } from './approval.ts';
 import browser from './browser.ts';
@@ -40,6 +40,7 @@ export default defineOperation({
     'An interactive session: steps come one by one, over `POST /v1/runs/{id}/browser-turns` or the tools of the MCP server. Each goes through the same journal, guards, proxy and limits as those of a flow; a step that fails is answered, and the session goes on.',
   input: browserSessionInputSchema,
   result: browserSessionResultSchema,
+  signals: { [BROWSER_ATTEND_SIGNAL]: { description: 'A person wants to look: a session that waits for one gets a browser again.', payload: z.object({}) } },
   updates: {
     [BROWSER_STEP_UPDATE]: { description: 'Takes a step, looks at the page, or both; POST /v1/runs/{id}/browser-turns sends it and answers what was seen.', payload: turnSchema, answer: browserTurnOutcomeSchema },
     [BROWSER_END_UPDATE]: { description: 'Ends the session once what was asked before is done.', payload: z.strictObject({}).default({}), answer: z.object({ steps: z.int() }) },
@@ -49,6 +50,7 @@ export default defineOperation({
   taskQueue: TASK_QUEUES.core,
   permission: 'runs:write',
   timeouts: { execution: '2 days' },
+  meter: 'browser-seconds',
   effect: 'irreversible',
   versioning: 'auto-upgrade',
 });

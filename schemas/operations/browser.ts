@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { flowSchema } from '../browser/flow.ts';
-import { APPROVAL_UPDATE } from '../names/messages.ts';
+import { APPROVAL_UPDATE, BROWSER_ATTEND_SIGNAL } from '../names/messages.ts';
 import { TASK_QUEUES } from '../names/task-queues.ts';
 import { approvalAnswerSchema, approvalTallySchema } from './approval.ts';
 import { defineOperation } from './operation.ts';
@@ -27,6 +27,7 @@ export default defineOperation({
     'Takes the steps of a flow in a Chromium of a browser worker. Cookies, storage, tabs and the place in the flow are checkpointed, sealed, at every navigation and side effect: when browser or worker die, another worker goes on, signed in, and a step with a guard is never done twice. What pages may reach is decided by a proxy outside of the page.',
   input: browserInputSchema,
   result: browserResultSchema,
+  signals: { [BROWSER_ATTEND_SIGNAL]: { description: 'A person wants to look: a session that waits for one gets a browser again.', payload: z.object({}) } },
   updates: {
     [APPROVAL_UPDATE]: { description: 'The answer of a person who was asked to take over. Sent by POST /v1/approvals/{id}/approve and /refuse and by approval links, which sign it.', payload: approvalAnswerSchema, answer: approvalTallySchema },
   },

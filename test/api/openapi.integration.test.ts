@@ -16,7 +16,7 @@ const OPEN = {
     'beginFirstTotp', 'finishFirstTotp', 'signInToUi', 'signOutOfUi', 'issueToken',
   ],
   'are the way in by a provider, whose answers are signed': ['startOidcSignIn', 'finishOidcSignIn', 'endOidcSessions', 'startSamlSignIn', 'finishSamlSignIn', 'getSamlMetadata', 'takeSamlLogout', 'takePostedSamlLogout'],
-  'open by a link that only one person has': ['answerApprovalLink', 'showApprovalLink', 'openInvitation', 'acceptInvitation', 'resetPassword', 'downloadAccessExport'],
+  'open by a link that only one person has': ['answerApprovalLink', 'showApprovalLink', 'streamLiveView', 'sendLiveInputs', 'openInvitation', 'acceptInvitation', 'resetPassword', 'downloadAccessExport'],
   'answer the same whoever is named': ['requestPasswordReset'],
   'take what is signed': ['receiveWebhook', 'answerWebhookHandshake', 'receiveBillingEvent'],
 };

@@ -8,6 +8,9 @@ import { launchBrowser } from '../environment/browser.ts';
 import { takePictures } from '../environment/pictures.ts';
 import { BOOKING_LOGIN, bookingFlow, startBookingSite, type BookingSite } from './sites/booking.ts';
 
+/** A browser may be the first of its machine, and the machine busy. */
+const PATIENT = { timeout: 150_000 };
+
 /** The operation `browser` as people meet it: started over REST, seen in the console, taken over by a person. */
 describe('browser sessions', () => {
   let folder = '';
@@ -28,6 +31,14 @@ describe('browser sessions', () => {
   const start = async (flow: unknown, input: object = {}): Promise<string> => String((await call('POST', '/v1/workflows/browser/runs', { input: { flow, input } }))['runId']);
   const ended = (runId: string): Promise<Record<string, unknown>> => call('GET', `/v1/runs/${encodeURIComponent(runId)}/result?waitSeconds=60`);
   const stepsOf = async (runId: string): Promise<{ session: Record<string, unknown>; items: Record<string, unknown>[] }> => (await call('GET', `/v1/runs/${encodeURIComponent(runId)}/browser-steps`)) as never;
+  /** Where the middle of a field is, in a window of the size that flows have. */
+  const fieldOnScreen = async (url: string, label: string): Promise<{ x: number; y: number }> => {
+    const same = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+    await same.goto(`${url}/login`);
+    const box = await same.getByLabel(label).boundingBox();
+    await same.close();
+    return { x: (box?.x ?? 0) + (box?.width ?? 0) / 2, y: (box?.y ?? 0) + (box?.height ?? 0) / 2 };
+  };
   const picture = (name: string): Promise<void> => takePictures(page, name);
 
   beforeAll(async () => {
@@ -91,7 +102,7 @@ describe('browser sessions', () => {
     const flow = { steps: [{ do: 'navigate', url: `${site.url}/login` }, { do: 'hand-over', reason: 'A code was sent by post', deadlineSeconds: 600 }, { do: 'extract', as: 'title', from: 'title' }], result: 'vars.title' };
     const runId = await start(flow);
     const waiting = async (): Promise<Record<string, unknown>[]> => ((await call('GET', '/v1/approvals?state=open'))['items'] ?? []) as Record<string, unknown>[];
-    await expect.poll(async () => (await waiting()).filter((approval) => approval['runId'] === runId).length).toBe(1);
+    await expect.poll(async () => (await waiting()).filter((approval) => approval['runId'] === runId).length, PATIENT).toBe(1);
     const [approval] = (await waiting()).filter((each) => each['runId'] === runId);
     expect(approval).toMatchObject({ reason: 'A code was sent by post' });
     await call('POST', `/v1/approvals/${String(approval?.['id'])}/approve`, {});
@@ -112,6 +123,47 @@ describe('browser sessions', () => {
     await expect(ended(again)).resolves.toMatchObject({ status: 'completed' });
     await expect(call('GET', `/v1/runs/${encodeURIComponent(again)}/browser-healings`)).resolves.toEqual({ items: [] });
     await expect.poll(async () => JSON.stringify(await call('GET', '/v1/audit/entries?action=browser.healing'))).toContain(runId);
+  });
+
+  it('shows a person the live page while it waits for them; what they do there stays, and the flow goes on with it', async () => {
+    const flow = { name: 'second factor', steps: [{ do: 'navigate', url: `${site.url}/login` }, { do: 'type', into: { label: 'User' }, text: BOOKING_LOGIN.username }, { do: 'hand-over', reason: 'Somebody must sign in', deadlineSeconds: 600 }, { do: 'extract', as: 'title', from: 'title' }, { do: 'extract', as: 'welcome', on: { css: 'p' } }], result: "vars.title + ': ' + vars.welcome" };
+    const runId = await start(flow);
+    await expect.poll(async () => JSON.stringify(await call('GET', '/v1/approvals?state=open')), PATIENT).toContain(runId);
+    const reader = await call('POST', '/v1/api-keys', { name: 'looker', scopes: ['runs:read'] });
+    const address = `/v1/runs/${encodeURIComponent(runId)}/live-views`;
+    expect((await send('POST', address, {}, String(reader['secret'] ?? reader['key']))).status).toBe(403);
+    expect((await fetch(`${stack.url}/live/none/frames`)).status).toBe(404);
+    await page.goto(`${stack.url}/console/browser.html?id=${encodeURIComponent(runId)}`);
+    const [live] = await Promise.all([page.waitForEvent('popup'), page.click('#live')]);
+    await live.setViewportSize({ width: 1400, height: 1000 });
+    await live.locator('.state', { hasText: 'waits for you' }).waitFor(PATIENT);
+    expect(new URL(live.url()).hash).toBe('');
+    const screen = live.locator('canvas');
+    // The page behind has no style of its own: the second field follows the first in the line.
+    await live.bringToFront();
+    const field = await fieldOnScreen(site.url, 'Password');
+    const box = await screen.boundingBox();
+    await live.mouse.click((box?.x ?? 0) + field.x * ((box?.width ?? 0) / 1280), (box?.y ?? 0) + field.y * ((box?.height ?? 0) / 800));
+    await live.keyboard.type(BOOKING_LOGIN.password);
+    await takePictures(live, 'browser-live');
+    const before = site.signIns();
+    await live.keyboard.press('Enter');
+    await expect.poll(() => site.signIns(), PATIENT).toBe(before + 1);
+    await live.click('#hand-back');
+    await expect(ended(runId)).resolves.toMatchObject({ status: 'completed', result: { result: `Welcome: Welcome ${BOOKING_LOGIN.username}` } });
+    await live.locator('.state', { hasText: 'over' }).waitFor();
+    await live.close();
+    await expect.poll(async () => JSON.stringify(await call('GET', '/v1/audit/entries?action=browser.live-view'))).toContain(runId);
+  });
+
+  it('begins no session where no browser-second is left', async () => {
+    const { items } = (await call('GET', '/v1/platform/usage')) as { items: { organisation: string }[] };
+    const plan = `/v1/platform/organisations/${items[0]?.organisation ?? ''}/plan`;
+    await call('PUT', plan, { plan: 'enterprise', overrides: { quotas: { 'browser-seconds': { soft: null, hard: 1 } } } });
+    const begin = (): Promise<Response> => send('POST', '/v1/workflows/browser/runs', { input: { flow: { steps: [{ do: 'pause', seconds: 0.1 }] } } });
+    await expect.poll(async () => (await begin()).status).toBe(402);
+    await call('PUT', plan, { plan: 'enterprise' });
+    await expect.poll(async () => (await begin()).status).toBe(201);
   });
 
   it('stops at once when it is cancelled, and forgets the login', async () => {

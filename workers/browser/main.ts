@@ -5,6 +5,7 @@ import { BrowserModel } from '../../activities/browser/browser-model.ts';
 import { ChromiumPool } from '../../activities/browser/chromium-pool.ts';
 import { SessionWorker } from '../../activities/browser/session-worker.ts';
 import { createBrowserActivities } from '../../activities/browser/worker-activities.ts';
+import { BrowserLiveViewStore } from '../../database/browser-live-views.ts';
 import { BrowserSessionStore } from '../../database/browser-sessions.ts';
 import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
 import { NeuronCallStore } from '../../database/neuron-calls.ts';
@@ -27,7 +28,7 @@ await runProcess('browser', { temporalWorker: true }, async (context) => {
   const blobs = createBlobStore(config, keys, new SubjectKeys({ database, keys }));
   const connections = new Connections({ database, keys, egress });
   const model = new BrowserModel({ connections, egress, budgets: new Budgets(database, config.HAL9_MODEL_MONTHLY_USD), models: config.HAL9_MODELS, calls: new NeuronCallStore(database), breakers: new NeuronBreakerStore(database), blobs }, new NeuronStore(database));
-  const worker = new SessionWorker({ pool, store: new BrowserSessionStore(database), blobs, connections, egress, logger, model, workerId });
+  const worker = new SessionWorker({ pool, store: new BrowserSessionStore(database), blobs, connections, egress, logger, model, workerId, keys, views: new BrowserLiveViewStore(database) });
   const slots = new Gauge({ name: 'hal9_browser_slots', help: 'Slots for browser sessions, by state.', labelNames: ['state'], registers: [registry], collect: () => {
     slots.set({ state: 'free' }, pool.free);
     slots.set({ state: 'taken' }, config.HAL9_BROWSER_SLOTS - pool.free);
@@ -43,7 +44,7 @@ await runProcess('browser', { temporalWorker: true }, async (context) => {
     };
     const bundle = { hash: '', code: '' };
     await Promise.all([
-      serveQueue(context, connection, bundle, { queue: own, workflows: false, activities: { runBrowserSegment: activities.runBrowserSegment, takeBrowserTurn: activities.takeBrowserTurn, releaseBrowser: activities.releaseBrowser } }, once(onPolling)),
+      serveQueue(context, connection, bundle, { queue: own, workflows: false, activities: { runBrowserSegment: activities.runBrowserSegment, takeBrowserTurn: activities.takeBrowserTurn, attendBrowser: activities.attendBrowser, releaseBrowser: activities.releaseBrowser } }, once(onPolling)),
       serveQueue(context, connection, bundle, { queue: TASK_QUEUES.browser, workflows: false, activities: { claimBrowser: activities.claimBrowser } }, once(onPolling)),
     ]);
   } finally {

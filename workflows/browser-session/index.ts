@@ -93,9 +93,7 @@ export async function browserSession(input: BrowserSessionInput): Promise<Browse
         if (result.kind === 'answered') return result;
         if (result.kind === 'hand-over') {
           seen.step = 'waiting for a person';
-          await release(workerQueue);
-          worker = undefined;
-          await handOver(input.connection, result);
+          worker = await handOver({ input, workerQueue, seen, reason: result.reason, deadlineSeconds: result.deadlineSeconds });
         }
       }
     }

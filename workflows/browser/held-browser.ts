@@ -1,5 +1,6 @@
-import { ActivityCancellationType, ActivityFailure, ApplicationFailure, TimeoutFailure, isCancellation, log, proxyActivities } from '@temporalio/workflow';
+import { ActivityCancellationType, ActivityFailure, ApplicationFailure, TimeoutFailure, CancellationScope, condition, defineSignal, isCancellation, log, proxyActivities, setHandler } from '@temporalio/workflow';
 import type { BrowserActivities } from '../../activities/browser/activity-contract.ts';
+import { BROWSER_ATTEND_SIGNAL } from '../../schemas/names/messages.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { awaitApproval } from '../approval/await-approval.ts';
 
@@ -54,10 +55,60 @@ export async function onWorker<Outcome>(workerQueue: string, seen: SessionProgre
   }
 }
 
-/** Waits for a person. @throws {ApplicationFailure} HandOverRefused. */
-export async function handOver(connection: string | undefined, { reason, deadlineSeconds }: { reason: string; deadlineSeconds: number }): Promise<void> {
-  const outcome = await awaitApproval({ summary: 'A browser session needs a person', reason, approval: { ...TAKE_OVER, deadlineSeconds }, connection });
-  if (outcome.state !== 'approved') throw ApplicationFailure.nonRetryable(outcome.reason, 'HandOverRefused');
+/** A session that a person is asked for. */
+export interface Handover {
+  /** The operation's. */
+  readonly input: { readonly connection?: string | undefined };
+  readonly workerQueue: string;
+  readonly seen: SessionProgress;
+  readonly reason: string;
+  readonly deadlineSeconds: number;
+}
+
+/**
+ * Waits for a person, and keeps the browser for them meanwhile.
+ * @returns the worker that still holds the session, if one does. @throws {ApplicationFailure} HandOverRefused.
+ */
+export async function handOver({ input, workerQueue, seen, reason, deadlineSeconds }: Handover): Promise<string | undefined> {
+  const held: { worker: string | undefined } = { worker: workerQueue };
+  const attending = new CancellationScope();
+  const attended = attending.run(() => attend(input, held, seen)).catch((error: unknown) => {
+    if (!isCancellation(error)) throw error;
+  });
+  try {
+    const outcome = await awaitApproval({ summary: 'A browser session needs a person', reason, approval: { ...TAKE_OVER, deadlineSeconds }, connection: input.connection });
+    if (outcome.state !== 'approved') throw ApplicationFailure.nonRetryable(outcome.reason, 'HandOverRefused');
+  } finally {
+    attending.cancel();
+    await attended;
+  }
+  return held.worker;
+}
+
+/** Keeps a browser for the person as long as somebody looks, and takes one again when somebody wants to. */
+async function attend(input: unknown, held: { worker: string | undefined }, seen: SessionProgress): Promise<never> {
+  const asked = { again: false };
+  setHandler(defineSignal(BROWSER_ATTEND_SIGNAL), () => {
+    asked.again = true;
+  });
+  for (;;) {
+    const workerQueue = held.worker;
+    if (workerQueue !== undefined) {
+      asked.again = false;
+      try {
+        const gone = (await onWorker(workerQueue, seen, ({ attendBrowser }) => attendBrowser({ input, workerQueue }).then(() => true))) === undefined;
+        held.worker = undefined;
+        if (!gone) await release(workerQueue);
+      } catch (error) {
+        if (isCancellation(error)) throw error;
+        // The page ended under the person; what comes after the hand-over says whether that matters.
+        held.worker = undefined;
+        log.warn('the page of a session that waits for a person ended', { reason: error instanceof ApplicationFailure ? (error.type ?? 'unknown') : 'unknown' });
+      }
+    }
+    await condition(() => asked.again);
+    held.worker = await claim({ ...seen });
+  }
 }
 
 /** Lets the browser go. A worker that is gone has let go already. */

@@ -30,9 +30,7 @@ export async function browser(input: BrowserInput): Promise<BrowserResult> {
       }
       if (outcome.kind === 'hand-over') {
         seen.step = 'waiting for a person';
-        await release(worker);
-        worker = undefined;
-        await handOver(input.connection, outcome);
+        worker = await handOver({ input, workerQueue, seen, reason: outcome.reason, deadlineSeconds: outcome.deadlineSeconds });
       }
     }
   } catch (error) {
