@@ -27,6 +27,8 @@ export interface FlowState {
   vars: Record<string, unknown>;
   /** Steps that were run so far. */
   taken: number;
+  /** The execution of a step for which a person was asked to solve a CAPTCHA. */
+  asked?: string | undefined;
 }
 
 /** The step to take now. */
@@ -122,6 +124,14 @@ export class FlowMachine {
   /** Number of the step of the flow itself that is being taken, or was last. */
   get root(): number {
     return (this.state.frames[0]?.index ?? 0) - 1;
+  }
+
+  /** The step that was due last is due again. */
+  again(): void {
+    const frame = this.state.frames.at(-1);
+    if (frame === undefined) throw new HalError('Internal', 'no step was due');
+    frame.index -= 1;
+    this.state.taken -= 1;
   }
 
   /** Leaves the step of the flow that was being taken, whatever is left of it. */

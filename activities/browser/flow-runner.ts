@@ -3,6 +3,7 @@ import type { Flow, FlowStep, Leaf, LeafOf } from '../../schemas/browser/flow.ts
 import type { TurnFailure } from '../../schemas/browser/turn.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { BrowserError, stepFailed } from './browser-error.ts';
+import { captchaOn } from './captcha.ts';
 import { holds, waitFor } from './conditions.ts';
 import { fill } from './expressions.ts';
 import { explain } from './explanation.ts';
@@ -149,10 +150,26 @@ export async function runFlow({ flow, input, session, journal, ports, propose, s
       onState?.(machine.state);
       return { kind: 'hand-over', reason: fill(due.step.reason, machine.scope), deadlineSeconds: due.step.deadlineSeconds };
     }
-    await guarded(due);
+    const obstacle = await guarded(due).then(() => undefined, (error: unknown) => obstacleOf(due, error));
+    if (obstacle !== undefined) {
+      machine.again();
+      machine.state.asked = due.key;
+      await store();
+      onState?.(machine.state);
+      return { kind: 'hand-over', reason: `${due.path}: a CAPTCHA is in the way (${obstacle})`, deadlineSeconds: flow.captcha.deadlineSeconds };
+    }
     const moved = session.page().url() !== address;
     if (moved || session.takeEffects() > 0 || due.step.guard !== undefined) await store();
     return undefined;
+  }
+
+  /** The CAPTCHA because of which a step could not be taken; a person is asked once for each. @throws what the step failed with, when it is something else. */
+  async function obstacleOf(due: DueStep, error: unknown): Promise<string | undefined> {
+    if (!(error instanceof BrowserError) || error.type !== 'StepFailed') throw error;
+    const captcha = await captchaOn(session.page()).catch(() => undefined); // a page that cannot be looked at shows none
+    if (captcha === undefined) throw error;
+    if (flow.captcha.do === 'fail' || machine.state.asked === due.key) throw new BrowserError('StepFailed', `${error.message}; a CAPTCHA stands on the page (${captcha})`, { cause: error });
+    return captcha;
   }
 
   /** Puts the asking on record like any other step. */

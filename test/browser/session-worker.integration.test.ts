@@ -176,6 +176,17 @@ describe('a browser worker', () => {
     await expect(neighbour).resolves.toMatchObject({ kind: 'done' });
   });
 
+  it.each([['captcha', 'Turnstile'], ['puzzle', 'a picture to be read']])('asks a person when a CAPTCHA is in the way, once: %s', async (name, widget) => {
+    const id = randomUUID();
+    const flow: FlowDraft = { evidence: 'none', stepSeconds: 2, steps: [{ do: 'navigate', url: `${hostile.url}/${name}` }, { do: 'click', on: { role: 'button', name: 'Buy' } }] };
+    await expect(play(flow, { id })).resolves.toMatchObject({ kind: 'hand-over', reason: `steps/1: a CAPTCHA is in the way (${widget})`, deadlineSeconds: 3600 });
+    await expect(play(flow, { id })).rejects.toMatchObject({ type: 'StepFailed', message: expect.stringContaining(`a CAPTCHA stands on the page (${widget})`) });
+  });
+
+  it.each(['unseen', 'solved', 'plain'])('takes no CAPTCHA for an obstacle that is unseen or solved: %s', async (name) => {
+    await expect(play({ evidence: 'none', stepSeconds: 2, steps: [{ do: 'navigate', url: `${hostile.url}/${name}` }, { do: 'click', on: { role: 'button', name: 'Buy' } }] })).rejects.toMatchObject({ type: 'StepFailed', message: 'steps/1 (click): there is no button "Buy" on the page' });
+  });
+
   it('answers dialogs, and keeps them as evidence', async () => {
     const id = randomUUID();
     await play(press('dialogs', [{ do: 'wait', for: { text: 'answered' } }]), { id });
