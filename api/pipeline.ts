@@ -161,8 +161,7 @@ async function handle(route: AnyRoute, context: Unbound, stillAllowed: Admitted[
   let timer: NodeJS.Timeout | undefined;
   let watch: NodeJS.Timeout | undefined;
   try {
-    // The list of routes forgets their types; `defineRoute` checked that the handler takes what the schemas produce.
-    const running = route.handler(new HandlerContext(context, abort) as RouteContext<never, never, never>);
+    const running = route.handler(new HandlerContext(context, abort));
     // Whoever waits is cut off by a revocation; a change under way is not, for its answer tells whether it was made.
     const waits = limit === 0 || limit > HANDLER_MS || request.method === 'GET';
     const answer = await Promise.race([running, ...(limit > 0 ? [expiry()] : []), ...(waits && stillAllowed !== undefined ? [revocation(stillAllowed)] : [])]);
@@ -204,20 +203,21 @@ async function handle(route: AnyRoute, context: Unbound, stillAllowed: Admitted[
  * What a handler gets. A class, because a getter in a literal gives each request a hidden class of its own, which V8 keeps, and with it the
  * whole request, until the old memory is collected.
  */
-class HandlerContext implements RouteContext<unknown, unknown, unknown> {
+class HandlerContext implements RouteContext<never, never, never> {
   readonly caller: Caller;
-  readonly params: unknown;
-  readonly query: unknown;
-  readonly body: unknown;
+  readonly params: never;
+  readonly query: never;
+  readonly body: never;
   readonly request: Request;
   readonly response: Response;
   readonly #abort: LateAbort;
 
   constructor({ caller, params, query, body, request, response }: Unbound, abort: LateAbort) {
     this.caller = caller;
-    this.params = params;
-    this.query = query;
-    this.body = body;
+    // The list of routes forgets their types; `defineRoute` checked that the handler takes what the schemas produce.
+    this.params = params as never;
+    this.query = query as never;
+    this.body = body as never;
     this.request = request;
     this.response = response;
     this.#abort = abort;
