@@ -272,7 +272,7 @@ class TemporalOperations implements Operations {
   }
 
   /** @param kept parts of the run id that were kept for an Idempotency-Key. */
-  async #prepare(caller: Caller, request: StartRequest, contract: OperationContract, input: unknown, kept: { readonly uuid: string; readonly keyId?: string | undefined } | undefined = undefined): Promise<PreparedStart> {
+  async #prepare(caller: Caller, request: StartRequest, contract: OperationContract, input: unknown, kept?: { readonly uuid: string; readonly keyId?: string | undefined }): Promise<PreparedStart> {
     const uuid = kept?.uuid;
     const keyed = contract.id === 'uuid' ? undefined : this.#keys.hmacUuid(caller.orgId, `id/${contract.name}`, contract.id(input));
     const keyId = kept?.keyId ?? (await this.#subjectKey(caller, request, contract, input));
