@@ -172,16 +172,15 @@ describe('an endpoint', () => {
     const { endpoint: made } = await endpoint();
     server.answer = (_, response) => response.writeHead(500).end();
     for (let n = 0; n < 30; n++) await endpoints.ping(caller, made.id);
-    await announce();
-    const open = await until(async () => {
-      const now = await endpoints.get(caller, made.id);
-      return now.openUntil === null ? undefined : now;
-    });
-    expect(open.failures).toBeGreaterThanOrEqual(5);
-    await until(async () => (server.received.length >= 5 ? true : undefined));
-    const before = server.received.length;
-    expect(before).toBeLessThan(20);
+    // By hand: a run beside it would be at work still when the first failures are counted.
     const sender = new WebhookSender({ database: test.database, egress, keys });
+    await sender.deliverDue(caller.orgId, made.id, new AbortController().signal);
+    const open = await endpoints.get(caller, made.id);
+    expect(open.openUntil).not.toBeNull();
+    expect(open.failures).toBeGreaterThanOrEqual(5);
+    const before = server.received.length;
+    expect(before).toBeGreaterThanOrEqual(5);
+    expect(before).toBeLessThan(20);
     expect((await sender.deliverDue(caller.orgId, made.id, new AbortController().signal)).nextInMs).toBeGreaterThan(1000);
     expect(server.received).toHaveLength(before);
     await sql('update webhook_endpoints set open_until = now() where id = $1', [made.id]);
