@@ -228,8 +228,8 @@ export class SessionWorker {
     if (held === undefined) return;
     this.#held.delete(id);
     clearTimeout(held.idle);
-    await held.view.stop();
-    await held.pooled.release();
+    // A page that hangs lets its view go only when its context is closed.
+    await Promise.all([held.view.stop(), held.pooled.release()]);
     await held.proxy.close();
     this.#parts.pool.release();
     if (!this.#closed) this.#stock.refill(held.flow);
