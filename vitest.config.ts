@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 /** Suites on a Kubernetes control plane, which takes minutes to build where it was never built: they come last. */
 const CLUSTER = ['test/cluster/*.e2e.test.ts', 'test/rollout/*.e2e.test.ts', 'test/operator/*.e2e.test.ts', 'test/helm/*.e2e.test.ts'];
+/** Suites that measure the machine they run on: nothing else runs beside them. */
+const ALONE = ['test/demo/*.e2e.test.ts', 'test/load/*.e2e.test.ts', 'test/deploy/monitoring.e2e.test.ts'];
 const PROCESSES = ['test/environment/process-coverage.ts'];
 /** What a test waits for comes from other processes, on machines of any speed: vitest's second is for what happens at once. */
 const WAITING = { expect: { poll: { timeout: 30_000 } } };
@@ -37,14 +39,28 @@ export default defineConfig({
           ...WAITING,
           name: 'e2e',
           include: ['test/**/*.e2e.test.ts'],
-          exclude: [...CLUSTER, '**/node_modules/**', 'test/fixtures/**'],
+          exclude: [...ALONE, ...CLUSTER, '**/node_modules/**', 'test/fixtures/**'],
+          setupFiles: PROCESSES,
+          pool: 'forks',
+          // Each brings up a stack of its own and mostly waits for it.
+          maxWorkers: 2,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          sequence: { groupOrder: 3 },
+        },
+      },
+      {
+        test: {
+          ...WAITING,
+          name: 'alone',
+          include: ALONE,
           setupFiles: PROCESSES,
           pool: 'forks',
           maxWorkers: 1,
           fileParallelism: false,
           testTimeout: 300_000,
           hookTimeout: 300_000,
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 4 },
         },
       },
       {
@@ -59,7 +75,7 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 300_000,
           hookTimeout: 900_000,
-          sequence: { groupOrder: 4 },
+          sequence: { groupOrder: 5 },
         },
       },
     ],
