@@ -45,10 +45,15 @@ export async function loadBundle(projects: readonly Project[], folder: string = 
   const own = await writableFolder(folder, USER_FOLDER);
   const file = join(own, `${hash}.js`);
   const code = await build(workflows, join(own, `${hash}.entry.js`));
-  const draft = `${file}.${process.pid}`;
-  await writeFile(draft, code);
-  await rename(draft, file);
+  await writeWhole(file, code);
   return { hash, code };
+}
+
+/** Processes that start at the same time write the same file: none reads a half of it. */
+async function writeWhole(file: string, text: string): Promise<void> {
+  const draft = `${file}.${process.pid}`;
+  await writeFile(draft, text);
+  await rename(draft, file);
 }
 
 /** The first folder this user may write to, created when missing: an installation may belong to someone else. */
@@ -65,7 +70,7 @@ async function writableFolder(wanted: string, instead: string): Promise<string> 
 
 async function build(workflows: readonly (readonly [string, string])[], entry: string): Promise<string> {
   // Named, so that a folder whose index lacks the workflow fails the build.
-  await writeFile(entry, workflows.map(([name, file]) => `export { ${workflowName(name)} } from ${JSON.stringify(file)};\n`).join(''));
+  await writeWhole(entry, workflows.map(([name, file]) => `export { ${workflowName(name)} } from ${JSON.stringify(file)};\n`).join(''));
   const errors: string[] = [];
   const { code } = await bundleWorkflowCode({
     workflowsPath: entry,
