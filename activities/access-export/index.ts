@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { cancellationSignal } from '@temporalio/activity';
 import { AccessExportStore, type AccessExportRecord } from '../../database/access-exports.ts';
 import { actOf } from '../../platform/audit/act.ts';
 import { isBlobRef, type BlobStore } from '../../platform/blobs/blob-store.ts';
@@ -10,13 +10,13 @@ import { loadKeyRing } from '../../platform/keys/load.ts';
 import { openExportRequest } from '../../platform/privacy/access-exports.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
-import { parseWorkflowId } from '../../schemas/names/workflow-id.ts';
+import { activityOrganisation } from '../activity-run.ts';
+import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import { openAllSources, type AllSources } from '../privacy/all-sources.ts';
 import type { AccessExportActivities } from './activity-contract.ts';
 import { encryptTo, ExportArchive } from './archive.ts';
 
-const BEAT_MS = 4_000;
 const DAY_MS = 86_400_000;
 
 /** Discovered: what an access export reads, keeps and deletes. */
@@ -40,25 +40,20 @@ function createAccessExportActivities(parts: Parts): AccessExportActivities {
   const { store, blobs } = parts;
   return {
     async collectAccessExport(exportId) {
-      const orgId = organisation();
+      const orgId = activityOrganisation();
       const record = await rowOf(store, orgId, exportId);
       // Ready before, or erased with the person before it was.
       if (record.expiresAt !== null || record.state === 'expired') return { reasons: [], expiresAtMs: record.expiresAt?.getTime() ?? 0, records: recordsIn(record), passing: false };
       await store.move(orgId, exportId, 'collecting', []);
-      const beat = setInterval(() => heartbeat(), BEAT_MS);
-      try {
-        return await collect(parts, orgId, record);
-      } finally {
-        clearInterval(beat);
-      }
+      return beating(() => collect(parts, orgId, record));
     },
 
     async noteAccessExport(exportId, reasons) {
-      await store.move(organisation(), exportId, 'blocked', reasons);
+      await store.move(activityOrganisation(), exportId, 'blocked', reasons);
     },
 
     async expireAccessExport(exportId) {
-      const orgId = organisation();
+      const orgId = activityOrganisation();
       const blob = await store.expire(orgId, exportId, actOf(systemCaller(orgId, 'privacy'), 'access-export.expire', { kind: 'access-export', id: exportId }));
       if (isBlobRef(blob)) await blobs.delete(orgId, blob);
     },
@@ -91,12 +86,6 @@ async function collect({ keys, sources, store, blobs }: Parts, orgId: string, re
   const first = await store.ready(orgId, record.id, { contents, blob, bytes: bytes.length, at, expiresAt }, actOf(systemCaller(orgId, 'privacy'), 'access-export.ready', { kind: 'access-export', id: record.id }, { records, bytes: bytes.length }));
   if (!first) await blobs.delete(orgId, blob);
   return { reasons: [], expiresAtMs: expiresAt.getTime(), records, passing: false };
-}
-
-function organisation(): string {
-  const run = parseWorkflowId(activityInfo().workflowExecution?.workflowId ?? '');
-  if (run === undefined) throw new TypeError('an export is made by a run of an organisation');
-  return run.orgId;
 }
 
 async function rowOf(store: AccessExportStore, orgId: string, exportId: string): Promise<AccessExportRecord> {

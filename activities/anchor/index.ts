@@ -1,26 +1,19 @@
-import { ApplicationFailure, activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
 import { Anchors, type AnchorsDependencies } from '../../platform/chain/anchors.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
-import { workflowOrganisation } from '../../schemas/names/workflow-id.ts';
+import { activityOrganisation } from '../activity-run.ts';
+import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import type { AnchorActivities } from './activity-contract.ts';
 
-const BEAT_MS = 2_000;
 
 export function createAnchorActivities(dependencies: AnchorsDependencies): AnchorActivities {
   const anchors = new Anchors(dependencies);
   return {
     async anchorBatch(stream) {
-      const orgId = workflowOrganisation(activityInfo().workflowExecution?.workflowId ?? '');
-      if (orgId === undefined) throw ApplicationFailure.nonRetryable('the workflow id names no organisation', 'InvalidInput');
-      const beat = setInterval(() => heartbeat(), BEAT_MS);
-      try {
-        return { hashes: (await anchors.advance(orgId, stream, cancellationSignal()))?.hashes ?? null };
-      } finally {
-        clearInterval(beat);
-      }
+      const orgId = activityOrganisation();
+      return beating(async (signal) => ({ hashes: (await anchors.advance(orgId, stream, signal))?.hashes ?? null }));
     },
   };
 }

@@ -1,4 +1,4 @@
-import { activityInfo, ApplicationFailure, cancellationSignal } from '@temporalio/activity';
+import { ApplicationFailure, cancellationSignal } from '@temporalio/activity';
 import type { Logger } from 'pino';
 import type { Act } from '../../database/audit-acts.ts';
 import { ApprovalStore, type ApprovalAct } from '../../database/approvals.ts';
@@ -13,9 +13,9 @@ import { createNotify, type Notify } from '../../platform/notify/notify.ts';
 import type { OperationsPort, RunsPort } from '../../platform/operations/contract.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
-import { formatRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import type { Approvers } from '../../schemas/neurons/definition.ts';
 import { approvalAnswerSchema, type ApprovalEffect } from '../../schemas/operations/approval.ts';
+import { activityRun } from '../activity-run.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import type { ApprovalActivities, ApprovalOpening } from './activity-contract.ts';
 
@@ -37,7 +37,7 @@ export function createApprovalActivities(deps: ApprovalActivityDependencies): Ap
   const { store } = deps;
   return {
     async openApproval(opening) {
-      const { orgId, runId } = run();
+      const { orgId, runId } = activityRun();
       const { approvalId: id, summary, reason, permission, required, deadlineMs, decisionId, effect, approvers, allowRequester = false, escalation } = opening;
       const { startedBy } = await deps.operations.describe(systemCaller(orgId, 'approvals'), runId);
       await store.open(orgId, { id, runId, decisionId: decisionId ?? null, summary, reason, effect: effect ?? null, permission, required, deadlineAt: new Date(deadlineMs), approvers: approvers ?? null, requester: startedBy, allowRequester, escalation: escalation ?? null }, approvalAct(orgId, runId, id));
@@ -49,14 +49,14 @@ export function createApprovalActivities(deps: ApprovalActivityDependencies): Ap
     },
 
     async escalateApproval(opening) {
-      const { orgId, runId } = run();
+      const { orgId, runId } = activityRun();
       const { approvalId, approvers, escalation } = opening;
       if (escalation === undefined || !(await deps.store.escalate(orgId, approvalId, joined(approvers, escalation.approvers), approvalAct(orgId, runId, approvalId)))) return;
       await tell(deps, opening, escalation.connection, 'escalated', true);
     },
 
     async recordAnswer(given) {
-      const { orgId, runId } = run();
+      const { orgId, runId } = activityRun();
       const answer = approvalAnswerSchema.parse(given);
       if (!proven(deps.keys, orgId, answer)) throw ApplicationFailure.nonRetryable('the answer was not given through HAL9', 'UpdateRejected');
       const recorded = await store.answer(orgId, answer.approvalId, { approver: answer.approver, approved: answer.approved, comment: answer.comment ?? null }, answerAct(orgId, runId, answer));
@@ -65,13 +65,13 @@ export function createApprovalActivities(deps: ApprovalActivityDependencies): Ap
     },
 
     async closeApproval({ approvalId, state, reason, decisionId }) {
-      const { orgId, runId } = run();
+      const { orgId, runId } = activityRun();
       await store.close(orgId, approvalId, state, reason, approvalAct(orgId, runId, approvalId));
       if (decisionId !== undefined && state !== 'approved') await store.settleDecision(orgId, decisionId, { state: 'refused', runId: null, failure: `approval ${state}: ${reason}` });
     },
 
     async releaseEffect({ approvalId, decisionId, effect }) {
-      const { orgId } = run();
+      const { orgId } = activityRun();
       try {
         const runId = await release(deps, orgId, decisionId ?? approvalId, effect);
         if (decisionId !== undefined) await store.settleDecision(orgId, decisionId, { state: 'done', runId, failure: null });
@@ -96,7 +96,7 @@ async function release({ operations, notify }: ApprovalActivityDependencies, org
 
 /** Sends the question through a connection. A message that cannot be delivered is no reason to fail. */
 async function tell(deps: ApprovalActivityDependencies, opening: ApprovalOpening, connection: string, why: 'announced' | 'escalated', expected: boolean): Promise<void> {
-  const { orgId, runId } = run();
+  const { orgId, runId } = activityRun();
   if (!(await deps.connections.exists(orgId, connection))) {
     if (expected) deps.logger.warn({ approvalId: opening.approvalId, connection }, 'the connection for an approval does not exist; nobody was told');
     return;
@@ -146,12 +146,6 @@ function proven(keys: KeyRing, orgId: string, answer: ReturnType<typeof approval
 /** The organisation and name of the run this activity belongs to. */
 function answerAct(orgId: string, runId: string, { approvalId, approver, approved }: ReturnType<typeof approvalAnswerSchema.parse>): Act {
   return { orgId, action: 'approval.answer', result: 'succeeded', actor: approver, resource: { kind: 'approval', id: approvalId }, requestId: runId, risk: 0, details: { approved }, personal: {} };
-}
-
-function run(): { orgId: string; runId: string } {
-  const parts = parseWorkflowId(activityInfo().workflowExecution?.workflowId ?? '');
-  if (parts === undefined) throw ApplicationFailure.nonRetryable('the workflow id is none of HAL9\'s', 'InvalidInput');
-  return { orgId: parts.orgId, runId: formatRunId(parts) };
 }
 
 /** Discovered: questions to people. */

@@ -5,9 +5,10 @@ import { flowSchema, stepSchema } from '../../schemas/browser/flow.ts';
 import { turnSchema } from '../../schemas/browser/turn.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { browserTaskQueue } from '../../schemas/names/task-queues.ts';
-import { formatRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import { browserInputSchema } from '../../schemas/operations/browser.ts';
 import { browserSessionInputSchema, MOST_TURNS } from '../../schemas/operations/browser-session.ts';
+import { activityRun } from '../activity-run.ts';
+import { beating } from '../beating.ts';
 import type { BrowserActivities } from './activity-contract.ts';
 import { BrowserError } from './browser-error.ts';
 import { BrowserGone } from './chromium-pool.ts';
@@ -17,7 +18,6 @@ import type { SessionName, SessionWorker } from './session-worker.ts';
 
 /** How long one claim waits here before it is offered to any worker again, ms. */
 const CLAIM_MS = 20_000;
-const BEAT_MS = 1_000;
 /** Settings of a session have no steps, a flow has one at least: it is replaced. */
 const WAIT_FOR_STEPS = { do: 'pause', seconds: 1 };
 /** Namespace of session ids, which are made of execution ids. */
@@ -84,19 +84,8 @@ function parsed<Schema extends z.ZodType>(schema: Schema, given: unknown): z.out
 /** The session of the run that asks: one for each execution. */
 export function sessionName(): SessionName {
   const execution = activityInfo().workflowExecution;
-  const parts = parseWorkflowId(execution?.workflowId ?? '');
-  if (parts === undefined) throw ApplicationFailure.nonRetryable('the workflow id names no organisation', 'InvalidInput');
-  return { orgId: parts.orgId, id: v5(`${execution?.workflowId ?? ''}\n${execution?.runId ?? ''}`, SESSIONS), runId: formatRunId(parts) };
-}
-
-/** Cancellation and the death of this worker are noticed while a page keeps it waiting. */
-async function beating<T>(work: () => Promise<T>): Promise<T> {
-  const timer = setInterval(() => heartbeat(), BEAT_MS);
-  try {
-    return await work();
-  } finally {
-    clearInterval(timer);
-  }
+  const { orgId, runId } = activityRun();
+  return { orgId, id: v5(`${execution?.workflowId ?? ''}\n${execution?.runId ?? ''}`, SESSIONS), runId };
 }
 
 function failureOf(error: unknown): unknown {

@@ -1,15 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { activityInfo, ApplicationFailure, cancellationSignal, heartbeat } from '@temporalio/activity';
 import { Egress } from '../../platform/connections/egress.ts';
 import { ChainSender, type SenderDependencies } from '../../platform/chain/sender.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
-import { workflowOrganisation } from '../../schemas/names/workflow-id.ts';
+import { activityOrganisation } from '../activity-run.ts';
+import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 
 /** How long one activity follows the chain, ms: long, so that histories stay short. */
 const ROUND_MS = 120_000;
-const HEARTBEAT_MS = 2_000;
 
 export interface SenderRound {
   readonly confirmed: number;
@@ -25,15 +24,8 @@ export interface ChainActivities {
 export function createChainActivities(dependencies: SenderDependencies, roundMs = ROUND_MS): ChainActivities {
   return {
     async driveSigner({ signerId }) {
-      const orgId = workflowOrganisation(activityInfo().workflowExecution?.workflowId ?? '');
-      if (orgId === undefined) throw ApplicationFailure.nonRetryable('the workflow id names no organisation', 'InvalidInput');
-      const signal = cancellationSignal();
-      const beat = setInterval(() => heartbeat(), HEARTBEAT_MS);
-      try {
-        return await drive(new ChainSender(dependencies, orgId, signerId), Date.now() + roundMs, signal);
-      } finally {
-        clearInterval(beat);
-      }
+      const orgId = activityOrganisation();
+      return beating((signal) => drive(new ChainSender(dependencies, orgId, signerId), Date.now() + roundMs, signal));
     },
   };
 }

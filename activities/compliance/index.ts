@@ -1,8 +1,7 @@
-import { activityInfo } from '@temporalio/activity';
 import { EvidenceStore, type EvidenceResult, type Numbers } from '../../database/evidence.ts';
 import { collect, shownByQuery } from '../../platform/compliance/collection.ts';
-import { parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
+import { activityRun } from '../activity-run.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 
 export interface ComplianceActivities {
@@ -22,8 +21,7 @@ export default function register({ database, logger }: ActivityDependencies): Re
   const activities: ComplianceActivities = {
     controlsToShow: (wanted) => Promise.resolve(shownByQuery(wanted).map(({ id }) => id)),
     async collectEvidence(control, at) {
-      const run = parseWorkflowId(activityInfo().workflowExecution?.workflowId ?? '');
-      if (run === undefined) throw new TypeError('evidence is collected by a run of an organisation');
+      const run = activityRun();
       const kept = await collect({ evidence, logger }, { orgId: run.orgId, collection: run.uuid, control, at: new Date(at) });
       return { result: kept.result, numbers: kept.numbers };
     },

@@ -1,4 +1,4 @@
-import { ApplicationFailure, activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/activity';
 import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
 import { NeuronCallStore } from '../../database/neuron-calls.ts';
 import { NeuronStore } from '../../database/neurons.ts';
@@ -12,14 +12,14 @@ import { systemCaller } from '../../platform/identity/caller.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
-import { parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import { chainNetworkInputSchema } from '../../schemas/operations/chain-network.ts';
 import { consensusInputSchema, type ConsensusInput } from '../../schemas/operations/consensus.ts';
+import { activityRun } from '../activity-run.ts';
+import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import type { ConsensusActivities, NetworkActivities, VoteActivities } from './activity-contract.ts';
 import { computeResult, type ComputeDependencies } from './compute.ts';
 
-const BEAT_MS = 2_000;
 /** How long a step waits for its transactions, ms. */
 const WAIT_MS = 60_000;
 
@@ -58,7 +58,7 @@ export function createVoteActivities(dependencies: RoundsDependencies, compute: 
   return {
     computeVote: (input, round, voter) =>
       beating(async (signal) => {
-        const { orgId, uuid } = run();
+        const { orgId, uuid } = activityRun();
         const rounds = roundsOf(dependencies, input);
         if (await rounds.isKept(round, voter.signer)) return;
         const found = await computeResult(compute, { orgId, consensusId: uuid, round, signerId: voter.signer, neuronId: voter.neuron, question: consensusInputSchema.parse(input).question }, signal);
@@ -71,7 +71,7 @@ export function createNetworkActivities(dependencies: RoundsDependencies): Netwo
   return {
     deployNetwork: (input) =>
       beating((signal) => {
-        const { orgId, uuid } = run();
+        const { orgId, uuid } = activityRun();
         return new Deployment(dependencies, systemCaller(orgId, 'chain-network'), uuid, signal).run(chainNetworkInputSchema.parse(input));
       }),
   };
@@ -93,23 +93,8 @@ export default async function register({ config, database }: ActivityDependencie
 }
 
 function roundsOf(dependencies: RoundsDependencies, input: ConsensusInput): ConsensusRounds {
-  const { orgId, uuid } = run();
+  const { orgId, uuid } = activityRun();
   return new ConsensusRounds(dependencies, systemCaller(orgId, 'consensus'), uuid, consensusInputSchema.parse(input));
-}
-
-function run(): { readonly orgId: string; readonly uuid: string } {
-  const parts = parseWorkflowId(activityInfo().workflowExecution?.workflowId ?? '');
-  if (parts === undefined) throw ApplicationFailure.nonRetryable('the workflow id is not one of HAL9', 'InvalidInput');
-  return parts;
-}
-
-async function beating<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const beat = setInterval(() => heartbeat(), BEAT_MS);
-  try {
-    return await work(cancellationSignal());
-  } finally {
-    clearInterval(beat);
-  }
 }
 
 function waiting(error: unknown): unknown {

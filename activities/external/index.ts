@@ -1,4 +1,4 @@
-import { cancellationSignal, heartbeat, activityInfo, ApplicationFailure } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/activity';
 import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
 import { NeuronCallStore } from '../../database/neuron-calls.ts';
 import { ExternalCallStore, type CallOutcome } from '../../database/external-calls.ts';
@@ -10,13 +10,13 @@ import { Egress } from '../../platform/connections/egress.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import type { Layer } from '../../schemas/names/layers.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
-import { workflowOrganisation } from '../../schemas/names/workflow-id.ts';
+import { activityOrganisation } from '../activity-run.ts';
+import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import { callNeuron, type CallDependencies } from './call-neuron.ts';
 
 /** Calls one activity has under way at once. */
 const PARALLEL = 5;
-const HEARTBEAT_MS = 2000;
 
 export interface LayerCalls {
   readonly batchId: string;
@@ -41,10 +41,8 @@ export interface ExternalActivityDependencies extends CallDependencies {
 export function createExternalActivities(deps: ExternalActivityDependencies): ExternalActivities {
   return {
     async callNeurons({ batchId, layer, limit }) {
-      const orgId = organisation();
-      const signal = cancellationSignal();
-      const beat = setInterval(() => heartbeat(), HEARTBEAT_MS);
-      try {
+      const orgId = activityOrganisation();
+      return beating(async (signal) => {
         // One more than is called, to know whether any is left.
         const ids = await deps.store.unanswered(orgId, batchId, layer, limit + 1);
         const queue = ids.slice(0, limit);
@@ -59,9 +57,7 @@ export function createExternalActivities(deps: ExternalActivityDependencies): Ex
         const failed = ended.find((result) => result.status === 'rejected');
         if (failed !== undefined) throw failed.reason;
         return { waiting: ids.length - Math.min(ids.length, limit) };
-      } finally {
-        clearInterval(beat);
-      }
+      });
     },
   };
 }
@@ -92,9 +88,3 @@ export default async function register({ config, database }: ActivityDependencie
   return { queues: { [TASK_QUEUES.neuronsExternal]: { ...activities } }, shutdown: () => egress.close() };
 }
 
-/** The organisation of the run: the first part of its workflow id. */
-function organisation(): string {
-  const orgId = workflowOrganisation(activityInfo().workflowExecution?.workflowId ?? '');
-  if (orgId === undefined) throw ApplicationFailure.nonRetryable('the workflow id names no organisation', 'InvalidInput');
-  return orgId;
-}

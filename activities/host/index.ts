@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
-import { activityInfo, ApplicationFailure, cancellationSignal, heartbeat, sleep } from '@temporalio/activity';
+import { activityInfo, ApplicationFailure, heartbeat, sleep } from '@temporalio/activity';
 import { hostTaskQueue } from '../../schemas/names/task-queues.ts';
 import { remediateInputSchema, type RemediateInput } from '../../schemas/operations/remediate.ts';
 import { RemediationActionStore, type RemediationAction } from '../../database/remediation-actions.ts';
+import { activityOrganisation } from '../activity-run.ts';
+import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import type { Config } from '../../platform/config/config.ts';
 import { act, reconcile, refusal } from './actions.ts';
@@ -58,9 +60,8 @@ export function createHostActivities({ policy, sessions, actions }: HostAgentPar
     async takeAction(request) {
       const run = obeyed(policy);
       const record = recordOf(policy, run.workflowId, request);
-      const reach = { policy, sessions, signal: cancellationSignal() };
-      const beat = setInterval(() => heartbeat(), 1000);
-      try {
+      return beating(async (signal) => {
+        const reach = { policy, sessions, signal };
         const known = await actions.find(run.orgId, record.id);
         if (known?.state === 'done' || known?.state === 'failed') return { state: known.state, detail: known.detail };
         if (known?.state === 'refused') throw ApplicationFailure.nonRetryable(known.detail, 'ActionRefused');
@@ -72,9 +73,7 @@ export function createHostActivities({ policy, sessions, actions }: HostAgentPar
         if (reservation.kind === 'limit') return await refuse(actions, run.orgId, record, reservation.reason);
         const answer = reservation.kind === 'known' ? await reconcile(request, reach) : await act(request, reach);
         return await finish(actions, run.orgId, record.id, answer);
-      } finally {
-        clearInterval(beat);
-      }
+      });
     },
 
     async awaitRecovery(symptom, withinSeconds) {
@@ -110,7 +109,7 @@ export default function register({ config, database }: ActivityDependencies): Re
 /** The run that asks, if it is of the organisation the agent obeys: the first part of every workflow id. */
 function obeyed(policy: HostPolicy): { orgId: string; workflowId: string } {
   const workflowId = activityInfo().workflowExecution?.workflowId ?? '';
-  const orgId = workflowId.split('/')[0] ?? '';
+  const orgId = activityOrganisation();
   if (policy.orgId === undefined || orgId !== policy.orgId) throw ApplicationFailure.nonRetryable('this agent does not obey the organisation of the run', 'ActionRefused');
   return { orgId, workflowId };
 }

@@ -5,8 +5,9 @@ import { MERGE_PATCH, type KubernetesApi } from '../../platform/connections/kube
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { ROLLOUT_ANNOTATIONS } from '../../schemas/names/rollouts.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
-import { formatRunId, parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import type { RolloutService, Strategy, Verdict } from '../../schemas/operations/rollout.ts';
+import { activityRun } from '../activity-run.ts';
+import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import type { KubernetesActivities, Look, Target, Version } from './activity-contract.ts';
 import { Clusters, problem } from './cluster.ts';
@@ -21,7 +22,6 @@ import { imagesOf, isApart, nextDeployment, nextName, nextPath, nextSelector, ne
 const STRATEGIC_PATCH = 'application/strategic-merge-patch+json';
 /** Pauses between reads while pods start, milliseconds: short at first, when most get ready. */
 const POLL_MS = { first: 150, longest: 2_000 } as const;
-const HEARTBEAT_MS = 2_000;
 
 export interface KubernetesActivityDependencies {
   readonly clusters: Clusters;
@@ -30,7 +30,7 @@ export interface KubernetesActivityDependencies {
 }
 
 export function createKubernetesActivities(deps: KubernetesActivityDependencies): KubernetesActivities {
-  const on = <Result>(target: Pick<Target, 'cluster'>, work: (api: KubernetesApi) => Promise<Result>): Promise<Result> => deps.clusters.use(run().orgId, target.cluster, work);
+  const on = <Result>(target: Pick<Target, 'cluster'>, work: (api: KubernetesApi) => Promise<Result>): Promise<Result> => deps.clusters.use(activityRun().orgId, target.cluster, work);
   return {
     inspect: (cluster, service, strategy, rollbackWindowSeconds) => on({ cluster }, (api) => inspect(api, cluster, service, strategy, rollbackWindowSeconds)),
 
@@ -38,15 +38,15 @@ export function createKubernetesActivities(deps: KubernetesActivityDependencies)
       on(target, async (api) => {
         const { metadata } = await api.get<Workload>(workloadPath(target));
         const holder = metadata?.annotations?.[ROLLOUT_ANNOTATIONS.run];
-        if (holder === run().runId) return;
+        if (holder === activityRun().runId) return;
         if (holder !== undefined) throw problem('busy', `${target.kind} ${target.name} is being rolled out by the run ${holder}`);
-        await api.patch(workloadPath(target), { metadata: { resourceVersion: metadata?.resourceVersion, annotations: { [ROLLOUT_ANNOTATIONS.run]: run().runId } } }, MERGE_PATCH);
+        await api.patch(workloadPath(target), { metadata: { resourceVersion: metadata?.resourceVersion, annotations: { [ROLLOUT_ANNOTATIONS.run]: activityRun().runId } } }, MERGE_PATCH);
       }),
 
     release: (target, promoted) =>
       on(target, async (api) => {
         const found = await api.find<Workload>(workloadPath(target));
-        if (found?.metadata?.annotations?.[ROLLOUT_ANNOTATIONS.run] !== run().runId) return;
+        if (found?.metadata?.annotations?.[ROLLOUT_ANNOTATIONS.run] !== activityRun().runId) return;
         const noted = promoted ? { [ROLLOUT_ANNOTATIONS.previous]: JSON.stringify(target.from), [ROLLOUT_ANNOTATIONS.promotedAt]: new Date().toISOString() } : {};
         await api.patch(workloadPath(target), { metadata: { annotations: { [ROLLOUT_ANNOTATIONS.run]: null, ...noted } } }, MERGE_PATCH);
       }),
@@ -91,7 +91,7 @@ async function inspect(api: KubernetesApi, cluster: string, service: RolloutServ
     isReturn: isReturn(annotations, to, rollbackWindowSeconds),
   };
   const holder = annotations[ROLLOUT_ANNOTATIONS.run];
-  if (holder !== undefined && holder !== run().runId) throw problem('busy', `${kind} ${name} is being rolled out by the run ${holder}`);
+  if (holder !== undefined && holder !== activityRun().runId) throw problem('busy', `${kind} ${name} is being rolled out by the run ${holder}`);
   // What the API server or an admission webhook would refuse is known before anything changes.
   await api.patch(`${workloadPath(place)}?dryRun=All`, imagePatch(target.to, workload), STRATEGIC_PATCH);
   if (strategy.kind !== 'rolling' && (await api.find(nextPath(target))) === undefined) await api.create(`${nextPath(target).replace(/\/[^/]+$/, '')}?dryRun=All`, nextDeployment(target, workload, 1));
@@ -206,11 +206,9 @@ async function removeNext(api: KubernetesApi, target: Target): Promise<void> {
 }
 
 async function takeLook(deps: KubernetesActivityDependencies, look: Look): Promise<Verdict[]> {
-  const { orgId } = run();
-  const signal = cancellationSignal();
+  const { orgId } = activityRun();
   const { activityId, workflowExecution } = activityInfo();
-  const beat = setInterval(() => heartbeat(), HEARTBEAT_MS);
-  try {
+  return beating(async (signal) => {
     const cluster = <Result>(work: (api: KubernetesApi) => Promise<Result>): Promise<Result> => deps.clusters.use(orgId, look.target.cluster, work);
     for (let taken = 1; ; taken += 1) {
       const key = `${workflowExecution?.runId ?? ''}/${activityId}/${taken}`;
@@ -218,16 +216,7 @@ async function takeLook(deps: KubernetesActivityDependencies, look: Look): Promi
       if (taken >= look.looks || verdicts.some(({ outcome }) => outcome !== 'pass')) return verdicts;
       await sleep(look.intervalSeconds * 1000);
     }
-  } finally {
-    clearInterval(beat);
-  }
-}
-
-/** The organisation and name of the run this activity belongs to. */
-function run(): { orgId: string; runId: string } {
-  const parts = parseWorkflowId(activityInfo().workflowExecution?.workflowId ?? '');
-  if (parts === undefined) throw new TypeError('rollouts are runs of an organisation');
-  return { orgId: parts.orgId, runId: formatRunId(parts) };
+  });
 }
 
 /** Discovered: workloads of Kubernetes clusters. */

@@ -1,9 +1,10 @@
 import { availableParallelism } from 'node:os';
-import { activityInfo, ApplicationFailure, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { activityInfo, ApplicationFailure, cancellationSignal } from '@temporalio/activity';
 import { failBatch } from '../../database/batch-failure.ts';
 import { FAILURES } from '../../schemas/errors.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
-import { workflowOrganisation } from '../../schemas/names/workflow-id.ts';
+import { activityOrganisation } from '../activity-run.ts';
+import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import type { BatchActivities, BatchLayer, LayerActivities } from './activity-contract.ts';
 import { findPoison } from './poison-search.ts';
@@ -12,7 +13,6 @@ import type { StageSummary } from './stage-summary.ts';
 import { JobFailed, ThreadDied, ThreadPool } from './thread-pool.ts';
 
 const INTERACTIVE_TIMEOUT_MS = 20_000;
-const HEARTBEAT_MS = 2000;
 /** Attempts at a layer that kills its thread before the batch is given up. */
 const CRASHING_ATTEMPTS = 3;
 const HEAP_MB = 1024;
@@ -36,32 +36,32 @@ const TIMEOUTS: LayerTimeouts = { layerMs: 120_000, probeMs: 20_000 };
 
 export function createLayerActivities({ batch: pool }: Pick<NeuronPools, 'batch'>, { layerMs, probeMs }: LayerTimeouts = TIMEOUTS): LayerActivities {
   const evaluate = async ({ batchId, layer }: BatchLayer, poison: readonly Poison[]): Promise<StageSummary> =>
-    pool.run<'layer'>({ kind: 'layer', orgId: organisation(), batchId, layer, poison }, { signal: cancellationSignal(), timeoutMs: layerMs });
+    pool.run<'layer'>({ kind: 'layer', orgId: activityOrganisation(), batchId, layer, poison }, { signal: cancellationSignal(), timeoutMs: layerMs });
   return {
     evaluateLayer: (input) =>
-      beating(async () => {
+      beating(() => orderly(async () => {
         try {
           return await evaluate(input, []);
         } catch (error) {
           if (!(error instanceof ThreadDied)) throw error;
-          const poison = await findPoison(pool, { orgId: organisation(), ...input }, { timeoutMs: probeMs, signal: cancellationSignal() });
+          const poison = await findPoison(pool, { orgId: activityOrganisation(), ...input }, { timeoutMs: probeMs, signal: cancellationSignal() });
           if (poison.length > 0) return await evaluate(input, poison);
           if (activityInfo().attempt >= CRASHING_ATTEMPTS) throw ApplicationFailure.nonRetryable(`the batch ends its evaluation thread (${error.message}), and no single signal is to blame`, 'PoisonSignal');
           throw error;
         }
-      }),
+      })),
     applyAnswers: (input) =>
-      beating(() => pool.run<'answers'>({ kind: 'answers', orgId: organisation(), ...input }, { signal: cancellationSignal(), timeoutMs: layerMs })),
+      beating(() => orderly(() => pool.run<'answers'>({ kind: 'answers', orgId: activityOrganisation(), ...input }, { signal: cancellationSignal(), timeoutMs: layerMs }))),
   };
 }
 
 export function createBatchActivities({ interactive }: Pick<NeuronPools, 'interactive'>, { database }: Pick<ActivityDependencies, 'database'>): BatchActivities {
   return {
     async evaluateAllLayers({ batchId }) {
-      return orderly(() => interactive.run<'all-layers'>({ kind: 'all-layers', orgId: organisation(), batchId }, { signal: cancellationSignal(), timeoutMs: INTERACTIVE_TIMEOUT_MS }));
+      return orderly(() => interactive.run<'all-layers'>({ kind: 'all-layers', orgId: activityOrganisation(), batchId }, { signal: cancellationSignal(), timeoutMs: INTERACTIVE_TIMEOUT_MS }));
     },
     async failBatch({ batchId, failure, cause }) {
-      await failBatch(database, organisation(), batchId, failure, cause);
+      await failBatch(database, activityOrganisation(), batchId, failure, cause);
     },
   };
 }
@@ -89,22 +89,6 @@ export default function register(dependencies: ActivityDependencies): Registered
       await Promise.all([pools.batch.close(), pools.interactive.close()]);
     },
   };
-}
-
-/** The organisation of the run: the first part of its workflow id. */
-function organisation(): string {
-  const orgId = workflowOrganisation(activityInfo().workflowExecution?.workflowId ?? '');
-  if (orgId === undefined) throw ApplicationFailure.nonRetryable('the workflow id names no organisation', 'InvalidInput');
-  return orgId;
-}
-
-async function beating<T>(work: () => Promise<T>): Promise<T> {
-  const beat = setInterval(() => heartbeat(), HEARTBEAT_MS);
-  try {
-    return await orderly(work);
-  } finally {
-    clearInterval(beat);
-  }
 }
 
 /** Says which failures of a job no retry can mend. */

@@ -1,4 +1,4 @@
-import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { cancellationSignal } from '@temporalio/activity';
 import type { Act } from '../../database/audit-acts.ts';
 import { AuditLogStore } from '../../database/audit-log.ts';
 import { ErasureStore, type ErasureRecord } from '../../database/erasures.ts';
@@ -16,10 +16,11 @@ import { DEFAULT_POLICY, openSubject } from '../../platform/privacy/erasures.ts'
 import { OWN_SOURCE } from '../../platform/privacy/sources.ts';
 import { auditOrigin } from '../../schemas/audit/note.ts';
 import { HalError } from '../../schemas/errors.ts';
-import { parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import type { KeptValue } from '../../schemas/privacy/erasure.ts';
 import { RECEIPT_TYPE, statementHash, type ErasureStatement, type ReceiptPayload } from '../../schemas/privacy/receipt.ts';
+import { activityOrganisation } from '../activity-run.ts';
+import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import { effectKey } from '../effect-key.ts';
 import type { ErasureActivities, ErasurePlan } from './activity-contract.ts';
@@ -27,7 +28,6 @@ import { openAllSources, type AllSources } from './all-sources.ts';
 
 /** Reasons a run tells; more are as many times the same. */
 const MOST_REASONS = 20;
-const BEAT_MS = 4_000;
 
 /** Discovered: what an erasure does to sources and to the ledger. */
 export default async function register({ config, database }: ActivityDependencies): Promise<RegisteredActivities> {
@@ -60,18 +60,18 @@ function createErasureActivities(parts: Parts, sign: (orgId: string, payload: Re
   const { store, log } = parts;
   return {
     async openErasure(erasureId) {
-      const orgId = organisation();
+      const orgId = activityOrganisation();
       const { dueAt, state } = await ledgerRow(store, orgId, erasureId);
       const { approvals, remindDays, connection } = (await store.policy(orgId)) ?? DEFAULT_POLICY;
       return { approvals, dueAtMs: dueAt.getTime(), remindDays, connection, ...(state === 'complete' || state === 'denied' ? { ended: state } : {}) };
     },
 
     async noteErasure(erasureId, state, reasons) {
-      await store.move(organisation(), erasureId, state, reasons);
+      await store.move(activityOrganisation(), erasureId, state, reasons);
     },
 
     async planErasure(erasureId) {
-      const orgId = organisation();
+      const orgId = activityOrganisation();
       const { inquiry, protectedBy } = await inquire(parts, orgId, erasureId);
       const all = await parts.sources.of(orgId);
       const whole = [...protectedBy];
@@ -93,7 +93,7 @@ function createErasureActivities(parts: Parts, sign: (orgId: string, payload: Re
     },
 
     async eraseSource(erasureId, sourceId) {
-      const orgId = organisation();
+      const orgId = activityOrganisation();
       const { inquiry, protectedBy } = await inquire(parts, orgId, erasureId);
       const source = (await parts.sources.of(orgId)).find(({ id }) => id === sourceId);
       if (source === undefined) throw new HalError('Conflict', 'a source was taken away meanwhile');
@@ -102,7 +102,7 @@ function createErasureActivities(parts: Parts, sign: (orgId: string, payload: Re
     },
 
     async verifyErasure(erasureId) {
-      const orgId = organisation();
+      const orgId = activityOrganisation();
       const { inquiry } = await inquire(parts, orgId, erasureId);
       const kept: KeptValue[] = [];
       const left: string[] = [];
@@ -117,7 +117,7 @@ function createErasureActivities(parts: Parts, sign: (orgId: string, payload: Re
     },
 
     async finishErasure(erasureId, state, reasons) {
-      const orgId = organisation();
+      const orgId = activityOrganisation();
       const erasure = await ledgerRow(store, orgId, erasureId);
       const at = new Date();
       const statement = await statementOf(store, orgId, { ...erasure, finishedAt: at });
@@ -128,7 +128,7 @@ function createErasureActivities(parts: Parts, sign: (orgId: string, payload: Re
     },
 
     async issueReceipt(erasureId) {
-      const orgId = organisation();
+      const orgId = activityOrganisation();
       const erasure = await ledgerRow(store, orgId, erasureId);
       if (erasure.receipt !== null) return;
       const [logged] = await log.list(orgId, { action: 'erasure.complete', resource: erasureId }, 1);
@@ -142,7 +142,7 @@ function createErasureActivities(parts: Parts, sign: (orgId: string, payload: Re
     },
 
     async remindOfErasure(erasureId, days) {
-      const orgId = organisation();
+      const orgId = activityOrganisation();
       const { state, reasons } = await ledgerRow(store, orgId, erasureId);
       const { connection } = (await store.policy(orgId)) ?? DEFAULT_POLICY;
       await store.record(actOf(systemCaller(orgId, 'privacy'), 'erasure.remind', { kind: 'erasure', id: erasureId }, { days }));
@@ -151,12 +151,6 @@ function createErasureActivities(parts: Parts, sign: (orgId: string, payload: Re
       await parts.notify.deliver({ orgId }, { connection, title, message: [`Erasure ${erasureId} is ${state}.`, ...reasons].join('\n'), severity: days > 2 ? 'warning' : 'critical', dedupKey: `erasure/${effectKey()}` }, cancellationSignal());
     },
   };
-}
-
-function organisation(): string {
-  const run = parseWorkflowId(activityInfo().workflowExecution?.workflowId ?? '');
-  if (run === undefined) throw new TypeError('an erasure is done by a run of an organisation');
-  return run.orgId;
 }
 
 async function ledgerRow(store: ErasureStore, orgId: string, erasureId: string): Promise<ErasureRecord> {
@@ -179,16 +173,6 @@ async function inquire({ store, keys, holds }: Parts, orgId: string, erasureId: 
     inquiry: { orgId, requestId: erasureId, identities, subjects, maskKey, holds: inForce.filter(({ table }) => table !== null), signal: cancellationSignal() },
     protectedBy: inForce.filter(({ table }) => table === null).map(({ id, reason }) => `a legal hold protects the person (${id}: ${reason}): whoever placed it must release it`),
   };
-}
-
-/** Sources take long; the server hears that the process lives, and tells of a cancellation. */
-async function beating<Answer>(work: () => Promise<Answer>): Promise<Answer> {
-  const beat = setInterval(() => heartbeat(), BEAT_MS);
-  try {
-    return await work();
-  } finally {
-    clearInterval(beat);
-  }
 }
 
 /** Says which source an error is of. */

@@ -4,6 +4,7 @@ import { Egress } from '../../platform/connections/egress.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { createNotify } from '../../platform/notify/notify.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
+import { activityOrganisation } from '../activity-run.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import { effectKey } from '../effect-key.ts';
 
@@ -33,7 +34,7 @@ export default async function register({ config, database, logger }: ActivityDep
       const workflowId = activityInfo().workflowExecution?.workflowId ?? '';
       logger.warn({ incidentId, hostId, cause, reason, workflowId }, 'remediation escalated to people');
       if (connection === undefined) return;
-      const orgId = workflowId.split('/')[0] ?? '';
+      const orgId = activityOrganisation();
       await notify.deliver(
         { orgId },
         { connection, title: `HAL9 could not mend ${cause} on ${hostId}`, message: `Incident ${incidentId}: ${reason}`, severity: 'critical', dedupKey: `escalation/${effectKey()}` },

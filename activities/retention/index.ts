@@ -1,4 +1,4 @@
-import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { cancellationSignal } from '@temporalio/activity';
 import type pg from 'pg';
 import { LegalHoldStore } from '../../database/legal-holds.ts';
 import { RetentionReportStore } from '../../database/retention-reports.ts';
@@ -15,8 +15,9 @@ import { parseSourceAddress } from '../../platform/privacy/source-address.ts';
 import { PrivacySources } from '../../platform/privacy/sources.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
-import { parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import type { RetentionInput } from '../../schemas/operations/retention.ts';
+import { activityRun } from '../activity-run.ts';
+import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import { readCatalog } from '../privacy/postgres-catalog.ts';
 import { withPostgres } from '../privacy/postgres-source.ts';
@@ -24,7 +25,6 @@ import type { RetentionActivities } from './activity-contract.ts';
 import { HeldPeople } from './held-people.ts';
 import { countExpired, sweep, type Sweep } from './sweep.ts';
 
-const BEAT_MS = 5_000;
 /** Deleted rows are counted in HAL9 so often; what a crash loses of it is made up at the end. */
 const COUNT_MS = 2_000;
 const SHARE = 0.1;
@@ -54,7 +54,7 @@ function createRetentionActivities(parts: Parts): RetentionActivities {
   const { holds, reports } = parts;
   return {
     async planRetention(input) {
-      const { orgId, id } = run();
+      const { orgId, uuid: id } = activityRun();
       const dryRun = input.dryRun === true;
       if ((await reports.find(orgId, id)) !== undefined) return { tables: await swept(reports, orgId, id), reasons: [] };
       try {
@@ -80,7 +80,7 @@ function createRetentionActivities(parts: Parts): RetentionActivities {
     },
 
     async sweepTable(input, name) {
-      const { orgId, id } = run();
+      const { orgId, uuid: id } = activityRun();
       await withMap(parts, orgId, input, async (client, catalog, map) => {
         const tables = await expiringOf(parts, orgId, id, input, map);
         const expiring = tables.find(({ table }) => table.id === name);
@@ -93,7 +93,7 @@ function createRetentionActivities(parts: Parts): RetentionActivities {
     },
 
     async finishRetention(input, reasons) {
-      const { orgId, id } = run();
+      const { orgId, uuid: id } = activityRun();
       const dryRun = input.dryRun === true;
       const tables = await reports.tables(orgId, id);
       const left = dryRun || tables.every(({ why }) => why !== null) ? new Map<string, number>() : await leftOver(parts, orgId, id, input);
@@ -108,25 +108,16 @@ function createRetentionActivities(parts: Parts): RetentionActivities {
   };
 }
 
-function run(): { orgId: string; id: string } {
-  const found = parseWorkflowId(activityInfo().workflowExecution?.workflowId ?? '');
-  if (found === undefined) throw new TypeError('retention is done by a run of an organisation');
-  return { orgId: found.orgId, id: found.uuid };
-}
-
 /** The live schema under the annotations of now. @throws {HalError} NotFound, InvalidInput for a source that is none of PostgreSQL. */
 async function withMap<Answer>({ sources, egress }: Parts, orgId: string, { source: name }: RetentionInput, work: (client: pg.Client, catalog: Catalog, map: DataMap) => Promise<Answer>): Promise<Answer> {
   const source = await sources.openByName(orgId, name);
   if (source.kind !== 'postgres') throw new HalError('InvalidInput', 'only PostgreSQL sources have retention policies');
-  const beat = setInterval(() => heartbeat(), BEAT_MS);
-  try {
-    return await withPostgres(egress, parseSourceAddress(source.address), cancellationSignal(), async (client) => {
+  return beating((signal) =>
+    withPostgres(egress, parseSourceAddress(source.address), signal, async (client) => {
       const catalog = await readCatalog(client);
       return work(client, catalog, makeDataMap(catalog, readAnnotations(source.annotations)));
-    });
-  } finally {
-    clearInterval(beat);
-  }
+    }),
+  );
 }
 
 /** Tables that were asked for and have no policy. */

@@ -1,12 +1,12 @@
-import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { cancellationSignal, heartbeat } from '@temporalio/activity';
 import { v5 } from 'uuid';
 import { BulkActionStore, type BulkAction } from '../../database/bulk-actions.ts';
 import type { Caller } from '../../platform/identity/caller.ts';
 import type { OperationsPort } from '../../platform/operations/contract.ts';
 import { HalError } from '../../schemas/errors.ts';
-import { parseWorkflowId } from '../../schemas/names/workflow-id.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { bulkInputSchema, type BulkInput } from '../../schemas/operations/bulk.ts';
+import { activityOrganisation } from '../activity-run.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import type { BulkActivities } from './activity-contract.ts';
 
@@ -16,7 +16,7 @@ export default function register({ database, operations }: Pick<ActivityDependen
   const activities: BulkActivities = {
     async actOnRuns(given) {
       const input = bulkInputSchema.parse(given);
-      const orgId = organisation();
+      const orgId = activityOrganisation();
       const action = await written(store, orgId, input.bulkId);
       const caller: Caller = { orgId, actor: { kind: kindOf(action.actor.kind), id: action.actor.id }, scopes: action.scopes, requestId: `bulk~${input.bulkId}`, traceparent: undefined };
       for (const item of await store.take(orgId, input.bulkId, input.perSecond)) {
@@ -39,7 +39,7 @@ export default function register({ database, operations }: Pick<ActivityDependen
       }
     },
     async abortBulk(bulkId) {
-      await store.abort(organisation(), bulkId);
+      await store.abort(activityOrganisation(), bulkId);
     },
   };
   return { queues: { [TASK_QUEUES.core]: { ...activities } } };
@@ -75,12 +75,6 @@ async function written(store: BulkActionStore, orgId: string, bulkId: string): P
   const action = await store.get(orgId, bulkId);
   if (action === undefined) throw new HalError('NotFound', 'no such bulk action');
   return action;
-}
-
-function organisation(): string {
-  const run = parseWorkflowId(activityInfo().workflowExecution?.workflowId ?? '');
-  if (run === undefined) throw new TypeError('runs are acted on by a run of an organisation');
-  return run.orgId;
 }
 
 function kindOf(kind: string): Caller['actor']['kind'] {

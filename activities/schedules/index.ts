@@ -1,11 +1,10 @@
-import { activityInfo, ApplicationFailure } from '@temporalio/activity';
 import { systemCaller } from '../../platform/identity/caller.ts';
 import type { Operations } from '../../platform/operations/contract.ts';
 import { ScheduleFirer, type FiringStart } from '../../platform/schedules/firing.ts';
 import { LaneChooser } from '../../platform/signals/lane.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
-import { workflowOrganisation } from '../../schemas/names/workflow-id.ts';
+import { activityOrganisation } from '../activity-run.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 
 export interface ScheduleActivities {
@@ -21,26 +20,20 @@ export interface ScheduleActivities {
 
 export function createScheduleActivities(firer: ScheduleFirer, operations: Pick<Operations, 'result' | 'cancel'>): ScheduleActivities {
   return {
-    fireSchedule: ({ scheduleId, firing, dueAt }) => firer.fire(organisation(), { scheduleId, id: firing, dueAt: new Date(dueAt) }),
+    fireSchedule: ({ scheduleId, firing, dueAt }) => firer.fire(activityOrganisation(), { scheduleId, id: firing, dueAt: new Date(dueAt) }),
     async awaitScheduledRun({ runId, waitMs }) {
-      const { status } = await operations.result(systemCaller(organisation(), 'scheduler'), runId, waitMs);
+      const { status } = await operations.result(systemCaller(activityOrganisation(), 'scheduler'), runId, waitMs);
       return { status };
     },
     async cancelScheduledRun({ runId }) {
       try {
-        await operations.cancel(systemCaller(organisation(), 'scheduler'), runId);
+        await operations.cancel(systemCaller(activityOrganisation(), 'scheduler'), runId);
       } catch (error) {
         if (!(error instanceof HalError) || error.type !== 'RunClosed') throw error;
       }
     },
-    settleScheduledRun: ({ scheduleId, firing, state }) => firer.ended(organisation(), { scheduleId, id: firing }, state),
+    settleScheduledRun: ({ scheduleId, firing, state }) => firer.ended(activityOrganisation(), { scheduleId, id: firing }, state),
   };
-}
-
-function organisation(): string {
-  const orgId = workflowOrganisation(activityInfo().workflowExecution?.workflowId ?? '');
-  if (orgId === undefined) throw ApplicationFailure.nonRetryable('the workflow id names no organisation', 'InvalidInput');
-  return orgId;
 }
 
 /** Discovered: what schedules are due to do. */

@@ -1,12 +1,11 @@
-import { activityInfo, ApplicationFailure, cancellationSignal, heartbeat } from '@temporalio/activity';
 import { Egress } from '../../platform/connections/egress.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { WebhookSender, type DeliveryRound } from '../../platform/webhooks/sender.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
-import { workflowOrganisation } from '../../schemas/names/workflow-id.ts';
+import { activityOrganisation } from '../activity-run.ts';
+import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 
-const HEARTBEAT_MS = 2_000;
 
 export interface WebhookActivities {
   /** Attempts what is due for the endpoint, a bounded part of it, and says when there is more to do. Attempts are noted one by one. */
@@ -16,14 +15,8 @@ export interface WebhookActivities {
 export function createWebhookActivities(sender: Pick<WebhookSender, 'deliverDue'>): WebhookActivities {
   return {
     async deliverDue({ endpointId }) {
-      const orgId = workflowOrganisation(activityInfo().workflowExecution?.workflowId ?? '');
-      if (orgId === undefined) throw ApplicationFailure.nonRetryable('the workflow id names no organisation', 'InvalidInput');
-      const beat = setInterval(() => heartbeat(), HEARTBEAT_MS);
-      try {
-        return await sender.deliverDue(orgId, endpointId, cancellationSignal());
-      } finally {
-        clearInterval(beat);
-      }
+      const orgId = activityOrganisation();
+      return beating((signal) => sender.deliverDue(orgId, endpointId, signal));
     },
   };
 }

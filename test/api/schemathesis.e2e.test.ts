@@ -66,14 +66,14 @@ describe.skipIf(tool === undefined)('Schemathesis', () => {
 
   // A fixed set of cases, so bounded by itself; how long it takes is the machine's.
   it('finds no 5xx and no break of the schema at the borders of every field', { timeout: COVERAGE_MS + 60_000 }, async () => {
-    const found = await schemathesis(['--phases', 'examples,coverage', '--workers', '2', ...without([...ENDING, ...ENDLESS, ...WAITING, ...NESTED])]);
+    const found = await schemathesis(['--phases', 'examples,coverage', ...without([...ENDING, ...ENDLESS, ...WAITING, ...NESTED])]);
     expect(found.failures).toEqual([]);
     expect(found.cases).toBeGreaterThan(1000);
     await expectLife();
   });
 
   it(`finds none in random data (seed ${SEED})`, { timeout: (SECONDS * 6 + 60) * 1000 }, async () => {
-    const found = await schemathesis(['--phases', 'fuzzing', '--max-examples', String(EXAMPLES), '--max-time', String(SECONDS), '--workers', '2', ...without([...ENDING, ...ENDLESS, ...WAITING])]);
+    const found = await schemathesis(['--phases', 'fuzzing', '--max-examples', String(EXAMPLES), '--max-time', String(SECONDS), ...without([...ENDING, ...ENDLESS, ...WAITING])]);
     expect(found.failures).toEqual([]);
     expect(found.cases).toBeGreaterThan(0);
     await expectLife();
@@ -124,8 +124,8 @@ describe.skipIf(tool === undefined)('Schemathesis', () => {
 
   async function schemathesis(options: readonly string[], credential = `Authorization: Bearer ${key}`): Promise<Findings> {
     const report = join(folder, 'report.json');
-    // A result may be waited for a minute.
-    const args = ['run', `${stack.url}/openapi.json`, '--header', credential, '--checks', CHECKS.join(','), '--seed', String(SEED), '--request-timeout', '75', '--continue-on-failure', '--no-shrink', '--no-color', '--generation-database', 'none', '--report', 'json', '--report-json-path', report, ...options];
+    // A result may be waited for a minute. One worker: CPython up to 3.11.8 loses count of its recursion when two threads parse (gh-106905).
+    const args = ['run', `${stack.url}/openapi.json`, '--header', credential, '--checks', CHECKS.join(','), '--seed', String(SEED), '--request-timeout', '75', '--workers', '1', '--continue-on-failure', '--no-shrink', '--no-color', '--generation-database', 'none', '--report', 'json', '--report-json-path', report, ...options];
     // It ends with 1 when it found something: the report says what.
     const output = await promisify(execFile)(tool ?? '', args, { cwd: folder, timeout: Math.max(COVERAGE_MS, (SECONDS * 6 + 30) * 1000), maxBuffer: 256 * 1024 * 1024 }).then(({ stdout }) => stdout, stdoutOf);
     return findingsOf(await readFile(report, 'utf8'), output);
