@@ -7,9 +7,10 @@ import { createDataConverter } from '../../platform/codec/data-converter.ts';
 import { loadConfig } from '../../platform/config/config.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { findPostgresPrograms, POSTGRES_PROGRAMS_MISSING } from '../environment/postgres-programs.ts';
+import { askAsAdministrator } from '../environment/stack-client.ts';
 import type { Bench } from './arguments.ts';
 import { bytesInFolder, bytesInHistories, bytesOf, difference, rowsOf } from './erasure/search.ts';
-import { client, completed, forget, openShop } from './erasure/shop.ts';
+import { completed, forget, openShop } from './erasure/shop.ts';
 import { othersOf, subjectOf } from './erasure/subjects.ts';
 
 const AT_ONCE = 100;
@@ -36,7 +37,7 @@ export const run: Bench = async (args) => {
     signal: args.signal,
   });
   try {
-    const ask = client(stack, args.signal);
+    const ask = askAsAdministrator(stack, args.signal);
     const shop = await openShop(stack, subjects);
     args.progress(`${String(subjects)} people in ${String(shop.tables)} tables`);
     const source = new pg.Client({ connectionString: shop.url.href });

@@ -2,8 +2,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { z } from 'zod';
-import { startStack, type Stack } from '../../deploy/local/stack.ts';
-import type { Bench, BenchArguments } from './arguments.ts';
+import { startStack } from '../../deploy/local/stack.ts';
+import { askAsAdministrator, makeDatabaseBeside } from '../environment/stack-client.ts';
+import type { Bench } from './arguments.ts';
 
 const TABLES = 5;
 /** Of each table: rows that stay, for each row that goes. */
@@ -31,8 +32,9 @@ export const run: Bench = async (args) => {
     signal: args.signal,
   });
   try {
-    const url = await fill(stack, rows, args);
-    const ask = client(stack, args.signal);
+    const { href: url } = await makeDatabaseBeside(stack, 'bench', (source) => fill(source, rows));
+    args.progress(`${String(rows)} rows of ${String(Math.ceil(rows * (1 + LIVE)))} have expired`);
+    const ask = askAsAdministrator(stack, args.signal);
     await ask('POST', '/v1/privacy/sources', { name: 'bench', kind: 'postgres', address: `${url}?sslmode=disable`, annotations: annotations() });
     const retention = async (input: object) => {
       const { runId } = startedSchema.parse(await ask('POST', '/v1/workflows/retention/runs', { input: { source: 'bench', ...input } }));
@@ -74,16 +76,8 @@ function annotations(): string {
   return `source: bench\ntables:\n${Array.from({ length: TABLES }, (_, n) => table(n)).join('')}`;
 }
 
-/** A database beside HAL9's own, with so many rows that have expired. */
-async function fill(stack: Stack, rows: number, { progress }: BenchArguments): Promise<string> {
-  const own = new pg.Client({ connectionString: stack.databaseUrl });
-  await own.connect();
-  await own.query('create database bench');
-  await own.end();
-  const url = new URL(stack.databaseUrl);
-  url.pathname = '/bench';
-  const source = new pg.Client({ connectionString: url.href });
-  await source.connect();
+/** Makes the tables, with so many rows that have expired. */
+async function fill(source: pg.Client, rows: number): Promise<void> {
   const each = Math.ceil(rows / TABLES);
   for (let table = 0; table < TABLES; table += 1) {
     const expired = Math.min(each, rows - table * each);
@@ -97,9 +91,6 @@ async function fill(stack: Stack, rows: number, { progress }: BenchArguments): P
     await source.query(`vacuum analyze visit_${String(table)}`);
   }
   await source.query('checkpoint');
-  await source.end();
-  progress(`${String(rows)} rows of ${String(Math.ceil(rows * (1 + LIVE)))} have expired`);
-  return url.href;
 }
 
 /** Inserts and updates at a fixed rate, whether or not the one before was answered. */
@@ -165,14 +156,4 @@ class Writer {
 function p95(times: readonly number[]): number {
   const sorted = times.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * 0.95))] ?? Number.NaN;
-}
-
-function client(stack: Stack, signal: AbortSignal): (method: string, path: string, body?: unknown) => Promise<unknown> {
-  const apiKey = stack.first?.apiKey;
-  if (apiKey === undefined) throw new Error('the stack is not new');
-  return async (method, path, body) => {
-    const answer = await fetch(`${stack.url}${path}`, { method, headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' }, signal: AbortSignal.any([signal, AbortSignal.timeout(120_000)]), ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
-    if (!answer.ok) throw new Error(`${method} ${path} answered ${String(answer.status)}: ${await answer.text()}`);
-    return answer.json();
-  };
 }

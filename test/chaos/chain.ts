@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import type { Bench } from '../bench/arguments.ts';
 import { startAnvil, type Anvil } from '../environment/anvil.ts';
+import { askAsAdministrator, type Ask } from '../environment/stack-client.ts';
 
 const FULL = { submits: 500, kills: 10 } as const;
 const SMOKE = { submits: 40, kills: 1 } as const;
@@ -37,7 +38,7 @@ export const run: Bench = async (args) => {
   });
   const node = await startAnvil({ chainId: CHAIN, blockSeconds: 1, state: join(args.folder, 'chain.json') });
   try {
-    const ask = client(stack, args.signal);
+    const ask = askAsAdministrator(stack, args.signal);
     const chain = madeSchema.parse(await ask('POST', '/v1/chains', { name: 'chaos', chainId: CHAIN, rpcUrls: [node.url], policy: { watchBlocks: 5, maxInFlight: 100 } }));
     const signer = signerSchema.parse(await ask('POST', '/v1/chain-signers', { name: 'chaos', chain: chain.id }));
     await node.call('anvil_setBalance', signer.address, `0x${(10n ** 20n).toString(16)}`);
@@ -95,16 +96,4 @@ async function settled(ask: Ask, signer: string, submits: number, signal: AbortS
     if (nonces.length >= submits || Date.now() > until) return nonces;
     await sleep(PAUSE_MS, undefined, { signal });
   }
-}
-
-type Ask = (method: string, path: string, body?: unknown) => Promise<unknown>;
-
-function client(stack: Stack, signal: AbortSignal): Ask {
-  const apiKey = stack.first?.apiKey;
-  if (apiKey === undefined) throw new Error('the stack is not new');
-  return async (method, path, body) => {
-    const answer = await fetch(`${stack.url}${path}`, { method, headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' }, signal: AbortSignal.any([signal, AbortSignal.timeout(120_000)]), ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
-    if (!answer.ok) throw new Error(`${method} ${path} answered ${String(answer.status)}: ${await answer.text()}`);
-    return answer.json();
-  };
 }

@@ -5,7 +5,8 @@ import { z } from 'zod';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import type { Bench, BenchArguments } from '../bench/arguments.ts';
 import { bytesOf } from '../bench/erasure/search.ts';
-import { client, erasureSchema, forget, openShop, type Ask } from '../bench/erasure/shop.ts';
+import { erasureSchema, forget, openShop } from '../bench/erasure/shop.ts';
+import { askAsAdministrator, type Ask } from '../environment/stack-client.ts';
 import { ROWS, subjectOf, type Subject } from '../bench/erasure/subjects.ts';
 import { FaultyLink } from './erasure/faulty-link.ts';
 
@@ -43,7 +44,7 @@ export const run: Bench = async (args) => {
   const others = new AbortController();
   const locking = lockRows(watching, others.signal);
   try {
-    const ask = client(stack, args.signal);
+    const ask = askAsAdministrator(stack, args.signal);
     const address = new URL(shop.url);
     [address.hostname, address.port] = ['127.0.0.1', String(link.port)];
     await ask('POST', '/v1/privacy/sources', { name: 'shop', kind: 'postgres', address: `${address.href}?sslmode=disable`, annotations: shop.annotations });

@@ -1,39 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
 import { z } from 'zod';
 import type { Stack } from '../../../deploy/local/stack.ts';
+import { makeDatabaseBeside, type Ask } from '../../environment/stack-client.ts';
 import { fillSubjects, shopSchema } from './subjects.ts';
 
 export const erasureSchema = z.object({ id: z.uuid(), state: z.string(), reasons: z.array(z.string()), tables: z.array(z.object({ source: z.string(), table: z.string(), rows: z.int() })) });
 
-/** Calls the API as the first administrator. */
-export type Ask = (method: string, path: string, body?: unknown) => Promise<unknown>;
-
-export function client(stack: Stack, signal: AbortSignal): Ask {
-  const apiKey = stack.first?.apiKey;
-  if (apiKey === undefined) throw new Error('the stack is not new');
-  return async (method, path, body) => {
-    const answer = await fetch(`${stack.url}${path}`, { method, headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' }, signal: AbortSignal.any([signal, AbortSignal.timeout(120_000)]), ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
-    if (!answer.ok) throw new Error(`${method} ${path} answered ${String(answer.status)}: ${await answer.text()}`);
-    return answer.json();
-  };
-}
-
 /** A database beside HAL9's own with so many people. @returns its address and its annotations. */
 export async function openShop(stack: Stack, subjects: number): Promise<{ url: URL; annotations: string; tables: number }> {
-  const own = new pg.Client({ connectionString: stack.databaseUrl });
-  await own.connect();
-  await own.query('create database shop');
-  await own.end();
-  const url = new URL(stack.databaseUrl);
-  url.pathname = '/shop';
-  const source = new pg.Client({ connectionString: url.href });
-  await source.connect();
   const { sql, annotations, tables } = await shopSchema();
-  await source.query(sql);
-  await fillSubjects(source, subjects);
-  await source.query('analyze');
-  await source.end();
+  const url = await makeDatabaseBeside(stack, 'shop', async (source) => {
+    await source.query(sql);
+    await fillSubjects(source, subjects);
+    await source.query('analyze');
+  });
   return { url, annotations, tables };
 }
 
