@@ -49,23 +49,31 @@ export interface AuditActTables {
  * people would ask about takes the act and calls this. The sequencer numbers it within a second.
  */
 export async function recordAct(tx: Tx, act: Act): Promise<void> {
+  await recordActs(tx, [act]);
+}
+
+/** Writes several acts of one cause, in one statement. */
+export async function recordActs(tx: Tx, acts: readonly Act[]): Promise<void> {
+  if (acts.length === 0) return;
   await tx
     .insertInto('audit_acts')
-    .values({
-      org_id: act.orgId,
-      id: v7(),
-      action: act.action,
-      result: act.result,
-      actor_kind: act.actor.kind,
-      actor_id: act.actor.id,
-      impersonator_id: act.impersonatorId ?? null,
-      resource_kind: act.resource.kind,
-      resource_id: act.resource.id,
-      request_id: act.requestId,
-      risk: act.risk,
-      details: JSON.stringify(act.details),
-      personal: JSON.stringify(storablePersonal(act.personal)),
-    })
+    .values(
+      acts.map((act) => ({
+        org_id: act.orgId,
+        id: v7(),
+        action: act.action,
+        result: act.result,
+        actor_kind: act.actor.kind,
+        actor_id: act.actor.id,
+        impersonator_id: act.impersonatorId ?? null,
+        resource_kind: act.resource.kind,
+        resource_id: act.resource.id,
+        request_id: act.requestId,
+        risk: act.risk,
+        details: JSON.stringify(act.details),
+        personal: JSON.stringify(storablePersonal(act.personal)),
+      })),
+    )
     .execute();
   const watched = watch.getStore();
   if (watched !== undefined) watched.written = true;

@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
-import { type Act, recordAct } from './audit-acts.ts';
+import { HalError } from '../schemas/errors.ts';
+import { type Act, recordAct, recordActs } from './audit-acts.ts';
 import type { Database, Tx } from './database.ts';
 
 /** Announces transactions that are to be sent. */
@@ -58,6 +59,18 @@ export interface AttemptRecord {
 
 export type OpenTransaction = TransactionRecord & { readonly attempts: readonly (Omit<AttemptRecord, 'raw' | 'signedAt' | 'broadcastAt'> & { readonly ageMs: number; readonly quietMs: number | null })[] };
 export type NewTransaction = Pick<TransactionRecord, 'id' | 'signerId' | 'reference' | 'bodyHash' | 'to' | 'value' | 'data' | 'gasLimit' | 'maxFee'>;
+/** A transaction that was asked for: the row that is there by then, and whether this request made it. */
+export interface Submitted {
+  readonly transaction: TransactionRecord;
+  readonly created: boolean;
+}
+/** What a request to write transactions down comes with. */
+export interface Submission {
+  /** The act of one that is new. */
+  readonly actFor: (transaction: NewTransaction) => Act;
+  /** JSON pointer of one in the request, by its place. */
+  readonly pathOf: (place: number) => string;
+}
 export type NewAttempt = Pick<AttemptRecord, 'n' | 'kind' | 'nonce' | 'hash' | 'raw' | 'maxFee' | 'priorityFee'> & { readonly transactionId: string };
 
 /** What a receipt says. */
@@ -92,24 +105,40 @@ export class ChainTransactionStore {
     this.#database = database;
   }
 
-  /** @returns the row that is there by then: this one, or an earlier one of the same reference. */
-  async submit(orgId: string, transaction: NewTransaction, act: Act): Promise<{ readonly transaction: TransactionRecord; readonly created: boolean }> {
+  /**
+   * Writes transactions down, all or none, in their order, each reference once.
+   * @returns one for each that was asked for, in that order: it, or an earlier one of the same reference.
+   * @throws {HalError} `NotFound` when a signer is not there; `IdempotencyMismatch` when a reference was used for something else.
+   */
+  async submit(orgId: string, asked: readonly NewTransaction[], { actFor, pathOf }: Submission): Promise<Submitted[]> {
     return this.#database.withOrg(orgId, async (tx) => {
-      const { id, signerId, reference, bodyHash, to, value, data, gasLimit, maxFee } = transaction;
-      const { rows } = await sql<TransactionRecord>`insert into chain_transactions (org_id, id, signer_id, reference, body_hash, to_address, value, data, gas_limit, max_fee)
-        values (${orgId}, ${id}, ${signerId}, ${reference}, ${bodyHash}, ${to}, ${value}, ${data}, ${gasLimit}, ${maxFee}) on conflict do nothing returning ${COLUMNS}`.execute(tx);
-      const [made] = rows;
-      if (made === undefined) {
-        const there = await sql<TransactionRecord>`select ${COLUMNS} from chain_transactions where org_id = ${orgId} and signer_id = ${signerId} and reference = ${reference}`.execute(tx);
-        const [known] = there.rows;
-        if (known === undefined) throw new Error('a transaction neither written nor there');
-        return { transaction: known, created: false };
-      }
-      await this.#note(tx, orgId, [{ id, what: 'submitted' }]);
+      await this.#holdSigners(tx, orgId, asked);
+      const rows = asked.map(({ bodyHash, data, ...rest }, place) => ({ ...rest, place, bodyHash: bodyHash.toString('hex'), data: data.toString('hex') }));
+      const made = await sql<{ id: string }>`insert into chain_transactions (org_id, id, signer_id, reference, body_hash, to_address, value, data, gas_limit, max_fee)
+        select ${orgId}::uuid, a.id, a."signerId", a.reference, decode(a."bodyHash", 'hex'), a."to", a.value, decode(a.data, 'hex'), a."gasLimit", a."maxFee"
+        from json_to_recordset(${JSON.stringify(rows)}::json) as a(place int, id uuid, "signerId" uuid, reference text, "bodyHash" text, "to" text, value numeric, data text, "gasLimit" bigint, "maxFee" numeric)
+        order by a.place on conflict do nothing returning id`.execute(tx);
+      const fresh = new Set(made.rows.map(({ id }) => id));
+      const repeated = asked.filter(({ id }) => !fresh.has(id));
+      const there = await sql<TransactionRecord>`select ${COLUMNS} from chain_transactions where org_id = ${orgId} and (id = any(${[...fresh]}::uuid[])
+        or (signer_id, reference) in (select * from unnest(${repeated.map(({ signerId }) => signerId)}::uuid[], ${repeated.map(({ reference }) => reference)}::text[])))`.execute(tx);
+      const byId = new Map(there.rows.map((row) => [row.id, row]));
+      const byReference = new Map(there.rows.map((row) => [`${row.signerId} ${row.reference ?? ''}`, row]));
+      const submitted = asked.map((one, place) => submittedAs(one, pathOf(place), byId.get(one.id) ?? byReference.get(`${one.signerId} ${one.reference ?? ''}`)));
+      if (fresh.size === 0) return submitted;
+      const created = asked.filter(({ id }) => fresh.has(id));
+      await this.#note(tx, orgId, created.map(({ id }) => ({ id, what: 'submitted' })));
       await sql`select pg_notify(${CHAIN_CHANNEL}, '')`.execute(tx);
-      await recordAct(tx, act);
-      return { transaction: made, created: true };
+      await recordActs(tx, created.map(actFor));
+      return submitted;
     });
+  }
+
+  /** Several transactions at once wait for others of their signers, in one order: two requests with the same references would wait for each other. */
+  async #holdSigners(tx: Tx, orgId: string, asked: readonly NewTransaction[]): Promise<void> {
+    const signers = [...new Set(asked.map(({ signerId }) => signerId))];
+    const held = await sql`select id from chain_signers where org_id = ${orgId} and id = any(${signers}::uuid[]) order by id ${asked.length > 1 ? sql`for no key update` : sql``}`.execute(tx);
+    if (held.rows.length < signers.length) throw new HalError('NotFound', 'there is no such signer');
   }
 
   /** Newest first; `before` is the `seq` of the last of the page before. */
@@ -318,4 +347,10 @@ export class ChainTransactionStore {
     if (events.length === 0) return;
     await sql`insert into chain_transaction_events (org_id, transaction_id, what, detail) select ${orgId}::uuid, e.id, e.what, e.detail from json_to_recordset(${JSON.stringify(events)}::json) as e(id uuid, what text, detail text)`.execute(tx);
   }
+}
+
+function submittedAs(asked: NewTransaction, path: string, there: TransactionRecord | undefined): Submitted {
+  if (there === undefined) throw new Error('a transaction neither written nor there');
+  if (!there.bodyHash.equals(asked.bodyHash)) throw new HalError('IdempotencyMismatch', 'the reference belongs to another transaction', { errors: [{ path: `${path}/reference`, message: 'used for another transaction' }] });
+  return { transaction: there, created: there.id === asked.id };
 }

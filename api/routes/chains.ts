@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { ChainRecord, SignerRecord } from '../../database/chains.ts';
 import type { AttemptRecord, TransactionEvent, TransactionRecord } from '../../database/chain-transactions.ts';
 import type { Chains } from '../../platform/chain/chains.ts';
-import { chainDraft, chainParams, chainView, signerDraft, signerView, transactionDetail, transactionDraft, transactionQuery, transactionView } from '../../schemas/rest/chains.ts';
+import { chainDraft, chainParams, chainView, signerDraft, signerView, transactionBatch, transactionDetail, transactionDraft, transactionQuery, transactionReceipts, transactionView } from '../../schemas/rest/chains.ts';
 import { pageOf, pageQuery } from '../../schemas/rest/page.ts';
 import { decodeCursor, encodeCursor } from '../cursor.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
@@ -149,6 +149,22 @@ function transactionRoutes(chains: Chains): AnyRoute[] {
       handler: async ({ caller, body }) => {
         const { transaction } = await chains.submit(caller, body);
         return { status: 202, body: transactionOf(transaction), headers: { Location: `/v1/chain-transactions/${transaction.id}` } };
+      },
+    }),
+    defineRoute({
+      method: 'post',
+      path: '/v1/chain-transactions/batch',
+      id: 'submitChainTransactions',
+      tag,
+      summary: 'Sends up to 500 transactions',
+      description: 'All are written down, or none: one that is refused refuses the request, and `errors` names it. Much faster than one request each. A request that is repeated with the same references makes none twice.',
+      permission: 'chain-transactions:write',
+      audit: 'chain-transaction.submit',
+      body: transactionBatch,
+      responses: { 202: { description: 'What became of each, in the order of the request.', schema: transactionReceipts } },
+      handler: async ({ caller, body }) => {
+        const submitted = await chains.submitAll(caller, body.transactions);
+        return { status: 202, body: { items: submitted.map(({ transaction: { id, signerId, reference, state }, created }) => ({ id, signer: signerId, reference, state, created })) } };
       },
     }),
     defineRoute({

@@ -1557,6 +1557,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/chain-transactions/batch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sends up to 500 transactions
+         * @description All are written down, or none: one that is refused refuses the request, and `errors` names it. Much faster than one request each. A request that is repeated with the same references makes none twice.
+         */
+        post: operations["submitChainTransactions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/chains": {
         parameters: {
             query?: never;
@@ -6951,6 +6971,42 @@ export interface components {
             state: "queued" | "pending" | "mined" | "confirmed" | "failed" | "cancelled";
             to: string | null;
             value: string;
+        };
+        ChainTransactionDraft: {
+            /**
+             * @description At most 128 KiB.
+             * @default 0x
+             */
+            data: string;
+            /** @description Left out: estimated, and a fifth more. */
+            gasLimit?: number;
+            /** @description Instead of the chain's policy. */
+            maxFeePerGas?: string;
+            /** @description Your own name for it: sent again with the same one it is the same transaction. */
+            reference?: string;
+            /** Format: uuid */
+            signer: string;
+            /** @description Left out: `data` deploys a contract. */
+            to?: string;
+            /**
+             * @description Wei.
+             * @default 0
+             */
+            value: string;
+        };
+        ChainTransactionReceipt: {
+            /** @description False: an earlier request made it, by its reference. */
+            created: boolean;
+            /** Format: uuid */
+            id: string;
+            reference: string | null;
+            /** Format: uuid */
+            signer: string;
+            /** @enum {string} */
+            state: "queued" | "pending" | "mined" | "confirmed" | "failed" | "cancelled";
+        };
+        ChainTransactionReceipts: {
+            items: components["schemas"]["ChainTransactionReceipt"][];
         };
         CodecPayloads: {
             payloads: {
@@ -14343,28 +14399,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": {
-                    /**
-                     * @description At most 128 KiB.
-                     * @default 0x
-                     */
-                    data?: string;
-                    /** @description Left out: estimated, and a fifth more. */
-                    gasLimit?: number;
-                    /** @description Instead of the chain's policy. */
-                    maxFeePerGas?: string;
-                    /** @description Your own name for it: sent again with the same one it is the same transaction. */
-                    reference?: string;
-                    /** Format: uuid */
-                    signer: string;
-                    /** @description Left out: `data` deploys a contract. */
-                    to?: string;
-                    /**
-                     * @description Wei.
-                     * @default 0
-                     */
-                    value?: string;
-                };
+                "application/json": components["schemas"]["ChainTransactionDraft"];
             };
         };
         responses: {
@@ -14421,6 +14456,34 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ChainTransaction"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    submitChainTransactions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Their nonces follow this order. */
+                    transactions: components["schemas"]["ChainTransactionDraft"][];
+                };
+            };
+        };
+        responses: {
+            /** @description What became of each, in the order of the request. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChainTransactionReceipts"];
                 };
             };
             default: components["responses"]["Problem"];

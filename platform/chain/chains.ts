@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Database } from '../../database/database.ts';
 import { noActHere } from '../../database/audit-acts.ts';
 import { ChainStore, type ChainRecord, type SignerRecord } from '../../database/chains.ts';
-import { ChainTransactionStore, type AttemptRecord, type TransactionEvent, type TransactionRecord, type TransactionState } from '../../database/chain-transactions.ts';
+import { ChainTransactionStore, type AttemptRecord, type NewTransaction, type Submitted, type TransactionEvent, type TransactionRecord, type TransactionState } from '../../database/chain-transactions.ts';
 import { HalError } from '../../schemas/errors.ts';
 import type { ChainPolicy, KeySource, TransactionDraft } from '../../schemas/rest/chains.ts';
 import { actOf } from '../audit/act.ts';
@@ -99,17 +99,19 @@ export class Chains {
    * @returns `created` false when the reference was used before for the same.
    * @throws {HalError} `NotFound` for the signer; `IdempotencyMismatch` when the reference was used for something else; `InvalidInput` for an address with a wrong checksum.
    */
-  async submit(caller: Caller, draft: TransactionDraft): Promise<{ readonly transaction: TransactionRecord; readonly created: boolean }> {
-    const { signer, to, value, data, gasLimit, maxFeePerGas, reference } = draft;
-    await this.signer(caller, signer);
-    const id = randomUUID();
-    const bytes = Buffer.from(data.slice(2), 'hex');
-    const asked = { id, signerId: signer, reference: reference ?? null, to: to === undefined ? null : checksummed(to), value, data: bytes, gasLimit: gasLimit ?? null, maxFee: maxFeePerGas ?? null };
-    const bodyHash = createHash('sha256').update(JSON.stringify([asked.to, value, data.toLowerCase(), asked.gasLimit, asked.maxFee])).digest();
-    const submitted = await this.#transactions.submit(caller.orgId, { ...asked, bodyHash }, actOf(caller, 'chain-transaction.submit', { kind: 'chain-transaction', id }, { signer }));
-    if (!submitted.transaction.bodyHash.equals(bodyHash)) throw new HalError('IdempotencyMismatch', 'the reference belongs to another transaction');
-    if (!submitted.created) noActHere('nothing-changed');
+  async submit(caller: Caller, draft: TransactionDraft): Promise<Submitted> {
+    const [submitted] = await this.#submit(caller, [draft], () => '');
+    if (submitted === undefined) throw new HalError('Internal', 'a transaction was not written down');
     return submitted;
+  }
+
+  /**
+   * Writes transactions down, all or none; nonces follow their order.
+   * @returns one for each draft, in that order.
+   * @throws {HalError} as {@link submit}, naming the draft.
+   */
+  async submitAll(caller: Caller, drafts: readonly TransactionDraft[]): Promise<Submitted[]> {
+    return this.#submit(caller, drafts, (place) => `/transactions/${String(place)}`);
   }
 
   /** Newest first; `before` is the `seq` of the last of the page before. */
@@ -131,6 +133,15 @@ export class Chains {
     return (await this.transaction(caller, id)).transaction;
   }
 
+  async #submit(caller: Caller, drafts: readonly TransactionDraft[], pathOf: (place: number) => string): Promise<Submitted[]> {
+    const submitted = await this.#transactions.submit(caller.orgId, drafts.map((draft, place) => newTransaction(draft, pathOf(place))), {
+      actFor: ({ id, signerId }) => actOf(caller, 'chain-transaction.submit', { kind: 'chain-transaction', id }, { signer: signerId }),
+      pathOf,
+    });
+    if (!submitted.some(({ created }) => created)) noActHere('nothing-changed');
+    return submitted;
+  }
+
   #sealed(orgId: string, id: string, { name, chainId, rpcUrls, policy }: ChainDraft) {
     return { name, chainId, policy, rpcUrls: this.#places.keys.seal(orgId, PURPOSE, JSON.stringify(rpcUrls), id), rpcHosts: rpcUrls.map((url) => new URL(url).host) };
   }
@@ -141,10 +152,15 @@ export function rpcUrlsOf({ keys }: Pick<KeyPlaces, 'keys'>, orgId: string, chai
   return z.array(z.string()).parse(JSON.parse(keys.open(orgId, PURPOSE, chain.rpcUrls, chain.id).toString('utf8')));
 }
 
-function checksummed(address: string): string {
+function newTransaction({ signer, to, value, data, gasLimit, maxFeePerGas, reference }: TransactionDraft, path: string): NewTransaction {
+  const asked = { id: randomUUID(), signerId: signer, reference: reference ?? null, to: to === undefined ? null : checksummed(to, path), value, data: Buffer.from(data.slice(2), 'hex'), gasLimit: gasLimit ?? null, maxFee: maxFeePerGas ?? null };
+  return { ...asked, bodyHash: createHash('sha256').update(JSON.stringify([asked.to, value, data.toLowerCase(), asked.gasLimit, asked.maxFee])).digest() };
+}
+
+function checksummed(address: string, path: string): string {
   try {
     return getAddress(address);
   } catch (error) {
-    throw new HalError('InvalidInput', 'the checksum of the address is wrong', { errors: [{ path: '/to', message: 'write it in lower case, or with the checksum of EIP-55' }], cause: error });
+    throw new HalError('InvalidInput', 'the checksum of the address is wrong', { errors: [{ path: `${path}/to`, message: 'write it in lower case, or with the checksum of EIP-55' }], cause: error });
   }
 }

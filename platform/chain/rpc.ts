@@ -24,6 +24,9 @@ export interface ChainRpcOptions {
 
 const ANSWER_MS = 10_000;
 const ANSWER_BYTES = 16 * 1024 * 1024;
+/** Calls of one request, and characters of their parameters: half of what geth takes (1,000 calls, 5 MiB), for providers take less. */
+const MOST_CALLS = 500;
+const MOST_CHARACTERS = 2 * 1024 * 1024;
 /** How long a node is believed to belong to its chain, ms. */
 const TRUSTED_MS = 60_000;
 
@@ -42,7 +45,7 @@ export class ChainRpc {
   }
 
   /**
-   * Asks one node everything, so that the answers are of one view of the chain.
+   * Asks one node everything, so that the answers are of one view of the chain; in several requests where it would be too much for one.
    * @throws {HalError} `ChainUnreachable` when no node answers, `ChainMismatch` when those that do are of another chain.
    */
   async batch(calls: readonly RpcCall[]): Promise<RpcAnswer[]> {
@@ -92,7 +95,9 @@ export class ChainRpc {
       if (chainId !== this.#options.chainId) throw new HalError('ChainMismatch', `a node says it is of chain ${String(chainId)}, not ${String(this.#options.chainId)}`);
       this.#trustedUntil.set(url, Date.now() + TRUSTED_MS);
     }
-    return calls.length === 0 ? [] : this.#post(url, calls);
+    const answers: RpcAnswer[] = [];
+    for (const part of inRequests(calls)) answers.push(...(await this.#post(url, part)));
+    return answers;
   }
 
   async #post(url: string, calls: readonly RpcCall[]): Promise<RpcAnswer[]> {
@@ -109,6 +114,24 @@ export class ChainRpc {
       return { error: one.error };
     });
   }
+}
+
+/** Calls in their order, as many together as nodes take at once. */
+function inRequests(calls: readonly RpcCall[]): RpcCall[][] {
+  const requests: RpcCall[][] = [];
+  let characters = 0;
+  for (const call of calls) {
+    const size = JSON.stringify(call.params).length;
+    const last = requests.at(-1);
+    if (last === undefined || last.length === MOST_CALLS || characters + size > MOST_CHARACTERS) {
+      requests.push([call]);
+      characters = size;
+    } else {
+      last.push(call);
+      characters += size;
+    }
+  }
+  return requests;
 }
 
 /** @throws {HalError} `ChainRefused` with the node's words. */

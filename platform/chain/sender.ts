@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setImmediate as othersFirst } from 'node:timers/promises';
 import { Transaction } from 'ethers';
 import { z } from 'zod';
 import { ChainStore } from '../../database/chains.ts';
@@ -9,17 +10,27 @@ import type { Egress } from '../connections/egress.ts';
 import { rpcUrlsOf } from './chains.ts';
 import { effectivePolicy, firstFees, higherFees, type EffectivePolicy, type Fees } from './policy.ts';
 import { explainRevert } from './revert-reason.ts';
-import { ChainRpc, hex, quantity, resultOf, type RpcAnswer } from './rpc.ts';
+import { ChainRpc, hex, quantity, resultOf, type RpcAnswer, type RpcCall } from './rpc.ts';
 import { openSignerKey, type KeyPlaces, type SignerKey } from './signer-key.ts';
 
 /** Queued transactions that are looked at in one step. */
-const QUEUED_A_STEP = 100;
+const QUEUED_A_STEP = 500;
+/** Of them, those whose gas is estimated: nodes run each. */
+const ESTIMATED_A_STEP = 100;
+/** Versions that are written and sent together. */
+const SENT_TOGETHER = 100;
+/** Versions that are signed together. Keys at hand sign on the process's only thread, about a millisecond each. */
+const SIGNED_TOGETHER = 16;
+/** Receipts beyond which those of whole blocks are asked for. */
+const FEW_RECEIPTS = 20;
 /** Versions that are sent again in one step. */
 const RESENT_A_STEP = 100;
 /** Estimated gas, and a fifth more: state may differ when it is mined. */
 const GAS_MARGIN_PERCENT = 120n;
 /** Looks at the chain after which a version is sent again: about one block. Nodes forget what they cannot mine at once. */
 const LOOKS_A_RESEND = 3;
+/** The same for one that its node says it has: nodes count wrongly at times. */
+const LOOKS_A_DOUBT = 60;
 /** Longest wait while nothing can be done, ms. */
 const TROUBLE_MS = 5_000;
 /** No chain asks for so many wei: the cap of what must get through. */
@@ -35,6 +46,7 @@ const receiptSchema = z.object({
   effectiveGasPrice: quantity.default(0n),
   contractAddress: z.string().nullish(),
 });
+type Receipt = z.output<typeof receiptSchema>;
 const hashOf = (block: unknown): string | undefined => z.object({ hash: z.string() }).nullable().parse(block)?.hash;
 
 export interface SenderStep {
@@ -55,6 +67,8 @@ interface View {
   readonly head: z.output<typeof blockSchema>;
   /** Nonce of the signer's next transaction to be mined. */
   readonly nonce: number;
+  /** The same after those that the node has and has not mined. */
+  readonly pooled: number;
   readonly balance: bigint;
 }
 
@@ -100,8 +114,9 @@ export class ChainSender {
     if (rows.length === 0) return { confirmed: 0, nextInMs: null };
     try {
       const work = await this.#prepare(signal);
-      const { confirmed, trouble } = await work.run(rows);
+      const { confirmed, trouble, more } = await work.run(rows);
       await this.#chains.noteTrouble(this.#orgId, this.#signerId, trouble);
+      if (more) return { confirmed, nextInMs: 0 };
       const busy = rows.some(({ state }) => state !== 'confirmed');
       return { confirmed, nextInMs: busy ? work.policy.pollMs : Math.min(TROUBLE_MS, 4 * work.policy.pollMs) };
     } catch (error) {
@@ -154,26 +169,28 @@ class Step {
     this.policy = parts.policy;
   }
 
-  async run(rows: readonly OpenTransaction[]): Promise<{ readonly confirmed: number; readonly trouble: Trouble | null }> {
+  /** @returns `more`: others wait, and may be sent at once. */
+  async run(rows: readonly OpenTransaction[]): Promise<{ readonly confirmed: number; readonly trouble: Trouble | null; readonly more: boolean }> {
     const view = await this.#look();
     this.#head = view.head.number;
     const confirmed = await this.#followBlocks(rows, view);
     const lost = await this.#followPending(rows, view);
     const pending = rows.filter(({ id, state, nonce }) => state === 'pending' && nonce !== null && nonce >= view.nonce && !lost.has(id));
     const stuck = await this.#pushOn(pending, view);
-    const held = await this.#sendQueued(rows.filter(({ state }) => state === 'queued'), pending, view);
+    const { trouble: held, more } = await this.#sendQueued(rows.filter(({ state }) => state === 'queued'), pending, view);
     await this.#fillGaps(rows, view);
-    return { confirmed, trouble: stuck ?? held };
+    return { confirmed, trouble: stuck ?? held, more };
   }
 
   async #look(): Promise<View> {
     const { rpc, key } = this.#parts;
-    const [head, nonce, balance] = await rpc.batch([
+    const [head, nonce, pooled, balance] = await rpc.batch([
       { method: 'eth_getBlockByNumber', params: ['latest', false] },
       { method: 'eth_getTransactionCount', params: [key.address, 'latest'] },
+      { method: 'eth_getTransactionCount', params: [key.address, 'pending'] },
       { method: 'eth_getBalance', params: [key.address, 'latest'] },
     ]);
-    return { head: blockSchema.parse(resultOf(head)), nonce: Number(quantity.parse(resultOf(nonce))), balance: quantity.parse(resultOf(balance)) };
+    return { head: blockSchema.parse(resultOf(head)), nonce: Number(quantity.parse(resultOf(nonce))), pooled: Number(quantity.parse(resultOf(pooled))), balance: quantity.parse(resultOf(balance)) };
   }
 
   /** Mined transactions get deeper, or their blocks are gone. @returns how many were confirmed. */
@@ -211,18 +228,42 @@ class Step {
     const used = rows.filter(({ state, nonce }) => state === 'pending' && nonce !== null && nonce < next);
     if (used.length === 0) return new Set();
     const versions = used.flatMap((row) => row.attempts.filter(({ nonce }) => nonce === row.nonce).map(({ hash, kind }) => ({ id: row.id, hash, kind })));
+    const byBlock = await this.#minedByBlock(versions);
+    const known = new Set(byBlock.map(({ id }) => id));
+    const rest = versions.filter(({ id }) => !known.has(id));
     const deepBlock = head.number > BigInt(policy.confirmations) ? head.number - BigInt(policy.confirmations) : 0n;
     // One batch, one node: a receipt that is missing there is missing in the very chain that used the nonce.
     const [deepNonce, ...receipts] = await rpc.batch([
       { method: 'eth_getTransactionCount', params: [key.address, hex(deepBlock)] },
-      ...versions.map(({ hash }) => ({ method: 'eth_getTransactionReceipt', params: [hash] })),
+      ...rest.map(receiptCall),
     ]);
-    const mined = versions.flatMap(({ id, kind }, place) => minedOf(id, kind, receipts[place]));
+    const mined = [...byBlock, ...rest.flatMap((version, place) => minedOf(version, receiptIn(receipts[place])))];
     await store.mined(orgId, mined);
     const found = new Set(mined.map(({ id }) => id));
     const deep = deepNonce === undefined || 'error' in deepNonce ? 0 : Number(quantity.parse(deepNonce.result));
     await store.loseNonce(orgId, used.filter(({ id, nonce }) => !found.has(id) && nonce !== null && nonce < deep).map(({ id }) => id));
     return new Set(used.map(({ id }) => id));
+  }
+
+  /** Where many were mined, a few of them tell their blocks, and those all of their receipts. @returns what was found so; the rest is asked for one by one. */
+  async #minedByBlock(versions: readonly Version[]): Promise<Mined[]> {
+    const { rpc } = this.#parts;
+    const mined: Mined[] = [];
+    let left = versions;
+    while (left.length > FEW_RECEIPTS) {
+      const samples = left.slice(0, FEW_RECEIPTS);
+      const answers = await rpc.batch(samples.map(receiptCall));
+      const blocks = new Set(samples.flatMap((version, place) => minedOf(version, receiptIn(answers[place])).map(({ blockNumber }) => blockNumber)));
+      const receipts = (await rpc.batch([...blocks].map((number) => ({ method: 'eth_getBlockReceipts', params: [hex(number)] })))).flatMap(receiptsIn);
+      const byHash = new Map(receipts.map((receipt) => [receipt.transactionHash, receipt]));
+      const here = left.flatMap((version) => minedOf(version, byHash.get(version.hash)));
+      // The node does not know the method, or these were replaced.
+      if (here.length === 0) break;
+      mined.push(...here);
+      const found = new Set(here.map(({ id }) => id));
+      left = left.filter(({ id }) => !found.has(id));
+    }
+    return mined;
   }
 
   /** Sends pending transactions again, with higher fees where they are next in line, or without effect where they are to be cancelled. */
@@ -244,7 +285,7 @@ class Step {
       const cancelling = row.cancelRequested && last.kind !== 'cancel';
       const fees = cancelling || slow ? higherFees(before, head.baseFeePerGas, row.cancelRequested ? UNCAPPED : cap, policy.priorityFee, policy.bumpPercent) : undefined;
       if (fees !== undefined) await this.#signAndSend([{ row, gas: row.cancelRequested ? await this.#transferGas() : BigInt(row.gasLimit ?? 21_000), fees }], row.cancelRequested ? 'cancel' : 'bump');
-      else if (last.quietMs === null || last.quietMs > LOOKS_A_RESEND * policy.pollMs) again.push({ transactionId: row.id, hash: last.hash, nonce: row.nonce });
+      else if (last.quietMs === null || last.quietMs > (isPooled(row, view) ? LOOKS_A_DOUBT : LOOKS_A_RESEND) * policy.pollMs) again.push({ transactionId: row.id, hash: last.hash, nonce: row.nonce });
       if (before.maxFee < head.baseFeePerGas && fees === undefined) trouble = { type: 'FeeAboveCap', detail: `a unit of gas costs ${String(head.baseFeePerGas)} wei, at most ${String(cap)} are allowed` };
     }
     const raw = await store.raw(orgId, again.map(({ hash }) => hash), again.map(({ transactionId }) => transactionId));
@@ -263,16 +304,18 @@ class Step {
     await this.#signAndSend(ready, 'send');
   }
 
-  async #sendQueued(queued: readonly OpenTransaction[], pending: readonly OpenTransaction[], view: View): Promise<Trouble | null> {
+  async #sendQueued(queued: readonly OpenTransaction[], pending: readonly OpenTransaction[], view: View): Promise<{ readonly trouble: Trouble | null; readonly more: boolean }> {
     const { policy, store, orgId, signerId } = this.#parts;
     const room = policy.maxInFlight - pending.length;
-    if (room <= 0 || queued.length === 0) return null;
-    const { ready, trouble } = await this.#judge(queued.slice(0, room), pending, view);
+    if (room <= 0 || queued.length === 0) return { trouble: null, more: false };
+    const considered = estimable(queued).slice(0, room);
+    const { ready, trouble } = await this.#judge(considered, pending, view);
     if (ready.length > 0) {
       const nonces = await store.allocate(orgId, signerId, ready.map(({ row, gas }) => ({ id: row.id, gas: Number(gas) })), view.nonce);
       await this.#signAndSend(ready.flatMap(({ row, ...rest }) => (nonces.has(row.id) ? [{ row: { ...row, nonce: nonces.get(row.id) ?? null }, ...rest }] : [])), 'send');
     }
-    return trouble;
+    const waiting = queued.length === QUEUED_A_STEP || considered.length < queued.length;
+    return { trouble, more: waiting && ready.length === considered.length && ready.length < room };
   }
 
   /** Which of the queued transactions may be sent, in their order. One that cannot succeed is given up, unless one before it may still change that. */
@@ -346,14 +389,28 @@ class Step {
     for (let nonce = next; nonce < highest; nonce += 1) if (!held.has(nonce)) await store.fillGap(orgId, signerId, randomUUID(), key.address, nonce);
   }
 
-  /** Signs, writes down, sends: in this order. */
+  /** Signs, writes down, sends: in this order. While some are with the nodes, the next are signed. */
   async #signAndSend(ready: readonly Ready[], kind: AttemptKind): Promise<void> {
+    let written: NewAttempt[] = [];
+    for (const part of [...partsOf(ready, SENT_TOGETHER), []]) {
+      const [sent, next] = await Promise.allSettled([this.#broadcast(written), this.#write(part, kind)]);
+      if (sent.status === 'rejected') throw sent.reason;
+      if (next.status === 'rejected') throw next.reason;
+      written = next.value;
+    }
+  }
+
+  /** @returns versions that are written down now: another process may have been quicker with others. */
+  async #write(ready: readonly Ready[], kind: AttemptKind): Promise<NewAttempt[]> {
     const { store, orgId, seenAt } = this.#parts;
     const attempts: NewAttempt[] = [];
-    for (const one of ready) attempts.push(await this.#sign(one, kind));
+    for (const part of partsOf(ready, SIGNED_TOGETHER)) {
+      attempts.push(...(await Promise.all(part.map((one) => this.#sign(one, kind)))));
+      await othersFirst();
+    }
     const fresh = await store.sign(orgId, attempts);
     for (const { hash } of attempts) seenAt.set(hash, this.#head);
-    await this.#broadcast(attempts.filter(({ hash }) => fresh.has(hash)));
+    return attempts.filter(({ hash }) => fresh.has(hash));
   }
 
   async #sign({ row, gas, fees }: Ready, kind: AttemptKind): Promise<NewAttempt> {
@@ -382,9 +439,43 @@ function rejectionOf(answer: RpcAnswer | undefined): string | null {
   return /already (known|imported|exists)|nonce (is )?too low/i.test(message) ? null : message.slice(0, 300);
 }
 
-function minedOf(id: string, kind: AttemptKind, answer: RpcAnswer | undefined): Mined[] {
-  if (answer === undefined || 'error' in answer || answer.result === null) return [];
-  const receipt = receiptSchema.parse(answer.result);
+/** A signed version of a transaction. */
+interface Version {
+  readonly id: string;
+  readonly hash: string;
+  readonly kind: AttemptKind;
+}
+
+function receiptCall({ hash }: Version): RpcCall {
+  return { method: 'eth_getTransactionReceipt', params: [hash] };
+}
+
+function receiptIn(answer: RpcAnswer | undefined): Receipt | undefined {
+  return answer === undefined || 'error' in answer || answer.result === null ? undefined : receiptSchema.parse(answer.result);
+}
+
+function receiptsIn(answer: RpcAnswer): Receipt[] {
+  return 'error' in answer || answer.result === null ? [] : z.array(receiptSchema).parse(answer.result);
+}
+
+/** Whether the node counts it among what it has: surely only where no other version has the same nonce. */
+function isPooled({ nonce, attempts }: OpenTransaction, { pooled }: View): boolean {
+  const versions = attempts.filter((attempt) => attempt.nonce === nonce);
+  return nonce !== null && nonce < pooled && versions.length === 1 && versions[0]?.rejection === null;
+}
+
+/** Queued transactions up to the last one whose gas may be estimated in this step. */
+function estimable(queued: readonly OpenTransaction[]): readonly OpenTransaction[] {
+  const asked = queued.flatMap(({ gasLimit }, place) => (gasLimit === null ? [place] : []));
+  return queued.slice(0, asked[ESTIMATED_A_STEP] ?? queued.length);
+}
+
+function partsOf<Item>(items: readonly Item[], size: number): Item[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, part) => items.slice(part * size, (part + 1) * size));
+}
+
+function minedOf({ id, kind }: Version, receipt: Receipt | undefined): Mined[] {
+  if (receipt === undefined) return [];
   return [
     {
       id,

@@ -73,8 +73,13 @@ export const transactionDraft = z
     maxFeePerGas: wei.optional().describe('Instead of the chain\'s policy.'),
     reference: z.string().min(1).max(200).optional().describe('Your own name for it: sent again with the same one it is the same transaction.'),
   })
-  .refine(({ to, data }) => to !== undefined || data !== '0x', { path: ['data'], message: 'a contract needs its code' });
+  .refine(({ to, data }) => to !== undefined || data !== '0x', { path: ['data'], message: 'a contract needs its code' })
+  .meta({ id: 'ChainTransactionDraft' });
 export type TransactionDraft = z.output<typeof transactionDraft>;
+
+/** Of one request. */
+const MOST_TRANSACTIONS = 500;
+export const transactionBatch = z.strictObject({ transactions: z.array(transactionDraft).min(1).max(MOST_TRANSACTIONS).describe('Their nonces follow this order.') });
 
 const TRANSACTION_STATES = ['queued', 'pending', 'mined', 'confirmed', 'failed', 'cancelled'] as const;
 
@@ -102,6 +107,11 @@ export const transactionView = z
     doneAt: z.iso.datetime().nullable(),
   })
   .meta({ id: 'ChainTransaction' });
+
+/** In the order of the request. */
+export const transactionReceipts = z
+  .object({ items: z.array(z.object({ id: z.uuid(), signer: z.uuid(), reference: z.string().nullable(), state: z.enum(TRANSACTION_STATES), created: z.boolean().describe('False: an earlier request made it, by its reference.') }).meta({ id: 'ChainTransactionReceipt' })) })
+  .meta({ id: 'ChainTransactionReceipts' });
 
 export const transactionDetail = transactionView
   .extend({

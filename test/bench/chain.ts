@@ -14,6 +14,8 @@ const NEURONS = 3;
 const BOND = parseEther('1000');
 const PAYMENT = parseEther('10');
 const ITEMS = 10_000;
+/** Transactions of one request. */
+const TOGETHER = 500;
 /** Time a part may take, ms. */
 const PATIENCE_MS = 240_000;
 const TOKEN = new Interface(incentiveToken.abi);
@@ -29,7 +31,7 @@ const pageSchema = z.object({ items: z.array(z.object({ id: z.string(), createdA
 const batchesSchema = z.object({ items: z.array(z.object({ count: z.int(), gasUsed: z.int().nullable() })) });
 
 /**
- * Transactions of one signer over REST, from the first submission to the last that is confirmed, against a loop with a bare ethers wallet on the same node that signs, sends and waits for the last one. Then rounds of
+ * Transactions of one signer over REST, 500 a request, from the first submission to the last that is confirmed, against a loop with a bare ethers wallet on the same node that signs, sends and waits for the last one. Then rounds of
  * consensus (off-chain reports of three neurons) from the first start to the last settlement, and a batch of 10,000 hashes. Options: `--transactions N` (default 2,000), `--rounds N` (default 20), `--smoke` (100 and 2).
  */
 export const run: Bench = async (args) => {
@@ -71,18 +73,15 @@ export const run: Bench = async (args) => {
 /** @returns transactions a second. */
 async function sending(ask: Ask, signer: string, count: number, signal: AbortSignal): Promise<number> {
   const began = performance.now();
-  const queue = Array.from({ length: count }, (_, n) => n);
-  const lane = async (): Promise<void> => {
-    for (let n = queue.shift(); n !== undefined; n = queue.shift()) await ask('POST', '/v1/chain-transactions', { signer, to: recipient(n), value: '1', gasLimit: 21_000 });
-  };
-  await Promise.all(Array.from({ length: 32 }, lane));
+  const drafts = Array.from({ length: count }, (_, n) => ({ signer, to: recipient(n), value: '1', gasLimit: 21_000, reference: `bench ${String(n)}` }));
+  for (let from = 0; from < count; from += TOGETHER) await ask('POST', '/v1/chain-transactions/batch', { transactions: drafts.slice(from, from + TOGETHER) });
   const until = Date.now() + PATIENCE_MS;
   for (;;) {
     const { items } = pageSchema.parse(await ask('GET', `/v1/chain-transactions?signer=${signer}&state=confirmed&limit=1`));
     const open = await Promise.all(['queued', 'pending', 'mined'].map(async (state) => pageSchema.parse(await ask('GET', `/v1/chain-transactions?signer=${signer}&state=${state}&limit=1`)).items.length));
     if (items.length > 0 && open.every((length) => length === 0)) return count / ((performance.now() - began) / 1000);
     if (Date.now() > until) throw new Error('not all transactions were confirmed in time');
-    await sleep(100, undefined, { signal });
+    await sleep(250, undefined, { signal });
   }
 }
 

@@ -120,6 +120,64 @@ describe('the sender of a chain', () => {
     expect(await chains().transactions(caller, { signerId: signer.id }, 10)).toHaveLength(2);
   });
 
+  it('writes many down at once, all or none, in their order', async () => {
+    const { submit, signer, until, events } = await network({ chainId: 31337 });
+    const before = await submit({ reference: 'wage 1' });
+    const draft = (n: number, rest: Readonly<Record<string, unknown>> = {}) => transactionDraft.parse({ signer: signer.id, to: SOMEBODY, value: '1', reference: `wage ${String(n)}`, ...rest });
+    await expect(chains().submitAll(caller, [draft(2), draft(1, { value: '2' }), draft(3)])).rejects.toMatchObject({ type: 'IdempotencyMismatch', errors: [{ path: '/transactions/1/reference' }] });
+    await expect(chains().submitAll(caller, [draft(2), draft(3, { to: '0x00000000219ab540356cBB839Cbe05303d7705FA' })])).rejects.toMatchObject({ type: 'InvalidInput', errors: [{ path: '/transactions/1/to' }] });
+    await expect(chains().submitAll(caller, [draft(2), draft(3, { signer: crypto.randomUUID() })])).rejects.toMatchObject({ type: 'NotFound' });
+    expect(await chains().transactions(caller, { signerId: signer.id }, 10)).toHaveLength(1);
+    const asked = [draft(4), draft(1), draft(2), draft(4), draft(3)];
+    const made = await chains().submitAll(caller, asked);
+    expect(made.map(({ transaction }) => transaction.reference)).toEqual(['wage 4', 'wage 1', 'wage 2', 'wage 4', 'wage 3']);
+    expect([made[1]!.transaction.id, made[3]!.transaction.id]).toEqual([before, made[0]!.transaction.id]);
+    expect(made.map(({ created }) => created)).toEqual([true, false, true, false, true]);
+    // The same request many times at once, and in another order.
+    const again = await Promise.all([asked, asked.toReversed(), asked].map((drafts) => chains().submitAll(caller, drafts)));
+    expect(new Set(again.flat().map(({ created }) => created))).toEqual(new Set([false]));
+    const { rows } = await sql<{ acts: number }>`select count(*)::float8 as acts from audit_acts where action = 'chain-transaction.submit' and details->>'signer' = ${signer.id}`.execute(test.database.system);
+    expect(rows).toEqual([{ acts: 4 }]);
+    const done = [];
+    for (const { transaction } of [made[1]!, made[0]!, made[2]!, made[4]!]) done.push(await until(transaction.id, 'confirmed', 1));
+    expect(done.map(({ nonce }) => nonce)).toEqual([0, 1, 2, 3]);
+    expect(await events(made[4]!.transaction.id)).toEqual(['submitted', 'signed', 'mined', 'confirmed']);
+  });
+
+  it('sends many in a few steps, asks for their receipts by block, and sends none again that its node has', async () => {
+    const { signer, mine, node } = await network({ chainId: 31337, blockSeconds: 0 }, { maxInFlight: 1_000, pollMs: 1_000 });
+    const asked = new Map<string, number>();
+    const counted = new Egress({ allowPrivate: true });
+    const request: Egress['request'] = (url, options) => {
+      for (const { method } of JSON.parse(options.body ?? '[]') as { method: string }[]) asked.set(method, (asked.get(method) ?? 0) + 1);
+      return counted.request(url, options);
+    };
+    const sender = new ChainSender({ database: test.database, egress: { request }, places: places() }, caller.orgId, signer.id);
+    const drafts = Array.from({ length: 110 }, (_, n) => transactionDraft.parse({ signer: signer.id, to: SOMEBODY, value: '1', reference: `n${String(n)}` }));
+    await chains().submitAll(caller, drafts);
+    // The first step estimates the gas of a hundred and sends those, and says that more may be sent at once.
+    expect(await sender.step()).toEqual({ confirmed: 0, nextInMs: 0 });
+    expect(await sender.step()).toEqual({ confirmed: 0, nextInMs: 1_000 });
+    expect(asked.get('eth_sendRawTransaction')).toBe(110);
+    const quietFor = (seconds: number) => test.database.withOrg(caller.orgId, (tx) => sql`update chain_attempts a set broadcast_at = clock_timestamp() - make_interval(secs => ${seconds}) from chain_transactions t where t.id = a.transaction_id and t.signer_id = ${signer.id}`.execute(tx));
+    await quietFor(10);
+    await sender.step();
+    expect(asked.get('eth_sendRawTransaction')).toBe(110);
+    // A node may count wrongly: after a long time it is sent again all the same.
+    await quietFor(100_000);
+    await sender.step();
+    expect(asked.get('eth_sendRawTransaction')).toBeGreaterThan(110);
+    await mine(2);
+    await sender.step();
+    await sender.step();
+    const { rows } = await test.database.withOrg(caller.orgId, (tx) => sql<{ state: string; nonces: number }>`select state, count(distinct nonce)::float8 as nonces from chain_transactions where signer_id = ${signer.id} group by state`.execute(tx));
+    expect(rows).toEqual([{ state: 'confirmed', nonces: 110 }]);
+    expect(asked.get('eth_getBlockReceipts')).toBeGreaterThan(0);
+    expect(asked.get('eth_getTransactionReceipt')).toBeLessThan(60);
+    expect(await node.call('eth_getTransactionCount', signer.address, 'latest')).toBe('0x6e');
+    await counted.close();
+  });
+
   it('raises fees of what is not mined, and waits while the chain asks for more than the cap', async () => {
     const { node, signer, submit, until, mine, sender, read } = await network({ chainId: 31337, blockSeconds: 0 }, { maxFeePerGas: '20000000000' });
     await node.call('anvil_setNextBlockBaseFeePerGas', '0x3b9aca00');
