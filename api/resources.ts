@@ -30,6 +30,7 @@ import { Impersonation } from '../platform/identity/impersonation.ts';
 import { platformOrganisation } from '../platform/identity/platform-organisation.ts';
 import { Scim } from '../platform/identity/scim.ts';
 import { HealthReader } from '../platform/health/reader.ts';
+import { Memories } from '../platform/memory/memories.ts';
 import type { KeyRing } from '../platform/keys/key-ring.ts';
 import type { Operations } from '../platform/operations/contract.ts';
 import { Schedules } from '../platform/schedules/schedules.ts';
@@ -52,6 +53,7 @@ import { createBillingRoutes } from './routes/billing.ts';
 import { createBulkRoutes } from './routes/bulk.ts';
 import { createBudgetRoutes } from './routes/budgets.ts';
 import { createChainRoutes } from './routes/chains.ts';
+import { createMemoryRoutes } from './routes/memories.ts';
 import { createNetworkRoutes } from './routes/networks.ts';
 import { createConnectionRoutes } from './routes/connections.ts';
 import { createComplianceRoutes } from './routes/compliance.ts';
@@ -127,7 +129,8 @@ export function openResources({ config, version, database, stores, keys, identit
   const receiver = new SignalReceiver({ ingest, metrics, keys, lanes: config.HAL9_LANES, admission });
   const connections = new Connections({ database, keys, egress });
   const directory = openDirectory({ database, connections, egress, publicUrl: publicUrl(config), platformOrganisation: platformOrganisation(database) });
-  const blobs = createBlobStore(config, keys, new SubjectKeys({ database, keys }));
+  const subjects = new SubjectKeys({ database, keys });
+  const blobs = createBlobStore(config, keys, subjects);
   const interactive = new InteractiveBrowsers({ operations, database, blobs });
   const inbound = openInboundWebhooks({ config, database, stores, keys, receiver, ingest });
   return {
@@ -143,6 +146,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createChainRoutes({ chains: new Chains({ database, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }) }),
       ...createAnchorRoutes({ anchors: new Anchors({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), operations }),
       ...createNetworkRoutes({ networks: new Networks({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), consensuses: new Consensuses(database), tokens: new Tokens({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }) }),
+      ...createMemoryRoutes({ memories: new Memories({ database, keys, subjects }) }),
       ...createUsageRoutes({ plans: new Plans(database, config.HAL9_DEFAULT_PLAN) }),
       ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),
       ...createAutomationRoutes({ automations: new Automations({ database, engine: automationEngine, contracts: operations.contracts }) }),

@@ -7,7 +7,7 @@ export interface AnchorStream {
   readonly name: string;
   readonly networkId: string;
   readonly signerId: string;
-  readonly source: 'hashes' | 'audit';
+  readonly source: 'hashes' | 'audit' | 'memory';
   /** `0x` and 64 hexadecimal digits. */
   readonly stream: string;
   readonly createdAt: Date;
@@ -54,6 +54,18 @@ export class AnchorStore {
     return this.#database.withOrg(orgId, async (tx) => {
       const { numAffectedRows } = await sql`insert into anchor_hashes (org_id, stream_id, hash) select ${orgId}::uuid, ${streamId}::uuid, decode(substr(h.hash, 3), 'hex') from unnest(${[...hashes]}::text[]) with ordinality as h(hash, n) order by h.n on conflict do nothing`.execute(tx);
       if (act !== undefined) await recordAct(tx, act);
+      return Number(numAffectedRows ?? 0n);
+    });
+  }
+
+  /** Puts in what is remembered and is not there yet, oldest first. @returns how many. */
+  async addMemories(orgId: string, streamId: string, limit: number): Promise<number> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const { numAffectedRows } = await sql`
+        insert into anchor_hashes (org_id, stream_id, hash)
+        select m.org_id, ${streamId}::uuid, m.digest from memories m
+        where m.org_id = ${orgId} and not exists (select from anchor_hashes h where h.org_id = m.org_id and h.stream_id = ${streamId}::uuid and h.hash = m.digest)
+        order by m.created_at, m.id limit ${limit} on conflict do nothing`.execute(tx);
       return Number(numAffectedRows ?? 0n);
     });
   }

@@ -25,7 +25,7 @@ interface OwnTable {
   readonly look: readonly string[];
   /** Rows that are the person's whatever they hold. */
   readonly link?: (person: Person) => RawBuilder<boolean>;
-  /** HAL9's own notes about requests of the person; erased with them, and not part of what is exported. */
+  /** HAL9's own notes about requests of the person, or rows that are exported otherwise because they are sealed; erased, and not read here. */
   readonly notes?: true;
   /** New values, as SQL; without: the rows are deleted. */
   readonly set?: Readonly<Record<string, string>>;
@@ -55,6 +55,7 @@ const OWN: readonly OwnTable[] = [
   { table: 'run_events', look: ['data'], link: (person) => sql`(type = 'progress' and run_id = any (${runIds(person)}))`, set: { data: EMPTY } },
   { table: 'runs', look: ['tags', 'progress'], link: (person) => sql`run_id = any (${runIds(person)})`, set: { tags: "'{}'", progress: 'null' } },
   { table: 'access_exports', look: [], notes: true, link: (person) => sql`subjects && ${[...person.subjects]}::bytea[]`, set: { state: "'expired'", blob: 'null', sealed: 'null' } },
+  { table: 'memories', look: [], notes: true, link: (person) => sql`subject = any (${[...person.subjects]}::bytea[])` },
   { table: 'invitations', look: ['email'] },
   { table: 'audit_personal', look: ['fields'] },
   { table: 'audit_acts', look: ['personal'], set: { personal: EMPTY } },
@@ -85,7 +86,10 @@ export interface SealedRow {
   readonly sealed: Buffer;
 }
 
-export type SealedTable = 'webhook_receipts' | 'broker_dead_letters';
+export type SealedTable = 'webhook_receipts' | 'broker_dead_letters' | 'memories';
+
+/** Rows of it that are sealed with the key of somebody are found by that. */
+const NOBODYS: Partial<Record<SealedTable, RawBuilder<boolean>>> = { memories: sql<boolean>`subject_key is null` };
 
 /** Steps from a signal on to what came of what came of it. */
 const DEEPEST = 32;
@@ -180,7 +184,7 @@ export class OwnPersonalDataStore {
 
   /** By id, in pages. @param after id of the last of the page before. */
   async sealed(orgId: string, table: SealedTable, after: string): Promise<SealedRow[]> {
-    return this.#database.withOrg(orgId, async (tx) => (await sql<SealedRow>`select id, sealed from ${sql.table(table)} where sealed is not null and id > ${after}::uuid order by id limit ${PAGE}`.execute(tx)).rows);
+    return this.#database.withOrg(orgId, async (tx) => (await sql<SealedRow>`select id, sealed from ${sql.table(table)} where sealed is not null and ${NOBODYS[table] ?? sql<boolean>`true`} and id > ${after}::uuid order by id limit ${PAGE}`.execute(tx)).rows);
   }
 
   async removeSealed(orgId: string, table: SealedTable, of: readonly string[]): Promise<number> {

@@ -10,6 +10,7 @@ import type { BrowserLiveTables } from './browser-live-views.ts';
 import type { BrowserTables } from './browser-sessions.ts';
 import type { BulkTables } from './bulk-actions.ts';
 import type { ConnectionTables } from './connections.ts';
+import type { MemoryTables } from './memories.ts';
 import type { NotificationTables } from './notifications.ts';
 import type { BudgetTables } from './budgets.ts';
 import type { ApprovalTables } from './approvals.ts';
@@ -57,6 +58,7 @@ export interface Tables
     DelayedStartTables,
     HealthTables,
     ConnectionTables,
+    MemoryTables,
     NotificationTables,
     BudgetTables,
     ApprovalTables,

@@ -34,6 +34,8 @@ export interface Scope {
   readonly signal: Readonly<Record<string, unknown>>;
   /** Only in the rules that follow an `llm` or `http` call. */
   readonly answer?: unknown;
+  /** Only in the prompt or body of a neuron that recalls. */
+  readonly memory?: unknown;
 }
 
 const MACROS: ReadonlySet<string> = new Set(['map', 'filter', 'exists', 'all', 'exists_one', 'existsOne']);
@@ -42,6 +44,7 @@ const VIEW_FIELDS: ReadonlySet<string> = new Set(['time', 'layer', 'ref', 'path'
 
 const signalEnvironment = createEnvironment().registerVariable('signal', 'map<string, dyn>');
 const answerEnvironment = createEnvironment().registerVariable('signal', 'map<string, dyn>').registerVariable('answer', 'dyn');
+const memoryEnvironment = createEnvironment().registerVariable('signal', 'map<string, dyn>').registerVariable('memory', 'map<string, dyn>');
 
 /** What the syntax tree tells about an expression before it runs. */
 interface Shape {
@@ -171,13 +174,13 @@ export class Expression {
   /**
    * Parses and type-checks.
    * @param place JSON pointer of the expression in its neuron, for errors.
-   * @param withAnswer whether the variable `answer` exists.
+   * @param withAnswer whether the variable `answer` exists; `memory`: that one does instead.
    * @throws {ExpressionError} naming the place and the position.
    */
-  static compile(source: string, place: string, expected: Expected, withAnswer = false): Expression {
+  static compile(source: string, place: string, expected: Expected, withAnswer: boolean | 'memory' = false): Expression {
     let program: ReturnType<Environment['parse']>;
     try {
-      program = (withAnswer ? answerEnvironment : signalEnvironment).parse(source);
+      program = environmentOf(withAnswer).parse(source);
     } catch (error) {
       const { code, summary, position } = describe(error);
       throw new ExpressionError(code, summary, place, position);
@@ -242,7 +245,7 @@ export class Expression {
   }
 
   #run(scope: Scope): unknown {
-    if (this.#nested && longest(scope.signal, scope.answer) > MAX_NESTED_LENGTH) {
+    if (this.#nested && longest(scope.signal, scope.answer, scope.memory) > MAX_NESTED_LENGTH) {
       throw new ExpressionError('long_list', `nested list macros meet a list of more than ${String(MAX_NESTED_LENGTH)} elements`, this.place, null);
     }
     try {
@@ -252,6 +255,11 @@ export class Expression {
       throw new ExpressionError(code, cause, this.place, position);
     }
   }
+}
+
+function environmentOf(withAnswer: boolean | 'memory'): Environment {
+  if (withAnswer === 'memory') return memoryEnvironment;
+  return withAnswer ? answerEnvironment : signalEnvironment;
 }
 
 /** Length of the longest list or map within the values. */

@@ -6,13 +6,20 @@ import type { NeuronSignal } from './layer.ts';
 export class SignalContext {
   signal: NeuronSignal;
   readonly #layer: Layer;
-  readonly #raw: { signal: NeuronSignal; answer?: unknown };
+  readonly #raw: { signal: NeuronSignal; answer?: unknown; memory?: unknown };
   #view: Scope | undefined;
 
   constructor(signal: NeuronSignal, layer: Layer, answer?: unknown) {
     this.signal = signal;
     this.#layer = layer;
     this.#raw = answer === undefined ? { signal } : { signal, answer };
+  }
+
+  /** A signal beside what the neuron recalled. */
+  static withMemory(signal: NeuronSignal, layer: Layer, memory: unknown): SignalContext {
+    const context = new SignalContext(signal, layer);
+    context.#raw.memory = memory;
+    return context;
   }
 
   /** Moves on to the next signal. */

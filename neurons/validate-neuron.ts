@@ -29,13 +29,17 @@ export function validateNeuron(draft: NeuronDraft): FieldError[] {
   }
   attempt(() => compileWork(neuron));
   const { behaviour } = draft;
+  const recall = behaviour.kind === 'llm' || behaviour.kind === 'http' ? behaviour.recall : undefined;
+  const { subject } = recall ?? {};
+  if (subject !== undefined) attempt(() => Expression.compile(subject, '/behaviour/recall/subject', 'string'));
+  const sees = recall === undefined ? false : 'memory';
   if (behaviour.kind === 'llm') {
-    attempt(() => Expression.compile(behaviour.prompt, '/behaviour/prompt', 'string'));
+    attempt(() => Expression.compile(behaviour.prompt, '/behaviour/prompt', 'string', sees));
     const refusal = schemaRefusal(behaviour.answer);
     if (refusal !== undefined) errors.push({ path: '/behaviour/answer', message: refusal });
   }
   const body = behaviour.kind === 'http' ? behaviour.body : undefined;
-  if (body !== undefined) attempt(() => Expression.compile(body, '/behaviour/body', 'map'));
+  if (body !== undefined) attempt(() => Expression.compile(body, '/behaviour/body', 'map', sees));
   return errors;
 }
 

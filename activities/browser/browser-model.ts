@@ -49,9 +49,11 @@ export class BrowserModel {
       throw new BrowserError('ModelUnavailable', `no model is configured for steps in words: there is no neuron of kind llm named "${neuronName}"; make one (with a connection of kind llm), or write the step with a locator`);
     }
     const { step } = question;
+    // The task says all: what the neuron recalls is for signals.
+    const { recall: _recall, ...behaviour } = neuron.behaviour;
     const asked: ExternalNeuron = {
       ...neuron,
-      behaviour: { ...neuron.behaviour, system: `${ROLE} ${TASKS[step.do]}\n${neuron.behaviour.system}`, prompt: 'string(signal.data.prompt)', answer: z.toJSONSchema(ANSWERS[step.do]) as Record<string, unknown> },
+      behaviour: { ...behaviour, system: `${ROLE} ${TASKS[step.do]}\n${behaviour.system}`, prompt: 'string(signal.data.prompt)', answer: z.toJSONSchema(ANSWERS[step.do]) as Record<string, unknown> },
     };
     const { outcome } = await callNeuron(this.#calls, { orgId, batchId: sessionId, neuron: asked, signal: { ref: sessionId, id: sessionId, source: 'browser', type: 'hal9.browser.words', timeMs: Date.now(), data: { prompt: promptOf(question) } } }, signal);
     if (outcome.fallback) throw new BrowserError('ModelUnavailable', `the neuron "${neuronName}" has no answer: ${outcome.reason}`);

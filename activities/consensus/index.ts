@@ -10,6 +10,8 @@ import { Connections } from '../../platform/connections/connections.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { systemCaller } from '../../platform/identity/caller.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
+import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
+import { Memories } from '../../platform/memory/memories.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { chainNetworkInputSchema } from '../../schemas/operations/chain-network.ts';
@@ -81,8 +83,9 @@ export function createNetworkActivities(dependencies: RoundsDependencies): Netwo
 export default async function register({ config, database }: ActivityDependencies): Promise<RegisteredActivities> {
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
   const keys = await loadKeyRing(config);
+  const subjects = new SubjectKeys({ database, keys });
   const dependencies: RoundsDependencies = { database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } };
-  const calls = { connections: new Connections({ database, keys, egress }), egress, budgets: new Budgets(database), calls: new NeuronCallStore(database), breakers: new NeuronBreakerStore(database), blobs: createBlobStore(config, keys) };
+  const calls = { connections: new Connections({ database, keys, egress }), egress, budgets: new Budgets(database), calls: new NeuronCallStore(database), breakers: new NeuronBreakerStore(database), blobs: createBlobStore(config, keys, subjects), memories: new Memories({ database, keys, subjects }) };
   return {
     queues: {
       [TASK_QUEUES.core]: { ...createConsensusActivities(dependencies), ...createNetworkActivities(dependencies) },

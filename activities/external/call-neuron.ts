@@ -11,8 +11,10 @@ import type { Budgets } from '../../platform/budgets/budgets.ts';
 import { tokenCost } from '../../platform/budgets/money.ts';
 import type { Connections } from '../../platform/connections/connections.ts';
 import type { Egress } from '../../platform/connections/egress.ts';
+import type { Memories } from '../../platform/memory/memories.ts';
 import { HalError } from '../../schemas/errors.ts';
 import type { HttpBehaviour, LlmBehaviour } from '../../schemas/neurons/definition.ts';
+import { parseSubject } from '../../schemas/operations/operation.ts';
 import { callService, type HttpInput } from './http-call.ts';
 import { countCall } from './metrics.ts';
 import { callModel, worstTokens, type ModelInput, type TokenUse } from './model-call.ts';
@@ -26,6 +28,7 @@ export interface CallDependencies {
   readonly calls: NeuronCallStore;
   readonly breakers: NeuronBreakerStore;
   readonly blobs: BlobStore;
+  readonly memories: Pick<Memories, 'recall'>;
 }
 
 export interface NeuronCall {
@@ -58,6 +61,7 @@ interface Made {
   readonly settlement?: { readonly reservation: string; readonly actual: { calls: number; tokens: number; usd: string } };
 }
 
+const RECALLED_SUBJECT = '/behaviour/recall/subject';
 const FREE = '0.000000000';
 const NO_TOKENS: TokenUse = { input: 0, output: 0 };
 /** A probe of a half-open breaker has so long beyond the neuron's own time limit, seconds. */
@@ -71,8 +75,10 @@ const PROBE_GRACE = 10;
 export async function callNeuron(deps: CallDependencies, call: NeuronCall, signal: AbortSignal): Promise<NeuronCallResult> {
   const { orgId, batchId, neuron } = call;
   let prepared: PreparedCall;
+  let recalled: Recalled;
   try {
-    prepared = prepare(deps, call);
+    recalled = await recall(deps, call);
+    prepared = prepare(deps, call, recalled.context);
   } catch (error) {
     if (error instanceof ExpressionError) return fallback('the request cannot be made from this signal');
     throw error;
@@ -97,22 +103,42 @@ export async function callNeuron(deps: CallDependencies, call: NeuronCall, signa
   }
   countCall(kind, 'answered', made);
   const { answer } = made.outcome;
-  const context = await deps.blobs.put(orgId, Buffer.from(JSON.stringify({ ref: call.signal.ref, input: prepared.input, answer: answer ?? null })));
+  const context = await deps.blobs.put(orgId, Buffer.from(JSON.stringify({ ref: call.signal.ref, input: prepared.input, answer: answer ?? null })), recalled.subjectKey);
   const record: CallRecord = { context, costUsd: made.costUsd, inputTokens: made.tokens.input, outputTokens: made.tokens.output, durationMs: Math.round(performance.now() - began) };
   await deps.calls.remember(orgId, key, record, made.settlement);
   await deps.breakers.succeed(orgId, neuron.id);
   return { outcome: { fallback: false, answer: answer ?? null }, costUsd: made.costUsd, tokens: made.tokens, context };
 }
 
-/** @throws {ExpressionError} when the prompt or body cannot be made from this signal. */
-function prepare(deps: CallDependencies, call: NeuronCall): PreparedCall {
-  const { behaviour } = call.neuron;
-  return behaviour.kind === 'llm' ? prepareModel(deps, call, behaviour) : prepareService(deps, call, behaviour);
+/** What prompt and body see. */
+interface Recalled {
+  readonly context: SignalContext;
+  /** Key of whom the memories are about; what was sent is kept under it. */
+  readonly subjectKey?: string | undefined;
 }
 
-function prepareModel(deps: CallDependencies, { orgId, batchId, neuron, signal: received }: NeuronCall, behaviour: LlmBehaviour): PreparedCall {
+/** Reads what the neuron recalls. @throws {ExpressionError} when its subject cannot be made from this signal. */
+async function recall({ memories }: CallDependencies, { orgId, neuron, signal }: NeuronCall): Promise<Recalled> {
+  const { recall: asked } = neuron.behaviour;
+  const alone = new SignalContext(signal, neuron.layer);
+  if (asked === undefined) return { context: alone };
+  const { topic, kind, subject: source, limit } = asked;
+  const subject = source === undefined ? undefined : alone.text(Expression.compile(source, RECALLED_SUBJECT, 'string'));
+  if (subject !== undefined && parseSubject(subject) === undefined) throw new ExpressionError('no_subject', 'the subject is not kind:value', RECALLED_SUBJECT, null);
+  const { items, weight, subjectKey } = await memories.recall({ orgId }, { topic, kind, subject: subject ?? null }, limit);
+  const memory = { items: items.map((item) => ({ kind: item.kind, topic: item.topic, content: item.content, weight: item.weight, time: item.createdAt.toISOString() })), weight };
+  return { context: SignalContext.withMemory(signal, neuron.layer, memory), subjectKey };
+}
+
+/** @throws {ExpressionError} when the prompt or body cannot be made from this signal. */
+function prepare(deps: CallDependencies, call: NeuronCall, seen: SignalContext): PreparedCall {
+  const { behaviour } = call.neuron;
+  return behaviour.kind === 'llm' ? prepareModel(deps, call, behaviour, seen) : prepareService(deps, call, behaviour, seen);
+}
+
+function prepareModel(deps: CallDependencies, { orgId, batchId, neuron }: NeuronCall, behaviour: LlmBehaviour, seen: SignalContext): PreparedCall {
   const { connection: name, model, system, answer, maxOutputTokens, price } = behaviour;
-  const prompt = new SignalContext(received, neuron.layer).text(Expression.compile(behaviour.prompt, '/behaviour/prompt', 'string'));
+  const prompt = seen.text(Expression.compile(behaviour.prompt, '/behaviour/prompt', 'string', behaviour.recall === undefined ? false : 'memory'));
   const input: ModelInput = { kind: 'llm', connection: name, model, system, prompt, answer, maxOutputTokens };
   return {
     input,
@@ -148,8 +174,8 @@ function prepareModel(deps: CallDependencies, { orgId, batchId, neuron, signal: 
   };
 }
 
-function prepareService(deps: CallDependencies, { orgId, neuron, signal: received }: NeuronCall, behaviour: HttpBehaviour): PreparedCall {
-  const body = behaviour.body === undefined ? signalView(received, neuron.layer) : new SignalContext(received, neuron.layer).map(Expression.compile(behaviour.body, '/behaviour/body', 'map'));
+function prepareService(deps: CallDependencies, { orgId, neuron, signal: received }: NeuronCall, behaviour: HttpBehaviour, seen: SignalContext): PreparedCall {
+  const body = behaviour.body === undefined ? signalView(received, neuron.layer) : seen.map(Expression.compile(behaviour.body, '/behaviour/body', 'map', behaviour.recall === undefined ? false : 'memory'));
   const input: HttpInput = { kind: 'http', connection: behaviour.connection ?? null, method: behaviour.method, url: behaviour.url, body: behaviour.method === 'GET' ? null : body };
   return {
     input,
@@ -183,7 +209,13 @@ function fallback(reason: string): NeuronCallResult {
 
 async function remembered(deps: CallDependencies, call: NeuronCall, known: CallRecord): Promise<NeuronCallResult> {
   if (!isBlobRef(known.context)) throw new HalError('Internal', 'the stored context of a call is no blob reference');
-  const stored = contextSchema.parse(JSON.parse((await deps.blobs.get(call.orgId, known.context)).toString('utf8')));
+  const bytes = await deps.blobs.get(call.orgId, known.context).catch((error: unknown) => {
+    if (error instanceof HalError && error.type === 'NotFound') return undefined;
+    throw error;
+  });
+  // Its key goes with the person whom the neuron recalled.
+  if (bytes === undefined) return fallback('what the answer rested on is not there any more');
+  const stored = contextSchema.parse(JSON.parse(bytes.toString('utf8')));
   const outcome: CallAnswer = { fallback: false, answer: stored.answer };
   // An equal call for another signal of the batch was paid for by that one.
   if (stored.ref !== call.signal.ref) return { outcome, costUsd: FREE, tokens: NO_TOKENS, context: known.context };

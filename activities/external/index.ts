@@ -8,6 +8,8 @@ import { Budgets } from '../../platform/budgets/budgets.ts';
 import { Connections } from '../../platform/connections/connections.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
+import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
+import { Memories } from '../../platform/memory/memories.ts';
 import type { Layer } from '../../schemas/names/layers.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { activityOrganisation } from '../activity-run.ts';
@@ -74,6 +76,7 @@ async function outcomeOf(deps: ExternalActivityDependencies, orgId: string, id: 
 /** Discovered: calls of llm and http neurons. */
 export default async function register({ config, database }: ActivityDependencies): Promise<RegisteredActivities> {
   const keys = await loadKeyRing(config);
+  const subjects = new SubjectKeys({ database, keys });
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
   const activities = createExternalActivities({
     connections: new Connections({ database, keys, egress }),
@@ -82,7 +85,8 @@ export default async function register({ config, database }: ActivityDependencie
     models: config.HAL9_MODELS,
     calls: new NeuronCallStore(database),
     breakers: new NeuronBreakerStore(database),
-    blobs: createBlobStore(config, keys),
+    blobs: createBlobStore(config, keys, subjects),
+    memories: new Memories({ database, keys, subjects }),
     store: new ExternalCallStore(database),
   });
   return { queues: { [TASK_QUEUES.neuronsExternal]: { ...activities } }, shutdown: () => egress.close() };

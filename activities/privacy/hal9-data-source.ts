@@ -7,6 +7,7 @@ import type { Connections } from '../../platform/connections/connections.ts';
 import { systemCaller } from '../../platform/identity/caller.ts';
 import type { KeyRing } from '../../platform/keys/key-ring.ts';
 import type { SubjectKeys } from '../../platform/keys/subject-keys.ts';
+import { MEMORY_PURPOSE, Memories } from '../../platform/memory/memories.ts';
 import type { ChangedTable, DataSource, ExportedRecords, PlannedTable, Remainder, SourcePlan, SubjectInquiry } from '../../platform/privacy/data-source.ts';
 import { normalised } from '../../platform/privacy/identities.ts';
 import { OWN_SOURCE } from '../../platform/privacy/sources.ts';
@@ -24,6 +25,7 @@ const KEYS = 'subject_keys';
 const SEALED: readonly { readonly table: SealedTable; readonly purpose: string }[] = [
   { table: 'webhook_receipts', purpose: RECEIPT_PURPOSE },
   { table: 'broker_dead_letters', purpose: DEAD_LETTER_PURPOSE },
+  { table: 'memories', purpose: MEMORY_PURPOSE },
 ];
 /** Tables people write themselves: nothing is changed in them behind their backs. */
 const WRITTEN_BY_PEOPLE = 'somebody wrote it there: change it, or delete it';
@@ -38,7 +40,7 @@ export interface Hal9SourceParts {
 }
 
 /**
- * HAL9 itself: signals and what rests on them, runs with their histories, browser evidence, deliveries, personal fields of the audit log, blobs,
+ * HAL9 itself: signals and what rests on them, memories, runs with their histories, browser evidence, deliveries, personal fields of the audit log, blobs,
  * and the keys of people. Its turn is last: with the keys the way to the person's runs goes.
  */
 export class Hal9DataSource implements DataSource {
@@ -48,10 +50,12 @@ export class Hal9DataSource implements DataSource {
   readonly #parts: Hal9SourceParts;
   readonly #store: OwnPersonalDataStore;
   readonly #blobs: SharedScan<BlobRef>;
+  readonly #memories: Memories;
 
   constructor(parts: Hal9SourceParts) {
     this.#parts = parts;
     this.#store = new OwnPersonalDataStore(parts.database);
+    this.#memories = new Memories(parts);
     this.#blobs = new SharedScan((orgId) => this.#everyBlob(orgId));
   }
 
@@ -65,7 +69,11 @@ export class Hal9DataSource implements DataSource {
       ...naming.filter(({ open }) => open).map((execution) => `the open run ${nameOf(execution)} names the person and was not started as theirs: let it end, or cancel it`),
     ];
     const tables: PlannedTable[] = rows.map(({ table, method, rows: count }) => ({ table, method, why: 'data of people', rows: count, shared: 0 }));
-    const add = (table: string, count: number, why: string): void => void (count > 0 && tables.push({ table, method: 'delete', why, rows: count, shared: 0 }));
+    const add = (table: string, count: number, why: string): void => {
+      const known = tables.findIndex((planned) => planned.table === table);
+      const rows = count + (tables[known]?.rows ?? 0);
+      if (count > 0) tables.splice(known === -1 ? tables.length : known, 1, { table, method: 'delete', why, rows, shared: 0 });
+    };
     add(HISTORIES, under.length + naming.length, 'sealed with a key of the person, which is destroyed, or deleted where they name the person');
     add(BLOBS, blobs.length, 'pictures and checkpoints of the person\'s runs, and blobs that name the person');
     for (const { table, found } of sealed) add(table, found.length, 'sealed, and names the person');
@@ -118,6 +126,7 @@ export class Hal9DataSource implements DataSource {
     const own = await this.#own(inquiry);
     const { histories, blobs, keys } = this.#parts;
     for (const { table, rows } of await this.#store.read(own)) yield { table, rows };
+    for await (const { id, kind, topic, content, weight, createdAt } of this.#memories.about(own.orgId, own.subjects)) yield { table: 'memories', rows: [{ id, kind, topic, content, weight, createdAt }] };
     for (const execution of [...(await this.#under(inquiry)), ...(await this.#undeclared(own))]) {
       const history = await histories.read(execution);
       if (history !== undefined) yield { table: HISTORIES, rows: [{ run: nameOf(execution), payloads: history.payloads.filter((text) => /^[[{"\d]/.test(text)) }] };

@@ -2343,6 +2343,67 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/memories": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remembers something
+         * @description Neurons do the same with a decision that starts the operation `memory`.
+         */
+        post: operations["rememberMemory"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/memories/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reads a memory
+         * @description With the sealed content, whose SHA-256 is the digest that is anchored.
+         */
+        get: operations["getMemory"];
+        put?: never;
+        post?: never;
+        /**
+         * Forgets a memory
+         * @description Its digest stays anchored, and says nothing of it.
+         */
+        delete: operations["forgetMemory"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/memories/recall": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Recalls memories, newest first */
+        post: operations["recallMemories"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/neurons": {
         parameters: {
             query?: never;
@@ -4927,7 +4988,7 @@ export interface paths {
         put?: never;
         /**
          * Anchor what waits in a stream on its chain
-         * @description Makes batches of up to 10,000 hashes, a Merkle tree each, and writes their roots into MemoryAnchor, one transaction a batch. A stream of the audit log takes its newest checkpoint first; a schedule of this operation anchors the log regularly. One run a stream: a start while one works joins it.
+         * @description Makes batches of up to 10,000 hashes, a Merkle tree each, and writes their roots into MemoryAnchor, one transaction a batch. A stream of the audit log takes its newest checkpoint first, one of memory what was remembered since; a schedule of this operation anchors them regularly. One run a stream: a start while one works joins it.
          *
          *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/anchor`.
          */
@@ -5042,6 +5103,28 @@ export interface paths {
          *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/consensus`.
          */
         post: operations["startConsensus"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workflows/memory/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remember what was learned
+         * @description What the decision of a neuron starts so that neurons of every layer can recall it: a fact, an outcome or a weight of evidence. Once for each run. `POST /v1/memories` does the same at once.
+         *
+         *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/memory`.
+         */
+        post: operations["startMemory"];
         delete?: never;
         options?: never;
         head?: never;
@@ -5209,7 +5292,7 @@ export interface components {
             /** Format: uuid */
             signer: string;
             /** @enum {string} */
-            source: "hashes" | "audit";
+            source: "hashes" | "audit" | "memory";
             stream: string;
         };
         ApiKey: {
@@ -7732,6 +7815,40 @@ export interface components {
             table: string | null;
             until: string | null;
         };
+        Memory: {
+            /** @description Whether it is about somebody, whose key seals it. */
+            about: boolean;
+            content: {
+                [key: string]: unknown;
+            };
+            /** Format: date-time */
+            createdAt: string;
+            /** @description SHA-256 of the sealed content: what a stream with the source `memory` anchors. */
+            digest: string;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "fact" | "outcome" | "evidence";
+            topic: string;
+            weight: number | null;
+            writtenBy: string;
+        };
+        MemoryDraft: {
+            content: {
+                [key: string]: unknown;
+            };
+            /**
+             * @default fact
+             * @enum {string}
+             */
+            kind: "fact" | "outcome" | "evidence";
+            /** @description `kind:value`, e.g. `email:ada@example.net` or `host:web-1`. Its key seals the memory, and an erasure of it destroys that key. Kept as a keyed hash. */
+            subject?: string;
+            /** @description What memories are recalled by, e.g. `restart`. */
+            topic: string;
+            /** @description Weight of evidence in nats: the natural logarithm of how much likelier it is if the thing is so than if it is not. Weights of independent evidence add up. */
+            weight?: number;
+        };
         Neuron: {
             behaviour: {
                 /** @constant */
@@ -8008,6 +8125,15 @@ export interface components {
                     output: number;
                 };
                 prompt: string;
+                recall?: {
+                    /** @enum {string} */
+                    kind?: "fact" | "outcome" | "evidence";
+                    /** @default 10 */
+                    limit: number;
+                    subject?: string;
+                    /** @description What memories are recalled by, e.g. `restart`. */
+                    topic: string;
+                };
                 rules: {
                     decide?: {
                         approval?: {
@@ -8168,6 +8294,15 @@ export interface components {
                  * @enum {string}
                  */
                 method: "GET" | "POST" | "PUT";
+                recall?: {
+                    /** @enum {string} */
+                    kind?: "fact" | "outcome" | "evidence";
+                    /** @default 10 */
+                    limit: number;
+                    subject?: string;
+                    /** @description What memories are recalled by, e.g. `restart`. */
+                    topic: string;
+                };
                 rules: {
                     decide?: {
                         approval?: {
@@ -8557,6 +8692,15 @@ export interface components {
                     output: number;
                 };
                 prompt: string;
+                recall?: {
+                    /** @enum {string} */
+                    kind?: "fact" | "outcome" | "evidence";
+                    /** @default 10 */
+                    limit: number;
+                    subject?: string;
+                    /** @description What memories are recalled by, e.g. `restart`. */
+                    topic: string;
+                };
                 rules: {
                     decide?: {
                         approval?: {
@@ -8717,6 +8861,15 @@ export interface components {
                  * @enum {string}
                  */
                 method: "GET" | "POST" | "PUT";
+                recall?: {
+                    /** @enum {string} */
+                    kind?: "fact" | "outcome" | "evidence";
+                    /** @default 10 */
+                    limit: number;
+                    subject?: string;
+                    /** @description What memories are recalled by, e.g. `restart`. */
+                    topic: string;
+                };
                 rules: {
                     decide?: {
                         approval?: {
@@ -9025,6 +9178,12 @@ export interface components {
             }[];
             /** @enum {string} */
             status: "ready" | "not-ready" | "draining";
+        };
+        RecalledMemories: {
+            items: components["schemas"]["Memory"][];
+            nextCursor: string | null;
+            /** @description Sum of the weights of all that was asked for, not of this page alone. */
+            weight: number;
         };
         RemediationAction: {
             action: string;
@@ -9860,6 +10019,26 @@ export interface components {
             schemas: string[];
         } & {
             [key: string]: unknown;
+        };
+        SealedMemory: {
+            /** @description Whether it is about somebody, whose key seals it. */
+            about: boolean;
+            content: {
+                [key: string]: unknown;
+            };
+            /** Format: date-time */
+            createdAt: string;
+            /** @description SHA-256 of the sealed content: what a stream with the source `memory` anchors. */
+            digest: string;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "fact" | "outcome" | "evidence";
+            /** @description The sealed content, base64: its SHA-256 is `digest`. */
+            sealed: string;
+            topic: string;
+            weight: number | null;
+            writtenBy: string;
         };
         ServiceToken: {
             access_token: string;
@@ -12480,11 +12659,11 @@ export interface operations {
                      */
                     signer: string;
                     /**
-                     * @description `audit`: each run of the operation `anchor` also takes the newest checkpoint of the audit log: the SHA-256 of its signed note.
+                     * @description What each run of the operation `anchor` takes besides hashes that were put in. `audit`: the newest checkpoint of the audit log, as the SHA-256 of its signed note. `memory`: digests of what was remembered since.
                      * @default hashes
                      * @enum {string}
                      */
-                    source?: "hashes" | "audit";
+                    source?: "hashes" | "audit" | "memory";
                 };
             };
         };
@@ -16852,6 +17031,116 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    rememberMemory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MemoryDraft"];
+            };
+        };
+        responses: {
+            /** @description The memory. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Memory"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getMemory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The memory. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SealedMemory"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    forgetMemory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    recallMemories: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description `nextCursor` of the page before. */
+                    cursor?: string;
+                    /** @enum {string} */
+                    kind?: "fact" | "outcome" | "evidence";
+                    /**
+                     * @description Most items of the page.
+                     * @default 50
+                     */
+                    limit?: number;
+                    /** @description `kind:value`, e.g. `email:ada@example.net` or `host:web-1`. Its key seals the memory, and an erasure of it destroys that key. Kept as a keyed hash. */
+                    subject?: string;
+                    /** @description Words that all occur in the content, whole and in any case. Memories that are about somebody are searched only where `subject` says about whom. */
+                    text?: string;
+                    /** @description What memories are recalled by, e.g. `restart`. */
+                    topic?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description A page of memories, and the weight of all of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecalledMemories"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listNeurons: {
         parameters: {
             query?: {
@@ -17169,6 +17458,15 @@ export interface operations {
                             output: number;
                         };
                         prompt: string;
+                        recall?: {
+                            /** @enum {string} */
+                            kind?: "fact" | "outcome" | "evidence";
+                            /** @default 10 */
+                            limit?: number;
+                            subject?: string;
+                            /** @description What memories are recalled by, e.g. `restart`. */
+                            topic: string;
+                        };
                         rules: {
                             decide?: {
                                 approval?: {
@@ -17329,6 +17627,15 @@ export interface operations {
                          * @enum {string}
                          */
                         method?: "GET" | "POST" | "PUT";
+                        recall?: {
+                            /** @enum {string} */
+                            kind?: "fact" | "outcome" | "evidence";
+                            /** @default 10 */
+                            limit?: number;
+                            subject?: string;
+                            /** @description What memories are recalled by, e.g. `restart`. */
+                            topic: string;
+                        };
                         rules: {
                             decide?: {
                                 approval?: {
@@ -17762,6 +18069,15 @@ export interface operations {
                             output: number;
                         };
                         prompt: string;
+                        recall?: {
+                            /** @enum {string} */
+                            kind?: "fact" | "outcome" | "evidence";
+                            /** @default 10 */
+                            limit?: number;
+                            subject?: string;
+                            /** @description What memories are recalled by, e.g. `restart`. */
+                            topic: string;
+                        };
                         rules: {
                             decide?: {
                                 approval?: {
@@ -17922,6 +18238,15 @@ export interface operations {
                          * @enum {string}
                          */
                         method?: "GET" | "POST" | "PUT";
+                        recall?: {
+                            /** @enum {string} */
+                            kind?: "fact" | "outcome" | "evidence";
+                            /** @default 10 */
+                            limit?: number;
+                            subject?: string;
+                            /** @description What memories are recalled by, e.g. `restart`. */
+                            topic: string;
+                        };
                         rules: {
                             decide?: {
                                 approval?: {
@@ -18473,6 +18798,15 @@ export interface operations {
                                         output: number;
                                     };
                                     prompt: string;
+                                    recall?: {
+                                        /** @enum {string} */
+                                        kind?: "fact" | "outcome" | "evidence";
+                                        /** @default 10 */
+                                        limit: number;
+                                        subject?: string;
+                                        /** @description What memories are recalled by, e.g. `restart`. */
+                                        topic: string;
+                                    };
                                     rules: {
                                         decide?: {
                                             approval?: {
@@ -18633,6 +18967,15 @@ export interface operations {
                                      * @enum {string}
                                      */
                                     method: "GET" | "POST" | "PUT";
+                                    recall?: {
+                                        /** @enum {string} */
+                                        kind?: "fact" | "outcome" | "evidence";
+                                        /** @default 10 */
+                                        limit: number;
+                                        subject?: string;
+                                        /** @description What memories are recalled by, e.g. `restart`. */
+                                        topic: string;
+                                    };
                                     rules: {
                                         decide?: {
                                             approval?: {
@@ -19034,6 +19377,15 @@ export interface operations {
                                 output: number;
                             };
                             prompt: string;
+                            recall?: {
+                                /** @enum {string} */
+                                kind?: "fact" | "outcome" | "evidence";
+                                /** @default 10 */
+                                limit?: number;
+                                subject?: string;
+                                /** @description What memories are recalled by, e.g. `restart`. */
+                                topic: string;
+                            };
                             rules: {
                                 decide?: {
                                     approval?: {
@@ -19194,6 +19546,15 @@ export interface operations {
                              * @enum {string}
                              */
                             method?: "GET" | "POST" | "PUT";
+                            recall?: {
+                                /** @enum {string} */
+                                kind?: "fact" | "outcome" | "evidence";
+                                /** @default 10 */
+                                limit?: number;
+                                subject?: string;
+                                /** @description What memories are recalled by, e.g. `restart`. */
+                                topic: string;
+                            };
                             rules: {
                                 decide?: {
                                     approval?: {
@@ -25508,6 +25869,51 @@ export interface operations {
                             signer: string;
                         }[];
                     };
+                    tags?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description The run was there already. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            /** @description The run was started. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    startMemory: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The person the run is about, as `kind:value`, e.g. `email:ada@example.net`: a key of theirs encrypts it, and an erasure destroys that key. Only a keyed hash is kept. */
+                "HAL9-Subject"?: string;
+                /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
+                "Idempotency-Key"?: string;
+                /** @description `wait=<seconds>` waits for the end, 60 at most. */
+                Prefer?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    delaySeconds?: number;
+                    input: components["schemas"]["MemoryDraft"];
                     tags?: string[];
                 };
             };

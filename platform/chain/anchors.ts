@@ -113,6 +113,7 @@ export class Anchors {
     const stream = await this.#store.stream(orgId, id);
     if (stream === undefined) throw new HalError('NotFound', 'there is no such stream');
     if (stream.source === 'audit') await this.#takeCheckpoint(orgId, id);
+    if (stream.source === 'memory') await this.#store.addMemories(orgId, id, MOST_LEAVES);
     const where = await this.#where(orgId, stream, signal);
     const [last] = await this.#store.batches(orgId, id, 1);
     const open = last === undefined ? undefined : await this.#unanchored(orgId, stream, last);

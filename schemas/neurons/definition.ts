@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { memoryKind, memoryTopic } from '../memories/definition.ts';
 import { LAYERS } from '../names/layers.ts';
 
 /**
@@ -167,13 +168,26 @@ export const spendLimitSchema = z.object({
   usd: z.number().min(0).optional(),
 });
 
+/**
+ * What of the organisation's memory a neuron reads before it asks: CEL sees it as `memory` `{items: [{kind, topic, content, weight, time}], weight}`, newest
+ * first; `weight` is the sum over all that match, in nats.
+ */
+export const recallSchema = z.object({
+  topic: memoryTopic,
+  kind: memoryKind.optional(),
+  /** CEL string `kind:value`, e.g. `"host:" + signal.subject`; default: memories that are about nobody. */
+  subject: cel.optional(),
+  limit: z.int().min(1).max(50).default(10),
+});
+
 export const llmSchema = z.object({
   kind: z.literal('llm'),
   /** Name of the connection that holds provider, key and address. */
   connection: z.string(),
   model: z.string(),
   system: z.string().max(32_768),
-  /** CEL string. */
+  recall: recallSchema.optional(),
+  /** CEL string; sees `signal`, and `memory` where the neuron recalls. */
   prompt: cel,
   /** JSON Schema (2020-12) of the structured answer; bound as `answer` in the rules that follow it. */
   answer: z.record(z.string(), z.unknown()),
@@ -195,7 +209,8 @@ export const httpSchema = z.object({
   connection: z.string().optional(),
   url: z.url({ protocol: /^https?$/ }),
   method: z.enum(['GET', 'POST', 'PUT']).default('POST'),
-  /** CEL map sent as JSON; default the signal. */
+  recall: recallSchema.optional(),
+  /** CEL map sent as JSON; sees `signal`, and `memory` where the neuron recalls. Default the signal. */
   body: celMap.optional(),
   timeoutSeconds: z.number().positive().max(120).default(10),
   /** CEL sees `signal` and `answer` `{status, body}`. */

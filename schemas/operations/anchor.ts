@@ -10,7 +10,7 @@ export type AnchorResult = z.infer<typeof anchorResultSchema>;
 export default defineOperation({
   name: 'anchor',
   summary: 'Anchor what waits in a stream on its chain',
-  description: 'Makes batches of up to 10,000 hashes, a Merkle tree each, and writes their roots into MemoryAnchor, one transaction a batch. A stream of the audit log takes its newest checkpoint first; a schedule of this operation anchors the log regularly. One run a stream: a start while one works joins it.',
+  description: 'Makes batches of up to 10,000 hashes, a Merkle tree each, and writes their roots into MemoryAnchor, one transaction a batch. A stream of the audit log takes its newest checkpoint first, one of memory what was remembered since; a schedule of this operation anchors them regularly. One run a stream: a start while one works joins it.',
   input: anchorInputSchema,
   result: anchorResultSchema,
   permission: 'chain-transactions:write',

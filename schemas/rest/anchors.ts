@@ -5,11 +5,13 @@ import { pageQuery } from './page.ts';
 const MOST_HASHES = 10_000;
 const hash = z.string().regex(/^0x[0-9a-f]{64}$/, '0x and 64 hexadecimal digits in lower case');
 
+const SOURCES = ['hashes', 'audit', 'memory'] as const;
+
 export const anchorStreamDraft = z.strictObject({
   name: z.string().trim().min(1).max(200),
   network: z.uuid(),
   signer: z.uuid().describe('Writes the log; its address and the stream name it on the chain.'),
-  source: z.enum(['hashes', 'audit']).default('hashes').describe('`audit`: each run of the operation `anchor` also takes the newest checkpoint of the audit log: the SHA-256 of its signed note.'),
+  source: z.enum(SOURCES).default('hashes').describe('What each run of the operation `anchor` takes besides hashes that were put in. `audit`: the newest checkpoint of the audit log, as the SHA-256 of its signed note. `memory`: digests of what was remembered since.'),
 });
 export type AnchorStreamDraft = z.output<typeof anchorStreamDraft>;
 
@@ -18,7 +20,7 @@ export const anchorProofParams = anchorStreamParams.extend({ hash });
 export const anchorBatchQuery = pageQuery;
 
 export const anchorStreamView = z
-  .object({ id: z.uuid(), name: z.string(), network: z.uuid(), signer: z.uuid(), source: z.enum(['hashes', 'audit']), stream: z.string(), createdAt: z.iso.datetime() })
+  .object({ id: z.uuid(), name: z.string(), network: z.uuid(), signer: z.uuid(), source: z.enum(SOURCES), stream: z.string(), createdAt: z.iso.datetime() })
   .meta({ id: 'AnchorStream' });
 
 export const anchorHashes = z.strictObject({ hashes: z.array(hash).min(1).max(MOST_HASHES) });

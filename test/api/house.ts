@@ -96,6 +96,7 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
     ['/v1/consensus/:id', consensus],
     ['/v1/anchor-streams/:id', anchors],
     ['/v1/anchor-streams/:id/proofs/:hash', anchored],
+    ['/v1/memories/:id', await made('/v1/memories', { topic: 'access', subject: `email:${low}`, content: { marker } })],
     ['/v1/connections/:id', connection],
     ['/v1/webhooks/:id', webhook],
     ['/v1/webhook-endpoints/:id', endpoint],

@@ -21,6 +21,8 @@ import { Connections } from '../../platform/connections/connections.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { systemCaller } from '../../platform/identity/caller.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
+import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
+import { Memories } from '../../platform/memory/memories.ts';
 import { flowSchema, type FlowDraft } from '../../schemas/browser/flow.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { BOOKING_LOGIN, bookingFlow, startBookingSite, type BookingSite } from './sites/booking.ts';
@@ -70,7 +72,7 @@ describe('a browser worker', () => {
     blobs = new FileBlobStore(join(folder, 'blobs'), keys);
     pool = new ChromiumPool({ slots: 4, executablePath: process.env['HAL9_CHROMIUM'], logger, pageMegabytes: 400 });
     const connections = new Connections({ database: test.database, keys, egress });
-    model = new BrowserModel({ connections, egress, budgets: new Budgets(test.database), calls: new NeuronCallStore(test.database), breakers: new NeuronBreakerStore(test.database), blobs }, new NeuronStore(test.database));
+    model = new BrowserModel({ connections, egress, budgets: new Budgets(test.database), calls: new NeuronCallStore(test.database), breakers: new NeuronBreakerStore(test.database), blobs, memories: new Memories({ database: test.database, keys, subjects: new SubjectKeys({ database: test.database, keys }) }) }, new NeuronStore(test.database));
     worker = workerOn(pool);
     const caller = systemCaller(org, 'test');
     await connections.create(caller, { name: 'booking', settings: { kind: 'website', origins: [booking.url], ...BOOKING_LOGIN } }, { test: false, signal: AbortSignal.timeout(5000) });

@@ -20,6 +20,8 @@ import { Egress } from '../../platform/connections/egress.ts';
 import { actOf } from '../../platform/audit/act.ts';
 import { systemCaller } from '../../platform/identity/caller.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
+import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
+import { Memories } from '../../platform/memory/memories.ts';
 import { flowSchema, type FlowDraft } from '../../schemas/browser/flow.ts';
 import { neuronDraftSchema } from '../../schemas/neurons/definition.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
@@ -46,7 +48,7 @@ describe('steps in words', () => {
   const workerOn = (own: ChromiumPool): SessionWorker => {
     const connections = new Connections({ database: test.database, keys, egress });
     const blobs = new FileBlobStore(join(folder, 'blobs'), keys);
-    const model = new BrowserModel({ connections, egress, budgets: new Budgets(test.database), calls: new NeuronCallStore(test.database), breakers: new NeuronBreakerStore(test.database), blobs }, new NeuronStore(test.database));
+    const model = new BrowserModel({ connections, egress, budgets: new Budgets(test.database), calls: new NeuronCallStore(test.database), breakers: new NeuronBreakerStore(test.database), blobs, memories: new Memories({ database: test.database, keys, subjects: new SubjectKeys({ database: test.database, keys }) }) }, new NeuronStore(test.database));
     return new SessionWorker({ pool: own, store, blobs, connections, egress, logger, model, workerId: 'test', keys, views: new BrowserLiveViewStore(test.database) });
   };
   const play = async (draft: FlowDraft | Record<string, unknown>, options: { by?: SessionWorker; id?: string; signal?: AbortSignal; onStep?: (taken: number) => void } = {}): Promise<FlowOutcome & { steps: number }> => {

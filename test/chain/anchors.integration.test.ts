@@ -9,6 +9,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BadProof, parseProof, verifyProof } from '../../clients/anchor/verify.ts';
 import { Anchors } from '../../platform/chain/anchors.ts';
 import { memoryAnchor } from '../../platform/chain/contracts/memory-anchor.ts';
+import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
+import { Memories } from '../../platform/memory/memories.ts';
+import { subjectHashes } from '../../platform/privacy/identities.ts';
 import { createChainHouse, type ChainHouse, type TestNetwork } from './chain-house.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -33,7 +36,7 @@ afterAll(async () => {
 });
 
 const items = (name: string, count: number) => Array.from({ length: count }, (_, n) => keccakOf(`${name} ${String(n)}`));
-const create = (name: string, source: 'hashes' | 'audit' = 'hashes') => anchors.create(house.caller, { name, network: network.id, signer: network.deployer.id, source });
+const create = (name: string, source: 'hashes' | 'audit' | 'memory' = 'hashes') => anchors.create(house.caller, { name, network: network.id, signer: network.deployer.id, source });
 
 async function run(stream: string) {
   const { runId } = await house.operations.start(house.caller, { operation: 'anchor', input: { stream }, origin: 'api' });
@@ -76,6 +79,22 @@ describe('anchoring', () => {
       expect(proof.position).toBe(place);
       expect(await verifyProof(proof, network.node.url)).toMatchObject({ anchored: true });
     }
+  });
+
+  it('takes what was remembered, and its proofs outlive the key of whom it is about', async () => {
+    const subjects = new SubjectKeys({ database: house.test.database, keys: house.keys });
+    const memories = new Memories({ database: house.test.database, keys: house.keys, subjects });
+    const stream = await create('memory', 'memory');
+    const [ofHost, ofAda] = [await memories.remember(house.caller, { kind: 'fact', topic: 'cpu', content: { load: 4 } }), await memories.remember(house.caller, { kind: 'outcome', topic: 'call', subject: 'email:ada@example.net', content: { answered: true } })];
+    expect(await run(stream.id)).toMatchObject({ result: { batches: 1, hashes: 2 } });
+    expect(await run(stream.id)).toMatchObject({ result: { batches: 0, hashes: 0 } });
+    const { sealed } = await memories.get(house.caller, ofAda.id);
+    await subjects.destroy(house.caller.orgId, subjectHashes(house.keys, house.caller.orgId, { email: ['ada@example.net'] }));
+    await expect(memories.get(house.caller, ofAda.id)).rejects.toMatchObject({ type: 'NotFound' });
+    await memories.forget(house.caller, ofHost.id);
+    for (const digest of [ofHost.digest, `0x${createHash('sha256').update(sealed).digest('hex')}`]) expect(await verifyProof(await anchors.proof(house.caller, stream.id, digest), network.node.url)).toMatchObject({ included: true, anchored: true });
+    await memories.remember(house.caller, { kind: 'fact', topic: 'cpu', content: { load: 5 } });
+    expect(await run(stream.id)).toMatchObject({ result: { batches: 1, hashes: 1 } });
   });
 
   it('is once, whatever a reorganisation takes away', async () => {

@@ -25,6 +25,8 @@ import { Egress } from '../../platform/connections/egress.ts';
 import { actOf } from '../../platform/audit/act.ts';
 import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
+import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
+import { Memories } from '../../platform/memory/memories.ts';
 import type { Operations } from '../../platform/operations/contract.ts';
 import { createOperations } from '../../platform/operations/operations.ts';
 import { neuronDraftSchema } from '../../schemas/neurons/definition.ts';
@@ -105,7 +107,7 @@ export async function createChainHouse(): Promise<ChainHouse> {
   const chains = new Chains({ database, places });
   const operations = createOperations({ client: new Client({ connection, namespace }), database, contracts: new Map([transaction, consensus, chainNetwork, anchor].map((contract) => [contract.name, contract])), keys, logger });
   const caller = systemCaller(await test.organisation(), 'test');
-  const calls = { connections: new Connections({ database, keys, egress }), egress, budgets: new Budgets(database), calls: new NeuronCallStore(database), breakers: new NeuronBreakerStore(database), blobs: new FileBlobStore(blobs, keys) };
+  const calls = { connections: new Connections({ database, keys, egress }), egress, budgets: new Budgets(database), calls: new NeuronCallStore(database), breakers: new NeuronBreakerStore(database), blobs: new FileBlobStore(blobs, keys), memories: new Memories({ database, keys, subjects: new SubjectKeys({ database, keys }) }) };
   const activities = { ...createConsensusActivities(dependencies, 5_000), ...createNetworkActivities(dependencies), ...createAnchorActivities(dependencies) };
   const votes = { ...createVoteActivities(dependencies, { neurons: new NeuronStore(database), calls }) };
   const drain = createChainAnnouncer({ transactions: new ChainTransactionStore(database), operations, logger });

@@ -13,12 +13,17 @@ import { Connections } from '../../platform/connections/connections.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
+import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
+import { Memories } from '../../platform/memory/memories.ts';
 import { neuronDraftSchema } from '../../schemas/neurons/definition.ts';
 import type { ConnectionSettings } from '../../schemas/rest/connections.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 
 export interface ExternalBench extends CallDependencies {
   readonly test: TestDatabase;
+  readonly memories: Memories;
+  readonly subjects: SubjectKeys;
+  readonly keys: KeyRing;
   organisation(): Promise<Caller>;
   connect(caller: Caller, name: string, settings: ConnectionSettings): Promise<unknown>;
   call(caller: Caller, neuron: ExternalNeuron, signal: NeuronSignal, options?: { batchId?: string; abort?: AbortSignal }): Promise<NeuronCallResult>;
@@ -31,17 +36,23 @@ export async function externalBench(options: { allowPrivate: boolean } = { allow
   const folder = await mkdtemp(join(tmpdir(), 'hal9-external-'));
   const keys = new KeyRing([{ id: 'a', key: randomBytes(32) }]);
   const egress = new Egress(options);
+  const subjects = new SubjectKeys({ database: test.database, keys });
+  const memories = new Memories({ database: test.database, keys, subjects });
   const deps: CallDependencies = {
     connections: new Connections({ database: test.database, keys, egress }),
     egress,
     budgets: new Budgets(test.database),
     calls: new NeuronCallStore(test.database),
     breakers: new NeuronBreakerStore(test.database),
-    blobs: createBlobStore({ HAL9_DATA: folder }, keys),
+    blobs: createBlobStore({ HAL9_DATA: folder }, keys, subjects),
+    memories,
   };
   return {
     ...deps,
     test,
+    memories,
+    subjects,
+    keys,
     organisation: async () => systemCaller(await test.organisation(), 'test'),
     connect: (caller, name, settings) => deps.connections.create(caller, { name, settings }, { test: false, signal: AbortSignal.timeout(5000) }),
     call: (caller, neuron, signal, { batchId = randomUUID(), abort = AbortSignal.timeout(30_000) } = {}) => callNeuron(deps, { orgId: caller.orgId, batchId, neuron, signal }, abort),

@@ -7,6 +7,7 @@ const EMIT = { type: 'x' };
 describe('validation when a neuron is saved', () => {
   it('accepts what is right', () => {
     expect(validateNeuron(neuron('n', 'L2', ['a.*', 'b', '*'], { kind: 'rules', rules: [{ when: 'true', emit: EMIT }] }))).toEqual([]);
+    expect(validateNeuron(neuron('n', 'L3', ['a'], { kind: 'http', url: 'https://example.test/', recall: { topic: 'a', subject: '"host:" + signal.subject' }, body: '{"m": memory.items}', rules: [{ when: 'true', emit: EMIT }] }))).toEqual([]);
     expect(parseNeuron({ name: 'n', layer: 'L2', subscription: { types: ['a'] }, behaviour: { kind: 'detector' } })).toMatchObject({ draft: { name: 'n', fanOut: 10 } });
   });
 
@@ -21,6 +22,8 @@ describe('validation when a neuron is saved', () => {
     ['fallback without an answer', 'L3', { kind: 'http', url: 'https://example.test/', rules: [{ when: 'answer.ok', emit: EMIT }], fallback: [{ when: 'answer.ok', emit: EMIT }] }, {}, '/behaviour/fallback/0/when', 'Unknown variable: answer'],
     ['request body', 'L3', { kind: 'http', url: 'https://example.test/', body: '[1]', rules: [{ when: 'true', emit: EMIT }] }, {}, '/behaviour/body', 'must answer a map'],
     ['prompt', 'L3', { kind: 'llm', connection: 'c', model: 'm', system: 's', prompt: 'signal.data +', answer: {}, price: { input: 1, output: 1 }, rules: [{ when: 'answer.ok', emit: EMIT }] }, {}, '/behaviour/prompt', 'EOF'],
+    ['recalled subject', 'L3', { kind: 'http', url: 'https://example.test/', recall: { topic: 'a', subject: '1' }, rules: [{ when: 'true', emit: EMIT }] }, {}, '/behaviour/recall/subject', 'must answer a string'],
+    ['memory that is not recalled', 'L3', { kind: 'http', url: 'https://example.test/', body: '{"m": memory.items}', rules: [{ when: 'true', emit: EMIT }] }, {}, '/behaviour/body', 'Unknown variable: memory'],
     ['schema of the answer', 'L3', { kind: 'llm', connection: 'c', model: 'm', system: 's', prompt: 'signal.id', answer: { type: 'object', if: { required: ['a'] } }, price: { input: 1, output: 1 }, rules: [{ when: 'answer.ok', emit: EMIT }] }, {}, '/behaviour/answer', 'cannot be used to check answers'],
   ])('names the place of a wrong %s', (_, layer, behaviour, more, path, message) => {
     const errors = validateNeuron(neuron('n', layer, ['a'], behaviour, more));

@@ -8,6 +8,7 @@ import { EncryptionCodec } from '../../platform/codec/payload-codec.ts';
 import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
 import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
 import type { DataSource, ExportedRecords, SubjectInquiry } from '../../platform/privacy/data-source.ts';
+import { Memories } from '../../platform/memory/memories.ts';
 import { subjectHashes } from '../../platform/privacy/identities.ts';
 import { parseRunId } from '../../schemas/names/workflow-id.ts';
 import { serveProject, type ServedProject } from '../operations/project.ts';
@@ -77,6 +78,8 @@ describe('HAL9 as a source of personal data', () => {
     const subjects = new SubjectKeys({ database: project.test.database, keys: project.keys });
     const blobs = createBlobStore(project.config, project.keys, subjects);
     const [loose, picture, kept] = [await blobs.put(orgId, Buffer.from(`to ${CANARY}`)), await blobs.put(orgId, randomBytes(64), parseRunId(done.runId)?.keyId), await blobs.put(orgId, Buffer.from(`to ${BOB}`))];
+    const memories = new Memories({ database: project.test.database, keys: project.keys, subjects });
+    const [about, naming, bobsMemory] = [await memories.remember(caller, { kind: 'fact', topic: 'likes', subject: `email:${CANARY}`, content: { likes: 'tea' } }), await memories.remember(caller, { kind: 'outcome', topic: 'likes', content: { asked: CANARY } }), await memories.remember(caller, { kind: 'fact', topic: 'likes', subject: `email:${BOB}`, content: { likes: BOB } })];
     const session = randomUUID();
     await project.test.database.withOrg(orgId, async (tx) => {
       // The read model of runs is a projector's, which this test does not run.
@@ -93,11 +96,12 @@ describe('HAL9 as a source of personal data', () => {
     const plan = await source.plan(inquiry);
     expect(plan.refusals).toEqual([]);
     const planned = Object.fromEntries(plan.tables.map(({ table, rows }) => [table, rows]));
-    expect(planned).toMatchObject({ signals: 2, decisions: 1, browser_steps: 1, invitations: 1, audit_acts: 1, temporal_histories: 3, blobs: 2, subject_keys: 1 });
+    expect(planned).toMatchObject({ signals: 2, decisions: 1, browser_steps: 1, invitations: 1, audit_acts: 1, temporal_histories: 3, blobs: 2, subject_keys: 1, memories: 2 });
     const exported: ExportedRecords[] = [];
     for await (const portion of source.export(inquiry)) exported.push(portion);
     expect(JSON.stringify(exported)).toContain(CANARY);
     expect(JSON.stringify(exported)).not.toContain(BOB);
+    expect(exported.filter(({ table }) => table === 'memories').flatMap(({ rows }) => rows)).toEqual(expect.arrayContaining([expect.objectContaining({ content: { likes: 'tea' } })]));
     expect((await source.rescan(inquiry)).length).toBeGreaterThan(4);
 
     const changed = new Map<string, number>();
@@ -118,6 +122,8 @@ describe('HAL9 as a source of personal data', () => {
     expect(decisions).toEqual([{ summary: 'erased' }]);
     for (const ref of [loose, picture]) await expect(blobs.get(orgId, ref)).rejects.toMatchObject({ type: 'NotFound' });
     expect((await blobs.get(orgId, kept)).toString()).toContain(BOB);
+    for (const { id } of [about, naming]) await expect(memories.get(caller, id)).rejects.toMatchObject({ type: 'NotFound' });
+    expect(await memories.get(caller, bobsMemory.id)).toMatchObject({ content: { likes: BOB } });
     expect((await project.operations.result(caller, bobs.runId, 5_000)).status).toBe('completed');
     // Again: nothing is left to change.
     const again: string[] = [];

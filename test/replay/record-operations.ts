@@ -71,6 +71,7 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
   if (isChosen('erasure')) await erasures();
   if (isChosen('retention')) await retentions();
   if (isChosen('access-export')) await exports_();
+  if (isChosen('memory')) await memories();
   await temporal.close();
 
   async function cascades(): Promise<void> {
@@ -155,6 +156,13 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
     const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/retention/runs', { input: { source: 'expired' } }));
     await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
     await keep(runId, 'swept');
+  }
+
+  /** What a decision says was learned. */
+  async function memories(): Promise<void> {
+    const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/memory/runs', { input: { topic: 'recorded', content: { what: 'recorded' } } }));
+    await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
+    await keep(runId, 'remembered');
   }
 
   /** Held before a step, then let go on. */

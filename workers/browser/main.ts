@@ -15,6 +15,7 @@ import { Budgets } from '../../platform/budgets/budgets.ts';
 import { Connections } from '../../platform/connections/connections.ts';
 import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
 import { Egress } from '../../platform/connections/egress.ts';
+import { Memories } from '../../platform/memory/memories.ts';
 import { browserTaskQueue, TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { once, serveQueue } from '../core/serve.ts';
 import { runProcess } from '../process.ts';
@@ -25,9 +26,10 @@ await runProcess('browser', { temporalWorker: true }, async (context) => {
   const workerId = `${hostname().replace(/[^A-Za-z0-9._-]/g, '-').slice(0, 60)}-${randomUUID().slice(0, 8)}`;
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
   const pool = new ChromiumPool({ slots: config.HAL9_BROWSER_SLOTS, executablePath: config.HAL9_CHROMIUM, pageMegabytes: config.HAL9_BROWSER_PAGE_MB, logger });
-  const blobs = createBlobStore(config, keys, new SubjectKeys({ database, keys }));
+  const subjects = new SubjectKeys({ database, keys });
+  const blobs = createBlobStore(config, keys, subjects);
   const connections = new Connections({ database, keys, egress });
-  const model = new BrowserModel({ connections, egress, budgets: new Budgets(database, config.HAL9_MODEL_MONTHLY_USD), models: config.HAL9_MODELS, calls: new NeuronCallStore(database), breakers: new NeuronBreakerStore(database), blobs }, new NeuronStore(database));
+  const model = new BrowserModel({ connections, egress, budgets: new Budgets(database, config.HAL9_MODEL_MONTHLY_USD), models: config.HAL9_MODELS, calls: new NeuronCallStore(database), breakers: new NeuronBreakerStore(database), blobs, memories: new Memories({ database, keys, subjects }) }, new NeuronStore(database));
   const worker = new SessionWorker({ pool, store: new BrowserSessionStore(database), blobs, connections, egress, logger, model, workerId, keys, views: new BrowserLiveViewStore(database) });
   const slots = new Gauge({ name: 'hal9_browser_slots', help: 'Slots for browser sessions, by state.', labelNames: ['state'], registers: [registry], collect: () => {
     slots.set({ state: 'free' }, pool.free);
