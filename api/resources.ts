@@ -63,6 +63,7 @@ import { createAccessExportRoutes } from './routes/access-exports.ts';
 import { createPrivacyRoutes } from './routes/privacy.ts';
 import { createPrivacyTaskRoutes } from './routes/privacy-tasks.ts';
 import { createRetentionRoutes } from './routes/retention.ts';
+import { createRolloutRoutes } from './routes/rollouts.ts';
 import { createBrowserRoutes } from './routes/browser.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
 import { createBlobStore } from '../platform/blobs/create.ts';
@@ -87,6 +88,7 @@ import { LegalHolds } from '../platform/privacy/legal-holds.ts';
 import { PrivacyTasks } from '../platform/privacy/tasks.ts';
 import { RetentionReports } from '../platform/privacy/retention-reports.ts';
 import { PrivacySources } from '../platform/privacy/sources.ts';
+import { RolloutRecords } from '../platform/rollouts/records.ts';
 import { LaneChooser } from '../platform/signals/lane.ts';
 import { createScheduleRoutes } from './routes/schedules.ts';
 import { createSignalRoutes } from './routes/signals.ts';
@@ -142,6 +144,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createPrivacyRoutes({ sources: new PrivacySources({ database, keys }), holds: new LegalHolds({ database, keys }), erasures: new Erasures({ database, keys, operations }) }),
       ...createAccessExportRoutes({ exports: new AccessExports({ database, keys, blobs, operations, publicUrl: publicUrl(config) }) }),
       ...createRetentionRoutes({ reports: new RetentionReports(database) }),
+      ...createRolloutRoutes({ records: new RolloutRecords(database) }),
       ...createPrivacyTaskRoutes({ tasks: new PrivacyTasks({ database, keys, erasures: new Erasures({ database, keys, operations }) }) }),
       ...createChainRoutes({ chains: new Chains({ database, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }) }),
       ...createAnchorRoutes({ anchors: new Anchors({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), operations }),

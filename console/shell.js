@@ -4,6 +4,7 @@ import { element } from './element.js';
 const STORED = 'hal9-api-key';
 const PAGES = [
   ['Runs', '/console/runs.html', '/console/run.html', '/console/browser.html'],
+  ['Rollouts', '/console/rollouts.html', '/console/rollout.html'],
   ['Automations', '/console/automations.html'],
   ['Schedules', '/console/schedules.html'],
   ['Deliveries', '/console/deliveries.html'],

@@ -49,6 +49,7 @@ const RULES: readonly Rule[] = [
   { table: 'notifications', keep: 'messages', at: 'created_at', closed: sql`old.state in ('delivered', 'failed')` },
   { table: 'approvals', keep: 'approvals', at: 'created_at', closed: sql`old.closed_at is not null` },
   { table: 'outbox', keep: 'history', at: 'created_at', closed: sql`old.done_at is not null` },
+  { table: 'rollouts', keep: 'history', at: 'created_at', closed: sql`not exists (select from runs r where r.org_id = old.org_id and r.run_id = old.run_id and r.status = 'running')` },
   { table: 'remediation_actions', keep: 'history', at: 'created_at', closed: sql`old.state <> 'started'` },
   { table: 'dead_letters', keep: 'history', at: 'created_at' },
   { table: 'emissions', keep: 'history', at: 'created_at', closed: sql`not ${OPEN_BATCH}` },

@@ -4,6 +4,7 @@ import type { CascadeTables } from './cascade-tables.ts';
 import type { RemediationTables } from './remediation-actions.ts';
 import type { HealthTables } from './health.ts';
 import type { DelayedStartTables } from './delayed-starts.ts';
+import type { RolloutTables } from './rollouts.ts';
 import type { RunTables } from './run-tables.ts';
 import type { ConcurrencyTables } from './concurrency-leases.ts';
 import type { BrowserLiveTables } from './browser-live-views.ts';
@@ -50,6 +51,7 @@ export interface Tables
     SignalTables,
     CascadeTables,
     RemediationTables,
+    RolloutTables,
     RunTables,
     BrowserLiveTables,
     BrowserTables,

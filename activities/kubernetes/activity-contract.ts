@@ -47,9 +47,11 @@ export interface Look {
 export interface KubernetesActivities {
   /**
    * Reads the workload and checks all that can be checked before anything changes: names, permissions, the Service's selector, the change itself (tried
-   * without keeping it). @throws {ApplicationFailure} ROLLOUT_PROBLEM.
+   * without keeping it). Puts what is to be done on record.
+   * @param wave for the record; default none, as of rollouts that were begun without.
+   * @throws {ApplicationFailure} ROLLOUT_PROBLEM.
    */
-  inspect(cluster: string, service: RolloutService, strategy: Strategy, rollbackWindowSeconds: number): Promise<Target>;
+  inspect(cluster: string, service: RolloutService, strategy: Strategy, rollbackWindowSeconds: number, wave?: string): Promise<Target>;
   /** Marks the workload as this run's. @throws {ApplicationFailure} ROLLOUT_PROBLEM `busy` when it is another's. */
   claim(target: Target): Promise<void>;
   /** Takes the mark away; notes what was replaced where it was promoted. */

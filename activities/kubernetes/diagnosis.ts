@@ -21,9 +21,7 @@ export async function diagnose(api: KubernetesApi, namespace: string, workload: 
   const conditions = workload.status?.conditions ?? [];
   const failure = conditions.find(({ type, status }) => type === 'ReplicaFailure' && status === 'True')?.message;
   if (failure !== undefined) return { code: /exceeded quota/.test(failure) ? 'quota-exceeded' : 'invalid', message: `${name}: ${failure}` };
-  const selector = Object.entries(workload.spec?.selector.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`).join(',');
-  const { items } = await api.get<{ items: Pod[] }>(`/api/v1/namespaces/${namespace}/pods?labelSelector=${encodeURIComponent(selector)}&limit=500`);
-  for (const pod of items) {
+  for (const pod of await podsOf(api, namespace, workload)) {
     for (const { name: container, state, image } of [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]) {
       const reason = state?.waiting?.reason;
       if (reason !== undefined && STUCK.has(reason)) return { code: 'image-never-starts', message: `${name}: container ${container} (${image}) of pod ${pod.metadata?.name ?? ''}: ${reason}` };
@@ -33,4 +31,10 @@ export async function diagnose(api: KubernetesApi, namespace: string, workload: 
   }
   const { replicas = 0 } = workload.spec ?? {};
   return { code: 'deadline', message: `${name}: ${workload.status?.readyReplicas ?? 0} of ${replicas} pods are ready after ${seconds} s` };
+}
+
+/** At most 500. */
+export async function podsOf(api: KubernetesApi, namespace: string, workload: Workload): Promise<Pod[]> {
+  const selector = Object.entries(workload.spec?.selector.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`).join(',');
+  return (await api.get<{ items: Pod[] }>(`/api/v1/namespaces/${namespace}/pods?labelSelector=${encodeURIComponent(selector)}&limit=500`)).items;
 }

@@ -1,4 +1,5 @@
 import { activityInfo, cancellationSignal, heartbeat, sleep } from '@temporalio/activity';
+import { RolloutStore } from '../../database/rollouts.ts';
 import { Connections } from '../../platform/connections/connections.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { MERGE_PATCH, type KubernetesApi } from '../../platform/connections/kubernetes.ts';
@@ -11,11 +12,12 @@ import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import type { KubernetesActivities, Look, Target, Version } from './activity-contract.ts';
 import { Clusters, problem } from './cluster.ts';
-import { diagnose, isReady } from './diagnosis.ts';
+import { diagnose, isReady, podsOf } from './diagnosis.ts';
 import { freezeAt } from './freeze.ts';
 import { lookAt } from './look.ts';
 import type { Service, Workload } from './objects.ts';
 import { requirePermissions } from './permissions.ts';
+import { RolloutRecorder } from './recorder.ts';
 import { splitTraffic } from './traffic.ts';
 import { imagesOf, isApart, nextDeployment, nextName, nextPath, nextSelector, nextService, servicePath, shapeOf, workloadPath } from './workload.ts';
 
@@ -27,37 +29,69 @@ export interface KubernetesActivityDependencies {
   readonly clusters: Clusters;
   readonly connections: Pick<Connections, 'open'>;
   readonly egress: Egress;
+  readonly recorder: RolloutRecorder;
 }
 
 export function createKubernetesActivities(deps: KubernetesActivityDependencies): KubernetesActivities {
+  const { recorder } = deps;
   const on = <Result>(target: Pick<Target, 'cluster'>, work: (api: KubernetesApi) => Promise<Result>): Promise<Result> => deps.clusters.use(activityRun().orgId, target.cluster, work);
+  const standing: KubernetesActivities['standing'] = (target) => on(target, async (api) => standingOf(await api.find<Workload>(workloadPath(target)), target));
+  /** What the new version gets when everything goes to the workload. */
+  const shareOfWorkload = async (target: Target): Promise<number> => ((await standing(target)) === 'new' ? 100 : 0);
   return {
-    inspect: (cluster, service, strategy, rollbackWindowSeconds) => on({ cluster }, (api) => inspect(api, cluster, service, strategy, rollbackWindowSeconds)),
+    async inspect(cluster, service, strategy, rollbackWindowSeconds, wave = '') {
+      await recorder.begin();
+      const target = await on({ cluster }, (api) => inspect(api, cluster, service, strategy, rollbackWindowSeconds));
+      await recorder.plan(target, wave);
+      return target;
+    },
 
-    claim: (target) =>
-      on(target, async (api) => {
+    async claim(target) {
+      await on(target, async (api) => {
         const { metadata } = await api.get<Workload>(workloadPath(target));
         const holder = metadata?.annotations?.[ROLLOUT_ANNOTATIONS.run];
         if (holder === activityRun().runId) return;
         if (holder !== undefined) throw problem('busy', `${target.kind} ${target.name} is being rolled out by the run ${holder}`);
         await api.patch(workloadPath(target), { metadata: { resourceVersion: metadata?.resourceVersion, annotations: { [ROLLOUT_ANNOTATIONS.run]: activityRun().runId } } }, MERGE_PATCH);
-      }),
+      });
+      await recorder.did(target, 'begun', { state: 'running' });
+    },
 
-    release: (target, promoted) =>
-      on(target, async (api) => {
+    async release(target, promoted) {
+      const state = await on(target, async (api) => {
         const found = await api.find<Workload>(workloadPath(target));
-        if (found?.metadata?.annotations?.[ROLLOUT_ANNOTATIONS.run] !== activityRun().runId) return;
-        const noted = promoted ? { [ROLLOUT_ANNOTATIONS.previous]: JSON.stringify(target.from), [ROLLOUT_ANNOTATIONS.promotedAt]: new Date().toISOString() } : {};
-        await api.patch(workloadPath(target), { metadata: { annotations: { [ROLLOUT_ANNOTATIONS.run]: null, ...noted } } }, MERGE_PATCH);
-      }),
+        if (found?.metadata?.annotations?.[ROLLOUT_ANNOTATIONS.run] === activityRun().runId) {
+          const noted = promoted ? { [ROLLOUT_ANNOTATIONS.previous]: JSON.stringify(target.from), [ROLLOUT_ANNOTATIONS.promotedAt]: new Date().toISOString() } : {};
+          await api.patch(workloadPath(target), { metadata: { annotations: { [ROLLOUT_ANNOTATIONS.run]: null, ...noted } } }, MERGE_PATCH);
+        }
+        return standingOf(found, target);
+      });
+      await recorder.did(target, promoted ? 'out' : 'taken back', { state: promoted ? 'new' : state });
+    },
 
-    scale: (target, next, stable) => on(target, (api) => scale(api, target, next, stable)),
+    async scale(target, next, stable) {
+      await on(target, (api) => scale(api, target, next, stable));
+      await recorder.did(target, `${next} new beside ${stable} old pods`, isApart(target) ? {} : { share: (100 * next) / (next + stable) });
+    },
     awaitReady: (target, version, deadlineSeconds) => on(target, (api) => awaitReady(api, target, version, deadlineSeconds)),
-    setWeight: (target, traffic, weight) => on(target, (api) => splitTraffic(api, target, traffic, weight)),
-    switchTo: (target, version) => on(target, (api) => switchTo(api, target, version)),
-    setImages: (target, version) => on(target, (api) => setImages(api, target, version)),
-    removeNext: (target) => on(target, (api) => removeNext(api, target)),
-    standing: (target) => on(target, async (api) => standingOf(await api.find<Workload>(workloadPath(target)), target)),
+    async setWeight(target, traffic, weight) {
+      await on(target, (api) => splitTraffic(api, target, traffic, weight));
+      await recorder.did(target, `${weight} % beside by ${traffic.kind}`, { share: weight === 0 ? await shareOfWorkload(target) : weight });
+    },
+    async switchTo(target, version) {
+      await on(target, (api) => switchTo(api, target, version));
+      await recorder.did(target, version === 'next' ? 'the Service sends to the new pods' : 'the Service sends to the workload', { share: version === 'next' ? 100 : await shareOfWorkload(target) });
+    },
+    async setImages(target, version) {
+      await on(target, (api) => setImages(api, target, version));
+      // Of blue and green the Service decides.
+      await recorder.did(target, version === 'next' ? 'the workload gets the new images' : 'the workload has the old images', target.strategy.kind === 'blue-green' && !target.isReturn ? {} : { share: version === 'next' ? 100 : 0 });
+    },
+    async removeNext(target) {
+      await on(target, (api) => removeNext(api, target));
+      if (target.strategy.kind !== 'rolling') await recorder.did(target, 'nothing runs beside', {});
+    },
+    standing,
     look: (look) => takeLook(deps, look),
     frozen: (calendar) => Promise.resolve(freezeAt(calendar, new Date())),
   };
@@ -185,8 +219,23 @@ async function setImages(api: KubernetesApi, target: Target, version: Version): 
   const images = version === 'stable' ? target.from : target.to;
   // Only a canary by replicas takes some from the old version; otherwise they are the autoscaler's.
   const taken = target.strategy.kind === 'canary' && target.strategy.traffic === undefined && (workload.spec?.replicas ?? 0) < target.replicas;
-  if (standingOf(workload, target) === (version === 'stable' ? 'old' : 'new') && !taken) return;
-  await api.patch(workloadPath(target), imagePatch(images, workload, taken ? target.replicas : undefined), STRATEGIC_PATCH);
+  if (standingOf(workload, target) !== (version === 'stable' ? 'old' : 'new') || taken) await api.patch(workloadPath(target), imagePatch(images, workload, taken ? target.replicas : undefined), STRATEGIC_PATCH);
+  if (version === 'stable' && target.kind === 'StatefulSet') await removeStuck(api, target, workload);
+}
+
+/**
+ * A StatefulSet waits for a pod to get ready before it replaces it, whatever its template says now: one that never does must be taken away
+ * (https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback).
+ */
+async function removeStuck(api: KubernetesApi, target: Target, workload: Workload): Promise<void> {
+  const containers = Object.keys(target.to);
+  for (const { metadata, spec, status } of await podsOf(api, target.namespace, workload)) {
+    const now = imagesOf(spec === undefined ? undefined : { spec }, containers);
+    const isNew = containers.every((container) => now[container] === target.to[container]);
+    const isReadyPod = status?.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') === true;
+    const isOwn = metadata?.ownerReferences?.some(({ uid }) => uid === target.uid) === true;
+    if (isOwn && isNew && !isReadyPod && metadata.name !== undefined) await api.remove(`/api/v1/namespaces/${target.namespace}/pods/${metadata.name}`);
+  }
 }
 
 /** Only if nobody wrote in between: the API server refuses another resource version. */
@@ -213,6 +262,8 @@ async function takeLook(deps: KubernetesActivityDependencies, look: Look): Promi
     for (let taken = 1; ; taken += 1) {
       const key = `${workflowExecution?.runId ?? ''}/${activityId}/${taken}`;
       const verdicts = await Promise.all(look.metrics.map((metric) => lookAt({ orgId, egress: deps.egress, connections: deps.connections, cluster, signal, key }, look, metric)));
+      // Nothing is promoted on a verdict that nobody can read afterwards.
+      await deps.recorder.judged(look.target, key, verdicts);
       if (taken >= look.looks || verdicts.some(({ outcome }) => outcome !== 'pass')) return verdicts;
       await sleep(look.intervalSeconds * 1000);
     }
@@ -220,9 +271,9 @@ async function takeLook(deps: KubernetesActivityDependencies, look: Look): Promi
 }
 
 /** Discovered: workloads of Kubernetes clusters. */
-export default async function register({ config, database }: ActivityDependencies): Promise<RegisteredActivities> {
+export default async function register({ config, database, logger }: ActivityDependencies): Promise<RegisteredActivities> {
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
   const connections = new Connections({ database, keys: await loadKeyRing(config), egress });
-  const activities = createKubernetesActivities({ clusters: new Clusters(connections, egress), connections, egress });
+  const activities = createKubernetesActivities({ clusters: new Clusters(connections, egress), connections, egress, recorder: new RolloutRecorder(new RolloutStore(database), logger) });
   return { queues: { [TASK_QUEUES.core]: { ...activities } }, shutdown: () => egress.close() };
 }

@@ -54,7 +54,8 @@ interface ContainerStatus {
 }
 
 export interface Pod {
-  readonly metadata?: ObjectMeta;
+  readonly metadata?: ObjectMeta & { readonly ownerReferences?: readonly { readonly uid: string }[] };
+  readonly spec?: PodTemplate['spec'];
   readonly status?: { readonly conditions?: readonly Condition[]; readonly containerStatuses?: readonly ContainerStatus[]; readonly initContainerStatuses?: readonly ContainerStatus[] };
 }
 

@@ -33,6 +33,8 @@ function rightsFor(kind: Target['kind'], strategy: Strategy, hasService: boolean
   const rights = (group: string, resource: string, ...verbs: readonly string[]): Right[] => verbs.map((verb) => ({ verb, group, resource }));
   const reading = [...rights('', 'pods', 'list'), ...(hasService ? rights('', 'services', 'get') : [])];
   const workload = [...rights('apps', kind === 'Deployment' ? 'deployments' : 'statefulsets', 'get', 'patch'), ...reading];
+  // Going back takes pods away that never get ready.
+  if (kind === 'StatefulSet') return [...workload, ...rights('', 'pods', 'delete')];
   if (strategy.kind === 'rolling') return workload;
   const beside = [...workload, ...rights('apps', 'deployments', 'create', 'delete')];
   if (strategy.kind === 'blue-green') return [...beside, ...rights('', 'services', 'create', 'patch', 'delete')];

@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto';
 import canonicalize from 'canonicalize';
-import { NEXT_LABEL } from '../../schemas/names/rollouts.ts';
+import { NEXT_LABEL, NEXT_SUFFIX } from '../../schemas/names/rollouts.ts';
 import type { Target } from './activity-contract.ts';
 import type { Container, PodTemplate, Service, Workload } from './objects.ts';
 
 const PLURALS = { Deployment: 'deployments', StatefulSet: 'statefulsets' } as const;
 const LABEL_LENGTH = 63;
-const SUFFIX = '-hal9-next';
 
 export function workloadPath({ namespace, kind, name }: Pick<Target, 'namespace' | 'kind' | 'name'>): string {
   return `/apis/apps/v1/namespaces/${namespace}/${PLURALS[kind]}/${name}`;
@@ -18,7 +17,7 @@ export function servicePath(namespace: string, name = ''): string {
 
 /** Name of what runs beside: the Deployment, its Service, its Ingress. */
 export function nextName(name: string): string {
-  return `${name}${SUFFIX}`;
+  return `${name}${NEXT_SUFFIX}`;
 }
 
 export function nextPath(target: Target): string {
@@ -71,7 +70,7 @@ export function isApart({ strategy }: Pick<Target, 'strategy'>): boolean {
 }
 
 function nextValue(value: string): string {
-  return `${value.slice(0, LABEL_LENGTH - SUFFIX.length)}${SUFFIX}`;
+  return `${value.slice(0, LABEL_LENGTH - NEXT_SUFFIX.length)}${NEXT_SUFFIX}`;
 }
 
 /** The Deployment that runs the new version beside the old one. It goes when the old one is deleted. */

@@ -3233,6 +3233,80 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/rollouts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists rollouts with where each service stands, newest first */
+        get: operations["listRollouts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rollouts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads a rollout: its services, what was done to each, and the share of the traffic since */
+        get: operations["getRollout"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rollouts/{id}/verdicts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists the verdicts of a rollout with what each rests on, newest first
+         * @description Each has the queries that were asked, the samples that were answered (the newest 60 of each), the statistic and the threshold.
+         */
+        get: operations["listRolloutVerdicts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rollouts/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Turns specs of Argo Rollouts or Flagger into inputs of the operation `rollout`
+         * @description Answers one input for each `Rollout` or `Canary`, and lists every field that could not be carried over as it is. Nothing is kept and nothing is started.
+         */
+        post: operations["importRollouts"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs": {
         parameters: {
             query?: never;
@@ -9353,6 +9427,122 @@ export interface components {
              * @description Exclusive.
              */
             validUntil?: string;
+        };
+        Rollout: {
+            closedAt: string | null;
+            /** Format: date-time */
+            createdAt: string;
+            runId: string;
+            /** @description Of the run; null until it is known, some hundred milliseconds after the start. */
+            status: ("running" | "completed" | "failed" | "cancelled" | "terminated" | "timed-out") | null;
+            /** @description Services by cluster, in the order they go out. Empty when the first could not be read. */
+            units: components["schemas"]["RolloutUnit"][];
+        };
+        RolloutDetail: {
+            closedAt: string | null;
+            /** Format: date-time */
+            createdAt: string;
+            runId: string;
+            /** @description Of the run; null until it is known, some hundred milliseconds after the start. */
+            status: ("running" | "completed" | "failed" | "cancelled" | "terminated" | "timed-out") | null;
+            /** @description What was done, in order. */
+            steps: {
+                /** Format: date-time */
+                at: string;
+                cluster: string;
+                service: string;
+                /** @description Per cent of the traffic that the new version gets since; null where the step changed none. */
+                share: number | null;
+                step: string;
+            }[];
+            /** @description Services by cluster, in the order they go out. Empty when the first could not be read. */
+            units: components["schemas"]["RolloutUnit"][];
+        };
+        RolloutImport: {
+            /** @description Documents that no rollout refers to. */
+            ignored: string[];
+            rollouts: {
+                /** @enum {string} */
+                format: "argo-rollouts" | "flagger";
+                /** @description Input of the operation `rollout`, without what is as by default. */
+                input: {
+                    [key: string]: unknown;
+                };
+                /** @description Every field that was not carried over as it is. */
+                notes: {
+                    /**
+                     * @description `lost`: HAL9 has nothing for it. `changed`: carried over with another meaning. `todo`: to be done by somebody.
+                     * @enum {string}
+                     */
+                    kind: "lost" | "changed" | "todo";
+                    message: string;
+                    /** @description The object. */
+                    of: string;
+                    /** @description JSON pointer into the object. */
+                    path: string;
+                }[];
+                /** @description What must be filled in before it can be started; empty when it can. */
+                open: {
+                    message: string;
+                    path: string;
+                }[];
+                /** @description As `Rollout shop/web`. */
+                source: string;
+            }[];
+        };
+        RolloutUnit: {
+            /** Format: date-time */
+            changedAt: string;
+            cluster: string;
+            /** @description Images before, by container. */
+            from: {
+                [key: string]: string;
+            };
+            namespace: string;
+            replicas: number;
+            service: string;
+            /** @enum {string} */
+            state: "waiting" | "running" | "new" | "old" | "edited";
+            /** @description As planned; null where the strategy has none. */
+            steps: {
+                /** @description People asked before. */
+                approvals: number;
+                soakSeconds: number;
+                weight: number;
+            }[] | null;
+            /** @enum {string} */
+            strategy: "rolling" | "canary" | "blue-green";
+            /** @description Images afterwards. */
+            to: {
+                [key: string]: string;
+            };
+            wave: string;
+            /** @description As `Deployment/web`. */
+            workload: string;
+        };
+        RolloutVerdict: {
+            /** Format: date-time */
+            at: string;
+            cluster: string;
+            metric: string;
+            /** @enum {string} */
+            outcome: "pass" | "fail" | "inconclusive";
+            queries: {
+                [key: string]: string;
+            };
+            reason: string;
+            samples: {
+                [key: string]: (number | null)[];
+            };
+            seq: number;
+            service: string;
+            statistic: {
+                [key: string]: number | string | null;
+            };
+            step: string;
+            threshold: {
+                [key: string]: number | string | null;
+            };
         };
         Run: {
             closedAt: string | null;
@@ -21143,6 +21333,137 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listRollouts: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of rollouts. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["Rollout"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getRollout: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The rollout. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutDetail"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listRolloutVerdicts: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+                outcome?: "pass" | "fail" | "inconclusive";
+            };
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of verdicts. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["RolloutVerdict"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    importRollouts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description Connection of kind `kubernetes` to roll out in.
+                     * @default production
+                     */
+                    cluster?: string;
+                    /**
+                     * @description New image by container, instead of the one in the documents or where they say none.
+                     * @default {}
+                     */
+                    images?: {
+                        [key: string]: string;
+                    };
+                    /**
+                     * @description Connection of kind `http` of the Prometheus that the metrics come from.
+                     * @default prometheus
+                     */
+                    prometheus?: string;
+                    /** @description YAML of one or more documents: a `Rollout` of Argo or a `Canary` of Flagger, the templates of their analysis, and the Deployments they refer to. */
+                    specs: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The inputs. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutImport"];
+                };
             };
             default: components["responses"]["Problem"];
         };

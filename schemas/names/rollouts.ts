@@ -16,6 +16,9 @@ export const ROLLOUT_ANNOTATIONS = {
 /** Label of everything a rollout adds: the workload whose next version it is. */
 export const NEXT_LABEL = 'hal9.ai/next-of';
 
+/** Ends the name of what runs beside a workload: its Deployment, its Service, its Ingress. */
+export const NEXT_SUFFIX = '-hal9-next';
+
 /** Why a rollout stopped, and what to do. */
 export const ROLLOUT_CAUSES = {
   'not-found': 'Check the name and the namespace; the rollout adopts workloads that are there.',

@@ -133,6 +133,7 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
 async function otherRows(test: TestApi, of: { orgId: string; run: string; userId: string; webhook: string; endpoint: string; automation: string; connection: string; marker: string }): Promise<[string, string][]> {
   const [bulk, source, undelivered, factor, receipt, message, approval, decision, letter, browsing] = [randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID()];
   const { orgId, marker } = of;
+  const rollout = `rollout~${randomUUID()}`;
   let stepSeq = '0';
   const has = (path: string): boolean => test.api.routes.some((route) => route.path === path);
   await test.database.database.withOrg(orgId, async (tx) => {
@@ -153,11 +154,15 @@ async function otherRows(test: TestApi, of: { orgId: string; run: string; userId
       await sql`insert into broker_sources (org_id, id, name, enabled, draft) values (${orgId}, ${source}, ${marker}, false, '{}')`.execute(tx);
       await sql`insert into broker_dead_letters (org_id, id, source_id, cause, sealed, bytes) values (${orgId}, ${undelivered}, ${source}, ${marker}, ${Buffer.from(marker)}, 1)`.execute(tx);
     }
+    await sql`insert into rollouts (org_id, run_id) values (${orgId}, ${rollout})`.execute(tx);
+    await sql`insert into rollout_units (org_id, run_id, service, cluster, wave, namespace, workload, replicas, strategy, from_images, to_images) values (${orgId}, ${rollout}, ${marker}, 'cluster', 'all', 'shop', 'Deployment/web', 3, 'rolling', '{}', '{}')`.execute(tx);
+    await sql`insert into rollout_verdicts (org_id, run_id, key, at, service, cluster, step, metric, outcome, reason, queries, samples, statistic, threshold) values (${orgId}, ${rollout}, 'k', now(), ${marker}, 'cluster', 'canary', 'errors', 'pass', ${marker}, '{}', '{}', '{}', '{}')`.execute(tx);
     await sql`insert into dead_letters (org_id, id, batch_id, layer, ref, failure, cause) values (${orgId}, ${letter}, ${randomUUID()}, 'L2', ${randomUUID()}, 'NeuronFailed', ${marker})`.execute(tx);
   });
   return [
     ['/v1/runs/bulk/:id', bulk],
     ['/v1/runs/:id/browser-steps/:seq', stepSeq],
+    ['/v1/rollouts/:id', rollout],
     ['/v1/sources/:id', source],
     ['/v1/sources/:id/dead-letters/:letterId', undelivered],
     ['/v1/factors/:id', factor],

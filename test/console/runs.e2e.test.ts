@@ -9,7 +9,7 @@ import { takePictures } from '../environment/pictures.ts';
 
 const PROJECT = join(import.meta.dirname, '../fixtures/operations-project');
 /** Pages with the common head, and the title of each in it. */
-const PAGES = { Runs: 'runs', Automations: 'automations', Schedules: 'schedules', Deliveries: 'deliveries', Incidents: 'incidents', Trace: 'trace', Usage: 'usage', Audit: 'audit', Privacy: 'privacy', Compliance: 'compliance' };
+const PAGES = { Runs: 'runs', Rollouts: 'rollouts', Automations: 'automations', Schedules: 'schedules', Deliveries: 'deliveries', Incidents: 'incidents', Trace: 'trace', Usage: 'usage', Audit: 'audit', Privacy: 'privacy', Compliance: 'compliance' };
 
 /** A signal that becomes a decision that starts a run. */
 const NEURONS = [

@@ -84,11 +84,14 @@ describe.skipIf(!present)('the analysis of a rollout', { timeout: PATIENCE_MS },
   it('rolls a worse version back, and keeps what the verdict rests on', async () => {
     behaviour.times = 2;
     await shop.sells('slow');
-    const result = await (await bench.start({ services: [service('slow', 'shop/slow:2')], waves: WAVE, strategy: canary(600), analysis: { intervalSeconds: 1, metrics: [LATENCY] } })).result();
+    const run = await bench.start({ services: [service('slow', 'shop/slow:2')], waves: WAVE, strategy: canary(600), analysis: { intervalSeconds: 1, metrics: [LATENCY] } });
+    const result = await run.result();
     expect(result).toMatchObject({ outcome: 'rolled-back', cause: { code: 'analysis-failed', service: 'slow' }, units: [{ state: 'old' }] });
     const verdict = result.verdicts.at(-1);
     expect(verdict).toMatchObject({ outcome: 'fail', step: 'canary 25 %', queries: { new: 'avg(latency_ms{version="new"})', old: 'avg(latency_ms{version="old"})' }, statistic: { classification: 'High', delta: 1 }, threshold: { confidence: 0.98, tolerance: 0.25 } });
     expect(verdict?.samples['new']?.length).toBeGreaterThanOrEqual(5);
+    // The record has each of them as the run went by it, the newest first.
+    expect(await run.verdicts()).toMatchObject(result.verdicts.toReversed().map(({ at, ...verdict }) => ({ ...verdict, at: new Date(at) })));
     expect(await shop.image('slow')).toBe('shop/slow:1');
     await expect.poll(() => shop.deployments()).not.toContain('slow-hal9-next');
   });

@@ -38,6 +38,14 @@ export class Shop {
     while ((await this.deployment(name)).status.availableReplicas !== replicas || (await this.readyPods(name)).length < replicas) await sleep(50);
   }
 
+  /** The same as a StatefulSet. */
+  async keeps(name: string, image = `shop/${name}:1`, replicas = 3): Promise<void> {
+    const labels = { app: name };
+    await this.#cluster.call('POST', this.path('services'), { metadata: { name }, spec: { clusterIP: 'None', selector: labels, ports: [{ port: 80 }] } });
+    await this.#cluster.call('POST', this.path('apps/v1/statefulsets'), { metadata: { name }, spec: { replicas, serviceName: name, selector: { matchLabels: labels }, template: { metadata: { labels }, spec: { containers: [{ name: 'main', image }] } } } });
+    while ((await this.readyPods(name)).length < replicas) await sleep(50);
+  }
+
   deployment(name: string): Promise<Deployment> {
     return this.#cluster.call('GET', this.path('apps/v1/deployments', name));
   }

@@ -55,7 +55,7 @@ async function readAll(input: RolloutInput, standing: Standing): Promise<void> {
     for (const cluster of wave.clusters) {
       for (const service of inOrder(input.services)) {
         standing.step = `reading ${service.name} in ${cluster}`;
-        standing.add(await inspect(cluster, service, service.strategy ?? input.strategy, input.rollbackWindowSeconds), wave.name);
+        standing.add(await inspect(cluster, service, service.strategy ?? input.strategy, input.rollbackWindowSeconds, wave.name), wave.name);
       }
     }
   }
