@@ -5,6 +5,7 @@ import { SigningKey, computeAddress, getBytes, hexlify, type Signature } from 'e
 import { HalError } from '../../schemas/errors.ts';
 import type { KeySource } from '../../schemas/rest/chains.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
+import { openKmsKey } from './kms-key.ts';
 
 /** Where a signer's key is. Its bytes never leave what implements this. */
 export interface SignerKey {
@@ -12,7 +13,7 @@ export interface SignerKey {
   readonly address: string;
   /** @param digest 32 bytes, `0x` and hexadecimal. */
   sign(digest: string): Promise<Signature>;
-  /** 32 bytes that only this key leads to (HKDF with SHA-256, RFC 5869), `0x` and hexadecimal; another label gives others. */
+  /** 32 bytes that only this key leads to (HKDF with SHA-256, RFC 5869; in a key management service HMAC with SHA-256), `0x` and hexadecimal; another label gives others. */
   derive(label: string): Promise<string>;
 }
 
@@ -42,7 +43,7 @@ export function referenceOf(source: KeySource, sealed: Buffer | null): KeyRefere
 }
 
 /**
- * Opens a key. Keys of the operator (variables, files) belong to one organisation each, so that nobody names another's.
+ * Opens a key. Keys of the operator (variables, files, a key management service) belong to one organisation each, so that nobody names another's.
  * @throws {HalError} `SignerUnavailable` when it is not there, or is no key; never with any of its bytes.
  */
 export async function openSignerKey(places: KeyPlaces, orgId: string, signerId: string, reference: KeyReference): Promise<SignerKey> {
@@ -66,8 +67,13 @@ export async function openSignerKey(places: KeyPlaces, orgId: string, signerId: 
       });
       return localKey(text.trim(), `the key file ${name}`);
     }
-    case 'kms':
-      throw new HalError('SignerUnavailable', 'this build has no client of a key management service');
+    case 'kms': {
+      const variable = `HAL9_CHAIN_KMS_${reference.name ?? ''}`;
+      // ARNs have colons themselves.
+      const [, owner, signing, mac] = /^([^:]+):([^,]+)(?:,(.+))?$/.exec(places.environment[variable] ?? '') ?? [];
+      if (signing === undefined || owner !== orgId) throw new HalError('SignerUnavailable', `${variable} names no key of this organisation`);
+      return openKmsKey({ signing: signing.trim(), mac: mac?.trim() });
+    }
   }
 }
 

@@ -45,6 +45,7 @@ const keySource = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('kept') }).describe('HAL9 makes a key and keeps it encrypted by its key ring; it cannot be read out.'),
   z.strictObject({ kind: z.literal('env'), name: z.string().regex(/^[A-Z][A-Z0-9_]{0,63}$/) }).describe('The variable HAL9_CHAIN_KEY_<name> of the workers and the API: `<organisation>:<32 bytes in hexadecimal>`.'),
   z.strictObject({ kind: z.literal('file'), name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/) }).describe('The file <organisation>/<name> in HAL9_CHAIN_KEYS_DIR: 32 bytes in hexadecimal.'),
+  z.strictObject({ kind: z.literal('kms'), name: z.string().regex(/^[A-Z][A-Z0-9_]{0,63}$/) }).describe('A key of the AWS Key Management Service, which it never leaves: the variable HAL9_CHAIN_KMS_<name> of the workers and the API names it, `<organisation>:<id, ARN or alias>`, and after a comma a key for HMAC if the signer votes.'),
 ]);
 export type KeySource = z.output<typeof keySource>;
 

@@ -2,18 +2,20 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Interface, Wallet, parseEther } from 'ethers';
+import { Interface, Wallet, getAddress, id as keccakOf, parseEther, recoverAddress } from 'ethers';
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Chains } from '../../platform/chain/chains.ts';
 import { memoryAnchor } from '../../platform/chain/contracts/memory-anchor.ts';
 import { ChainSender } from '../../platform/chain/sender.ts';
+import { openSignerKey } from '../../platform/chain/signer-key.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
 import { chainDraft, transactionDraft } from '../../schemas/rest/chains.ts';
 import { startAnvil, type Anvil, type AnvilOptions } from '../environment/anvil.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
+import { startKmsServer, type KmsServer } from '../environment/kms-server.ts';
 
 const keys = new KeyRing([{ id: 'test', key: randomBytes(32) }]);
 const SOMEBODY = '0x00000000000000000000000000000000000000Aa'.toLowerCase();
@@ -330,5 +332,78 @@ describe('keys of signers', () => {
     for (const key of [{ kind: 'env', name: 'THEIRS' }, { kind: 'env', name: 'NONE' }, { kind: 'file', name: 'none' }, { kind: 'file', name: 'broken' }] as const) {
       await expect(chains().createSigner(caller, { name: `signer ${key.name}`, chain: chain.id, key })).rejects.toMatchObject({ type: 'SignerUnavailable' });
     }
+  });
+
+  describe('in a key management service', () => {
+    let kms: KmsServer;
+    beforeAll(async () => {
+      kms = await startKmsServer();
+      for (const [name, value] of Object.entries({ AWS_ENDPOINT_URL_KMS: kms.url, AWS_REGION: 'eu-central-1', AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' })) vi.stubEnv(name, value);
+    });
+    afterAll(async () => {
+      vi.unstubAllEnvs();
+      await kms.close();
+    });
+    const open = (key: string) => {
+      environment['HAL9_CHAIN_KMS_TRIED'] = `${caller.orgId}:${key}`;
+      return openSignerKey(places(), caller.orgId, crypto.randomUUID(), { kind: 'kms', name: 'TRIED', sealed: null });
+    };
+
+    it('sign what is sent, and never with another key', async () => {
+      const { chain, node } = await network({ chainId: 31337 });
+      const address = kms.signing('key-1');
+      kms.signing('key-2');
+      kms.move('alias/treasury', 'key-1');
+      environment['HAL9_CHAIN_KMS_TREASURY'] = `${caller.orgId}:alias/treasury`;
+      const signer = await chains().createSigner(caller, { name: 'in a service', chain: chain.id, key: { kind: 'kms', name: 'TREASURY' } });
+      expect(signer).toMatchObject({ address, keyKind: 'kms', keyName: 'TREASURY', sealedKey: null });
+      await node.call('anvil_setBalance', address, `0x${parseEther('1').toString(16)}`);
+      const sender = new ChainSender({ database: test.database, egress, places: places() }, caller.orgId, signer.id);
+      const drafts = (names: readonly string[]) => names.map((reference) => transactionDraft.parse({ signer: signer.id, to: SOMEBODY, value: '1', gasLimit: 21_000, reference }));
+      const confirmed = async () => (await sender.step(), await node.call('anvil_mine', '0x1'), (await chains().transactions(caller, { signerId: signer.id, state: 'confirmed' }, 50)).length);
+      await chains().submitAll(caller, drafts(Array.from({ length: 20 }, (_, n) => `n${String(n)}`)));
+      await expect.poll(confirmed).toBe(20);
+      expect(kms.asked.filter((operation) => operation === 'Sign')).toHaveLength(20);
+      // The alias moves to another key: nothing is sent with it, and all goes on once it is back.
+      kms.move('alias/treasury', 'key-2');
+      await chains().submitAll(caller, drafts(['later']));
+      await sender.step();
+      expect(await chains().signer(caller, signer.id)).toMatchObject({ trouble: 'SignerUnavailable', troubleDetail: `the key management service signed with another key than that of ${address}` });
+      kms.move('alias/treasury', 'key-1');
+      await expect.poll(confirmed).toBe(21);
+      expect(await node.call('eth_getTransactionCount', address, 'latest')).toBe('0x15');
+      expect((await chains().signer(caller, signer.id)).trouble).toBeNull();
+    });
+
+    it('give the lower s and the parity, whichever form the service answers in', async () => {
+      const address = kms.signing('key-3');
+      const key = await open('key-3');
+      expect(key.address).toBe(getAddress(address));
+      for (let n = 0; n < 16; n += 1) {
+        const digest = keccakOf(`message ${String(n)}`);
+        const signature = await key.sign(digest);
+        expect(recoverAddress(digest, signature)).toBe(address);
+        // EIP-2: the upper half is not valid on a chain.
+        expect(BigInt(signature.s) <= 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0n).toBe(true);
+      }
+    });
+
+    it('hide votes by a key for HMAC', async () => {
+      kms.signing('key-4');
+      kms.mac('mac-1');
+      const key = await open('key-4,mac-1');
+      const first = await key.derive('ballot 1');
+      expect(first).toMatch(/^0x[0-9a-f]{64}$/);
+      expect([await key.derive('ballot 1'), await key.derive('ballot 2') === first]).toEqual([first, false]);
+      await expect((await open('key-4')).derive('ballot 1')).rejects.toMatchObject({ type: 'SignerUnavailable' });
+    });
+
+    it('are those of their organisation, of the right kind, and say nothing of the account when refused', async () => {
+      kms.otherCurve('key-5');
+      await expect(open('key-5')).rejects.toMatchObject({ type: 'SignerUnavailable', message: 'the key in the key management service is not of the curve secp256k1 (ECC_SECG_P256K1)' });
+      await expect(open('nothing')).rejects.toMatchObject({ type: 'SignerUnavailable', message: 'the key management service does not help: NotFoundException' });
+      environment['HAL9_CHAIN_KMS_THEIRS'] = `${crypto.randomUUID()}:key-3`;
+      for (const name of ['THEIRS', 'NONE']) await expect(openSignerKey(places(), caller.orgId, crypto.randomUUID(), { kind: 'kms', name, sealed: null })).rejects.toMatchObject({ type: 'SignerUnavailable', message: `HAL9_CHAIN_KMS_${name} names no key of this organisation` });
+    });
   });
 });
