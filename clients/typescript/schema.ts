@@ -2343,6 +2343,67 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/memories": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remembers something
+         * @description Neurons do the same with a decision that starts the operation `memory`.
+         */
+        post: operations["rememberMemory"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/memories/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reads a memory
+         * @description With the sealed content, whose SHA-256 is the digest that is anchored.
+         */
+        get: operations["getMemory"];
+        put?: never;
+        post?: never;
+        /**
+         * Forgets a memory
+         * @description Its digest stays anchored, and says nothing of it.
+         */
+        delete: operations["forgetMemory"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/memories/recall": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Recalls memories, newest first */
+        post: operations["recallMemories"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/neurons": {
         parameters: {
             query?: never;
@@ -3167,6 +3228,80 @@ export interface paths {
          * @description Not while somebody has it or another role inherits it.
          */
         delete: operations["deleteRole"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rollouts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists rollouts with where each service stands, newest first */
+        get: operations["listRollouts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rollouts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads a rollout: its services, what was done to each, and the share of the traffic since */
+        get: operations["getRollout"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rollouts/{id}/verdicts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists the verdicts of a rollout with what each rests on, newest first
+         * @description Each has the queries that were asked, the samples that were answered (the newest 60 of each), the statistic and the threshold.
+         */
+        get: operations["listRolloutVerdicts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rollouts/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Turns specs of Argo Rollouts or Flagger into inputs of the operation `rollout`
+         * @description Answers one input for each `Rollout` or `Canary`, and lists every field that could not be carried over as it is. Nothing is kept and nothing is started.
+         */
+        post: operations["importRollouts"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -4927,7 +5062,7 @@ export interface paths {
         put?: never;
         /**
          * Anchor what waits in a stream on its chain
-         * @description Makes batches of up to 10,000 hashes, a Merkle tree each, and writes their roots into MemoryAnchor, one transaction a batch. A stream of the audit log takes its newest checkpoint first; a schedule of this operation anchors the log regularly. One run a stream: a start while one works joins it.
+         * @description Makes batches of up to 10,000 hashes, a Merkle tree each, and writes their roots into MemoryAnchor, one transaction a batch. A stream of the audit log takes its newest checkpoint first, one of memory what was remembered since; a schedule of this operation anchors them regularly. One run a stream: a start while one works joins it.
          *
          *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/anchor`.
          */
@@ -5042,6 +5177,28 @@ export interface paths {
          *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/consensus`.
          */
         post: operations["startConsensus"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workflows/memory/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remember what was learned
+         * @description What the decision of a neuron starts so that neurons of every layer can recall it: a fact, an outcome or a weight of evidence. Once for each run. `POST /v1/memories` does the same at once.
+         *
+         *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/memory`.
+         */
+        post: operations["startMemory"];
         delete?: never;
         options?: never;
         head?: never;
@@ -5209,7 +5366,7 @@ export interface components {
             /** Format: uuid */
             signer: string;
             /** @enum {string} */
-            source: "hashes" | "audit";
+            source: "hashes" | "audit" | "memory";
             stream: string;
         };
         ApiKey: {
@@ -7732,6 +7889,40 @@ export interface components {
             table: string | null;
             until: string | null;
         };
+        Memory: {
+            /** @description Whether it is about somebody, whose key seals it. */
+            about: boolean;
+            content: {
+                [key: string]: unknown;
+            };
+            /** Format: date-time */
+            createdAt: string;
+            /** @description SHA-256 of the sealed content: what a stream with the source `memory` anchors. */
+            digest: string;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "fact" | "outcome" | "evidence";
+            topic: string;
+            weight: number | null;
+            writtenBy: string;
+        };
+        MemoryDraft: {
+            content: {
+                [key: string]: unknown;
+            };
+            /**
+             * @default fact
+             * @enum {string}
+             */
+            kind: "fact" | "outcome" | "evidence";
+            /** @description `kind:value`, e.g. `email:ada@example.net` or `host:web-1`. Its key seals the memory, and an erasure of it destroys that key. Kept as a keyed hash. */
+            subject?: string;
+            /** @description What memories are recalled by, e.g. `restart`. */
+            topic: string;
+            /** @description Weight of evidence in nats: the natural logarithm of how much likelier it is if the thing is so than if it is not. Weights of independent evidence add up. */
+            weight?: number;
+        };
         Neuron: {
             behaviour: {
                 /** @constant */
@@ -8008,6 +8199,15 @@ export interface components {
                     output: number;
                 };
                 prompt: string;
+                recall?: {
+                    /** @enum {string} */
+                    kind?: "fact" | "outcome" | "evidence";
+                    /** @default 10 */
+                    limit: number;
+                    subject?: string;
+                    /** @description What memories are recalled by, e.g. `restart`. */
+                    topic: string;
+                };
                 rules: {
                     decide?: {
                         approval?: {
@@ -8168,6 +8368,15 @@ export interface components {
                  * @enum {string}
                  */
                 method: "GET" | "POST" | "PUT";
+                recall?: {
+                    /** @enum {string} */
+                    kind?: "fact" | "outcome" | "evidence";
+                    /** @default 10 */
+                    limit: number;
+                    subject?: string;
+                    /** @description What memories are recalled by, e.g. `restart`. */
+                    topic: string;
+                };
                 rules: {
                     decide?: {
                         approval?: {
@@ -8557,6 +8766,15 @@ export interface components {
                     output: number;
                 };
                 prompt: string;
+                recall?: {
+                    /** @enum {string} */
+                    kind?: "fact" | "outcome" | "evidence";
+                    /** @default 10 */
+                    limit: number;
+                    subject?: string;
+                    /** @description What memories are recalled by, e.g. `restart`. */
+                    topic: string;
+                };
                 rules: {
                     decide?: {
                         approval?: {
@@ -8717,6 +8935,15 @@ export interface components {
                  * @enum {string}
                  */
                 method: "GET" | "POST" | "PUT";
+                recall?: {
+                    /** @enum {string} */
+                    kind?: "fact" | "outcome" | "evidence";
+                    /** @default 10 */
+                    limit: number;
+                    subject?: string;
+                    /** @description What memories are recalled by, e.g. `restart`. */
+                    topic: string;
+                };
                 rules: {
                     decide?: {
                         approval?: {
@@ -9026,6 +9253,12 @@ export interface components {
             /** @enum {string} */
             status: "ready" | "not-ready" | "draining";
         };
+        RecalledMemories: {
+            items: components["schemas"]["Memory"][];
+            nextCursor: string | null;
+            /** @description Sum of the weights of all that was asked for, not of this page alone. */
+            weight: number;
+        };
         RemediationAction: {
             action: string;
             cause: string;
@@ -9194,6 +9427,122 @@ export interface components {
              * @description Exclusive.
              */
             validUntil?: string;
+        };
+        Rollout: {
+            closedAt: string | null;
+            /** Format: date-time */
+            createdAt: string;
+            runId: string;
+            /** @description Of the run; null until it is known, some hundred milliseconds after the start. */
+            status: ("running" | "completed" | "failed" | "cancelled" | "terminated" | "timed-out") | null;
+            /** @description Services by cluster, in the order they go out. Empty when the first could not be read. */
+            units: components["schemas"]["RolloutUnit"][];
+        };
+        RolloutDetail: {
+            closedAt: string | null;
+            /** Format: date-time */
+            createdAt: string;
+            runId: string;
+            /** @description Of the run; null until it is known, some hundred milliseconds after the start. */
+            status: ("running" | "completed" | "failed" | "cancelled" | "terminated" | "timed-out") | null;
+            /** @description What was done, in order. */
+            steps: {
+                /** Format: date-time */
+                at: string;
+                cluster: string;
+                service: string;
+                /** @description Per cent of the traffic that the new version gets since; null where the step changed none. */
+                share: number | null;
+                step: string;
+            }[];
+            /** @description Services by cluster, in the order they go out. Empty when the first could not be read. */
+            units: components["schemas"]["RolloutUnit"][];
+        };
+        RolloutImport: {
+            /** @description Documents that no rollout refers to. */
+            ignored: string[];
+            rollouts: {
+                /** @enum {string} */
+                format: "argo-rollouts" | "flagger";
+                /** @description Input of the operation `rollout`, without what is as by default. */
+                input: {
+                    [key: string]: unknown;
+                };
+                /** @description Every field that was not carried over as it is. */
+                notes: {
+                    /**
+                     * @description `lost`: HAL9 has nothing for it. `changed`: carried over with another meaning. `todo`: to be done by somebody.
+                     * @enum {string}
+                     */
+                    kind: "lost" | "changed" | "todo";
+                    message: string;
+                    /** @description The object. */
+                    of: string;
+                    /** @description JSON pointer into the object. */
+                    path: string;
+                }[];
+                /** @description What must be filled in before it can be started; empty when it can. */
+                open: {
+                    message: string;
+                    path: string;
+                }[];
+                /** @description As `Rollout shop/web`. */
+                source: string;
+            }[];
+        };
+        RolloutUnit: {
+            /** Format: date-time */
+            changedAt: string;
+            cluster: string;
+            /** @description Images before, by container. */
+            from: {
+                [key: string]: string;
+            };
+            namespace: string;
+            replicas: number;
+            service: string;
+            /** @enum {string} */
+            state: "waiting" | "running" | "new" | "old" | "edited";
+            /** @description As planned; null where the strategy has none. */
+            steps: {
+                /** @description People asked before. */
+                approvals: number;
+                soakSeconds: number;
+                weight: number;
+            }[] | null;
+            /** @enum {string} */
+            strategy: "rolling" | "canary" | "blue-green";
+            /** @description Images afterwards. */
+            to: {
+                [key: string]: string;
+            };
+            wave: string;
+            /** @description As `Deployment/web`. */
+            workload: string;
+        };
+        RolloutVerdict: {
+            /** Format: date-time */
+            at: string;
+            cluster: string;
+            metric: string;
+            /** @enum {string} */
+            outcome: "pass" | "fail" | "inconclusive";
+            queries: {
+                [key: string]: string;
+            };
+            reason: string;
+            samples: {
+                [key: string]: (number | null)[];
+            };
+            seq: number;
+            service: string;
+            statistic: {
+                [key: string]: number | string | null;
+            };
+            step: string;
+            threshold: {
+                [key: string]: number | string | null;
+            };
         };
         Run: {
             closedAt: string | null;
@@ -9860,6 +10209,26 @@ export interface components {
             schemas: string[];
         } & {
             [key: string]: unknown;
+        };
+        SealedMemory: {
+            /** @description Whether it is about somebody, whose key seals it. */
+            about: boolean;
+            content: {
+                [key: string]: unknown;
+            };
+            /** Format: date-time */
+            createdAt: string;
+            /** @description SHA-256 of the sealed content: what a stream with the source `memory` anchors. */
+            digest: string;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "fact" | "outcome" | "evidence";
+            /** @description The sealed content, base64: its SHA-256 is `digest`. */
+            sealed: string;
+            topic: string;
+            weight: number | null;
+            writtenBy: string;
         };
         ServiceToken: {
             access_token: string;
@@ -12480,11 +12849,11 @@ export interface operations {
                      */
                     signer: string;
                     /**
-                     * @description `audit`: each run of the operation `anchor` also takes the newest checkpoint of the audit log: the SHA-256 of its signed note.
+                     * @description What each run of the operation `anchor` takes besides hashes that were put in. `audit`: the newest checkpoint of the audit log, as the SHA-256 of its signed note. `memory`: digests of what was remembered since.
                      * @default hashes
                      * @enum {string}
                      */
-                    source?: "hashes" | "audit";
+                    source?: "hashes" | "audit" | "memory";
                 };
             };
         };
@@ -16856,6 +17225,116 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    rememberMemory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MemoryDraft"];
+            };
+        };
+        responses: {
+            /** @description The memory. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Memory"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getMemory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The memory. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SealedMemory"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    forgetMemory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    recallMemories: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description `nextCursor` of the page before. */
+                    cursor?: string;
+                    /** @enum {string} */
+                    kind?: "fact" | "outcome" | "evidence";
+                    /**
+                     * @description Most items of the page.
+                     * @default 50
+                     */
+                    limit?: number;
+                    /** @description `kind:value`, e.g. `email:ada@example.net` or `host:web-1`. Its key seals the memory, and an erasure of it destroys that key. Kept as a keyed hash. */
+                    subject?: string;
+                    /** @description Words that all occur in the content, whole and in any case. Memories that are about somebody are searched only where `subject` says about whom. */
+                    text?: string;
+                    /** @description What memories are recalled by, e.g. `restart`. */
+                    topic?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description A page of memories, and the weight of all of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecalledMemories"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listNeurons: {
         parameters: {
             query?: {
@@ -17173,6 +17652,15 @@ export interface operations {
                             output: number;
                         };
                         prompt: string;
+                        recall?: {
+                            /** @enum {string} */
+                            kind?: "fact" | "outcome" | "evidence";
+                            /** @default 10 */
+                            limit?: number;
+                            subject?: string;
+                            /** @description What memories are recalled by, e.g. `restart`. */
+                            topic: string;
+                        };
                         rules: {
                             decide?: {
                                 approval?: {
@@ -17333,6 +17821,15 @@ export interface operations {
                          * @enum {string}
                          */
                         method?: "GET" | "POST" | "PUT";
+                        recall?: {
+                            /** @enum {string} */
+                            kind?: "fact" | "outcome" | "evidence";
+                            /** @default 10 */
+                            limit?: number;
+                            subject?: string;
+                            /** @description What memories are recalled by, e.g. `restart`. */
+                            topic: string;
+                        };
                         rules: {
                             decide?: {
                                 approval?: {
@@ -17766,6 +18263,15 @@ export interface operations {
                             output: number;
                         };
                         prompt: string;
+                        recall?: {
+                            /** @enum {string} */
+                            kind?: "fact" | "outcome" | "evidence";
+                            /** @default 10 */
+                            limit?: number;
+                            subject?: string;
+                            /** @description What memories are recalled by, e.g. `restart`. */
+                            topic: string;
+                        };
                         rules: {
                             decide?: {
                                 approval?: {
@@ -17926,6 +18432,15 @@ export interface operations {
                          * @enum {string}
                          */
                         method?: "GET" | "POST" | "PUT";
+                        recall?: {
+                            /** @enum {string} */
+                            kind?: "fact" | "outcome" | "evidence";
+                            /** @default 10 */
+                            limit?: number;
+                            subject?: string;
+                            /** @description What memories are recalled by, e.g. `restart`. */
+                            topic: string;
+                        };
                         rules: {
                             decide?: {
                                 approval?: {
@@ -18477,6 +18992,15 @@ export interface operations {
                                         output: number;
                                     };
                                     prompt: string;
+                                    recall?: {
+                                        /** @enum {string} */
+                                        kind?: "fact" | "outcome" | "evidence";
+                                        /** @default 10 */
+                                        limit: number;
+                                        subject?: string;
+                                        /** @description What memories are recalled by, e.g. `restart`. */
+                                        topic: string;
+                                    };
                                     rules: {
                                         decide?: {
                                             approval?: {
@@ -18637,6 +19161,15 @@ export interface operations {
                                      * @enum {string}
                                      */
                                     method: "GET" | "POST" | "PUT";
+                                    recall?: {
+                                        /** @enum {string} */
+                                        kind?: "fact" | "outcome" | "evidence";
+                                        /** @default 10 */
+                                        limit: number;
+                                        subject?: string;
+                                        /** @description What memories are recalled by, e.g. `restart`. */
+                                        topic: string;
+                                    };
                                     rules: {
                                         decide?: {
                                             approval?: {
@@ -19038,6 +19571,15 @@ export interface operations {
                                 output: number;
                             };
                             prompt: string;
+                            recall?: {
+                                /** @enum {string} */
+                                kind?: "fact" | "outcome" | "evidence";
+                                /** @default 10 */
+                                limit?: number;
+                                subject?: string;
+                                /** @description What memories are recalled by, e.g. `restart`. */
+                                topic: string;
+                            };
                             rules: {
                                 decide?: {
                                     approval?: {
@@ -19198,6 +19740,15 @@ export interface operations {
                              * @enum {string}
                              */
                             method?: "GET" | "POST" | "PUT";
+                            recall?: {
+                                /** @enum {string} */
+                                kind?: "fact" | "outcome" | "evidence";
+                                /** @default 10 */
+                                limit?: number;
+                                subject?: string;
+                                /** @description What memories are recalled by, e.g. `restart`. */
+                                topic: string;
+                            };
                             rules: {
                                 decide?: {
                                     approval?: {
@@ -20786,6 +21337,137 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listRollouts: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of rollouts. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["Rollout"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getRollout: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The rollout. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutDetail"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listRolloutVerdicts: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+                outcome?: "pass" | "fail" | "inconclusive";
+            };
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of verdicts. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["RolloutVerdict"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    importRollouts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description Connection of kind `kubernetes` to roll out in.
+                     * @default production
+                     */
+                    cluster?: string;
+                    /**
+                     * @description New image by container, instead of the one in the documents or where they say none.
+                     * @default {}
+                     */
+                    images?: {
+                        [key: string]: string;
+                    };
+                    /**
+                     * @description Connection of kind `http` of the Prometheus that the metrics come from.
+                     * @default prometheus
+                     */
+                    prometheus?: string;
+                    /** @description YAML of one or more documents: a `Rollout` of Argo or a `Canary` of Flagger, the templates of their analysis, and the Deployments they refer to. */
+                    specs: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The inputs. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutImport"];
+                };
             };
             default: components["responses"]["Problem"];
         };
@@ -25512,6 +26194,51 @@ export interface operations {
                             signer: string;
                         }[];
                     };
+                    tags?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description The run was there already. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            /** @description The run was started. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    startMemory: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The person the run is about, as `kind:value`, e.g. `email:ada@example.net`: a key of theirs encrypts it, and an erasure destroys that key. Only a keyed hash is kept. */
+                "HAL9-Subject"?: string;
+                /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
+                "Idempotency-Key"?: string;
+                /** @description `wait=<seconds>` waits for the end, 60 at most. */
+                Prefer?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    delaySeconds?: number;
+                    input: components["schemas"]["MemoryDraft"];
                     tags?: string[];
                 };
             };
