@@ -10,6 +10,7 @@ import { loadConfig } from '../../platform/config/config.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
 import { connectTemporalClient } from '../../platform/temporal/connect.ts';
 import { formatWorkflowId, parseRunId } from '../../schemas/names/workflow-id.ts';
+import { BOOKING_LOGIN, bookingFlow, startBookingSite } from '../browser/sites/booking.ts';
 import { startHttpServer } from '../environment/http-server.ts';
 import { recordHistory } from './recorder.ts';
 
@@ -72,6 +73,8 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
   if (isChosen('retention')) await retentions();
   if (isChosen('access-export')) await exports_();
   if (isChosen('memory')) await memories();
+  if (isChosen('browser')) await flows();
+  if (isChosen('browser-session')) await browserSessions();
   await temporal.close();
 
   async function cascades(): Promise<void> {
@@ -238,6 +241,81 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
     await delay(5_000);
     await call('POST', `/v1/approvals/${waiting}/approve`, {});
     await keep(await closed('approval', known), 'escalated');
+  }
+
+  /** One to its end, one that a person took over, one whose worker was killed, one that was cancelled and one that failed. */
+  async function flows(): Promise<void> {
+    const site = await startBookingSite();
+    await call('POST', '/v1/connections?test=false', { name: 'booking', settings: { kind: 'website', origins: [site.url], ...BOOKING_LOGIN } });
+    const begin = async (flow: unknown, input: object = {}): Promise<string> => startedSchema.parse(await call('POST', '/v1/workflows/browser/runs', { input: { flow, input } })).runId;
+    const end = async (runId: string): Promise<void> => {
+      for (let attempt = 0; attempt < 10; attempt += 1) {
+        if (z.object({ status: z.string() }).parse(await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`)).status !== 'running') return;
+      }
+      throw new Error('the flow did not end');
+    };
+    const login = { do: 'navigate', url: `${site.url}/login` };
+    const title = { do: 'extract', as: 'title', from: 'title' };
+
+    const booked = await begin(bookingFlow(site.url), { reference: 'recorded' });
+    await end(booked);
+    await keep(booked, 'booked');
+
+    const handedOver = await begin({ steps: [login, { do: 'hand-over', reason: 'recorded', deadlineSeconds: 600 }, title] });
+    await call('POST', `/v1/approvals/${await openApproval()}/approve`, {});
+    await end(handedOver);
+    await keep(handedOver, 'handed-over');
+
+    const lasting = { steps: [login, { do: 'pause', seconds: 8 }, title] };
+    const takenUp = await begin(lasting);
+    await stepsOf(takenUp, 1);
+    stack.kill('browser', 'SIGKILL');
+    await end(takenUp);
+    await keep(takenUp, 'taken-up');
+
+    const cancelled = await begin(lasting);
+    await stepsOf(cancelled, 1);
+    await call('POST', `/v1/runs/${cancelled}/cancel`, {});
+    await end(cancelled);
+    await keep(cancelled, 'cancelled');
+
+    const failed = await begin({ stepSeconds: 1, steps: [login, { do: 'click', on: { role: 'button', name: 'Sign out' } }] });
+    await end(failed);
+    await keep(failed, 'failed');
+    await site.close();
+  }
+
+  /** One that is told what to do, fails at a step, asks a person and is ended; one that nobody tells anything. */
+  async function browserSessions(): Promise<void> {
+    const site = await startBookingSite();
+    const begin = async (input: object): Promise<string> => startedSchema.parse(await call('POST', '/v1/workflows/browser-session/runs', { input })).runId;
+    const turn = (runId: string, body: object): Promise<unknown> => call('POST', `/v1/runs/${runId}/browser-turns`, body);
+
+    const told = await begin({ settings: { stepSeconds: 1 } });
+    await turn(told, { step: { do: 'navigate', url: `${site.url}/login` }, look: { snapshot: true } });
+    await turn(told, { step: { do: 'click', on: { role: 'button', name: 'Sign out' } } });
+    const handedOver = turn(told, { step: { do: 'hand-over', reason: 'recorded', deadlineSeconds: 600 } });
+    await call('POST', `/v1/approvals/${await openApproval()}/approve`, {});
+    await handedOver;
+    await call('POST', `/v1/runs/${told}/updates/end`, {});
+    await call('GET', `/v1/runs/${told}/result?waitSeconds=50`);
+    await keep(told, 'told');
+
+    const idle = await begin({ idleMinutes: 0.1 });
+    await turn(idle, { step: { do: 'navigate', url: `${site.url}/login` } });
+    await call('GET', `/v1/runs/${idle}/result?waitSeconds=50`);
+    await keep(idle, 'idle');
+    await site.close();
+  }
+
+  async function stepsOf(runId: string, count: number): Promise<void> {
+    for (let attempt = 0; attempt < 240; attempt += 1) {
+      const response = await fetch(`${url}/v1/runs/${runId}/browser-steps`, { headers: { authorization: `Bearer ${first?.apiKey ?? ''}` } });
+      // No session yet is a 404.
+      if (response.ok && z.object({ items: z.array(z.unknown()) }).parse(await response.json()).items.length >= count) return;
+      await delay(250);
+    }
+    throw new Error(`the session took no ${count} steps`);
   }
 
   async function openApproval(): Promise<string> {
