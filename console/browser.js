@@ -1,5 +1,5 @@
 import { duration, shortId, statusTag } from './run-words.js';
-import { ask, askPicture, element, page, when } from './session.js';
+import { ask, askFile, askPicture, element, page, when } from './session.js';
 
 const id = new URLSearchParams(location.search).get('id') ?? '';
 const path = `/v1/runs/${encodeURIComponent(id)}`;
@@ -85,6 +85,14 @@ async function openLive() {
   }
 }
 
+async function takeAway() {
+  problem.hidden = true;
+  await askFile(`${path}/browser-evidence`, `${id}.zip`).catch((error) => {
+    problem.textContent = error.status === 403 ? 'You may not see pictures.' : error.message;
+    problem.hidden = false;
+  });
+}
+
 /** Everything that is new since the last look. */
 async function read() {
   for (;;) {
@@ -114,7 +122,7 @@ function drawn() {
     element('nav', { 'class': 'crumbs', 'aria-label': 'Where' }, element('a', { href: '/console/runs.html' }, 'Runs'), ' / ', element('a', { href: `/console/run.html?id=${encodeURIComponent(id)}` }, `browser ${shortId(id)}`)),
     element('div', { class: 'title' }, element('h1', {}, session.flow ?? 'Browser session'), statusTag(session.state === 'open' ? 'running' : session.state === 'done' ? 'completed' : session.state),
       element('span', { class: 'note' }, `${steps.length} ${steps.length === 1 ? 'step' : 'steps'} in ${duration(took)}${session.takeUps > 1 ? `, taken up ${session.takeUps - 1} ${session.takeUps === 2 ? 'time' : 'times'} by another browser` : ''}`),
-      session.state === 'open' ? element('button', { type: 'button', id: 'live', click: () => void openLive() }, 'Live page') : undefined),
+      session.state === 'open' ? element('button', { type: 'button', id: 'live', click: () => void openLive() }, 'Live page') : element('button', { type: 'button', id: 'export', click: () => void takeAway() }, 'Evidence as a file')),
     problem,
     element('div', { class: 'reel' }, film(), detail(steps.find(({ seq }) => seq === chosen))),
   ];

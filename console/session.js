@@ -32,6 +32,18 @@ export async function askPicture(path) {
   });
 }
 
+/** Fetches a file of the API and hands it to the person. @throws {Error} as {@link ask}. */
+export async function askFile(path, name) {
+  const response = await send(path, { method: 'GET', headers: { Accept: '*/*' } });
+  const href = URL.createObjectURL(await response.blob());
+  const link = element('a', { href, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  // The browser has begun to read it by then.
+  setTimeout(() => URL.revokeObjectURL(href), 60_000);
+}
+
 /**
  * Hears the server-sent events of a path until the server says there are no more, coming back where it was after a break.
  * @param hear is called with the JSON of each event, in order.

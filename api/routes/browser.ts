@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import type { BrowserEvidence } from '../../platform/browser/evidence.ts';
 import type { BrowserHealings } from '../../platform/browser/healings.ts';
 import type { InteractiveBrowsers } from '../../platform/browser/interactive.ts';
@@ -91,6 +92,31 @@ export function createBrowserRoutes({ evidence, healings, interactive }: { evide
       params: browserPictureParams,
       responses: { 200: { description: 'A JPEG.', contentType: 'image/jpeg' } },
       handler: async ({ caller, params }) => ({ status: 200, body: await evidence.picture(caller, params.id, params.seq), headers: { 'Cache-Control': 'private, max-age=3600' } }),
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/v1/runs/:id/browser-evidence',
+      id: 'exportBrowserEvidence',
+      tag,
+      summary: 'Streams what the browser session of a run did as one archive',
+      description: 'A page to look at (`index.html`), the steps for programs (`steps.ndjson`), the session (`session.json`) and a picture of each step. Shows what pages showed, so it needs the permission to decrypt; each export is in the audit log.',
+      permission: 'codec:decode',
+      audit: 'browser.evidence',
+      timeoutMs: 0,
+      params: runIdParams,
+      responses: { 200: { description: 'A ZIP archive.', contentType: 'application/zip' } },
+      async handler({ caller, params, response, signal }) {
+        const parts = await evidence.archive(caller, params.id, signal);
+        response.statusCode = 200;
+        response.setHeader('Content-Type', 'application/zip');
+        response.setHeader('Content-Disposition', `attachment; filename="${params.id.replaceAll(/[^\w.-]/g, '-')}.zip"`);
+        response.setHeader('Cache-Control', 'no-store');
+        for await (const part of parts) {
+          if (!response.write(part)) await Promise.race([once(response, 'drain'), once(response, 'close')]);
+          if (signal.aborted) return;
+        }
+        response.end();
+      },
     }),
   ];
 }

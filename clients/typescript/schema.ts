@@ -3341,6 +3341,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/runs/{id}/browser-evidence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Streams what the browser session of a run did as one archive
+         * @description A page to look at (`index.html`), the steps for programs (`steps.ndjson`), the session (`session.json`) and a picture of each step. Shows what pages showed, so it needs the permission to decrypt; each export is in the audit log.
+         */
+        get: operations["exportBrowserEvidence"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs/{id}/browser-healings": {
         parameters: {
             query?: never;
@@ -21537,6 +21557,30 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunDetail"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    exportBrowserEvidence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A ZIP archive. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": unknown;
                 };
             };
             default: components["responses"]["Problem"];

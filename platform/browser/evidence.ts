@@ -5,6 +5,10 @@ import { HalError } from '../../schemas/errors.ts';
 import { actOf } from '../audit/act.ts';
 import { isBlobRef, type BlobStore } from '../blobs/blob-store.ts';
 import type { Caller } from '../identity/caller.ts';
+import { evidenceArchive } from './evidence-archive.ts';
+
+/** Steps that are read at a time. */
+const PAGE = 200;
 
 /** What browser sessions did, for who asks afterwards. */
 export class BrowserEvidence {
@@ -32,6 +36,34 @@ export class BrowserEvidence {
     const picture = await this.#blobs.get(caller.orgId, step.picture);
     await this.#acts.record(actOf(caller, 'browser.picture', { kind: 'run', id: runId }, { step: seq }));
     return picture;
+  }
+
+  /**
+   * The evidence of the run's latest session as a ZIP archive, in parts as they are made; that it was asked for is on record.
+   * @throws {HalError} NotFound when the run has none.
+   */
+  async archive(caller: Caller, runId: string, signal: AbortSignal): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
+    const session = await this.#session(caller, runId);
+    await this.#acts.record(actOf(caller, 'browser.evidence', { kind: 'run', id: runId }));
+    return evidenceArchive(session, { steps: () => this.#all(caller.orgId, session.id, signal), picture: (step) => this.#pictureOf(caller.orgId, step) });
+  }
+
+  async *#all(orgId: string, sessionId: string, signal: AbortSignal): AsyncGenerator<StoredBrowserStep, void, undefined> {
+    for (let after: number | undefined = 0; after !== undefined; ) {
+      signal.throwIfAborted();
+      const steps: StoredBrowserStep[] = await this.#store.steps(orgId, sessionId, PAGE, after);
+      yield* steps;
+      after = steps.length < PAGE ? undefined : steps.at(-1)?.seq;
+    }
+  }
+
+  /** Undefined for a step without one, and when it was deleted since. */
+  async #pictureOf(orgId: string, { picture }: StoredBrowserStep): Promise<Buffer | undefined> {
+    if (!isBlobRef(picture)) return undefined;
+    return this.#blobs.get(orgId, picture).catch((error: unknown) => {
+      if (error instanceof HalError && error.type === 'NotFound') return undefined;
+      throw error;
+    });
   }
 
   async #session(caller: Caller, runId: string): Promise<BrowserSession> {

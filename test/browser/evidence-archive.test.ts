@@ -1,0 +1,48 @@
+import { unzipSync } from 'fflate';
+import { describe, expect, it } from 'vitest';
+import type { BrowserSession, StoredBrowserStep } from '../../database/browser-sessions.ts';
+import { evidenceArchive } from '../../platform/browser/evidence-archive.ts';
+
+const AT = new Date('2031-05-04T10:00:00.000Z');
+const SESSION: BrowserSession = { id: 's', runId: 'browser~1', flow: 'a <b> shop', fence: 3, worker: null, state: 'done', checkpoint: null, checkpointedAt: null, workedMs: 1200, createdAt: AT, closedAt: AT };
+const step = (seq: number, more: Partial<StoredBrowserStep> = {}): StoredBrowserStep => ({ seq, key: String(seq), path: `steps/${String(seq)}`, verb: 'click', name: null, outcome: 'done', target: 'button "Save"', way: 0, failure: null, url: 'https://shop.example/', startedAt: AT, endedAt: new Date(AT.getTime() + 250), picture: `blob:${String(seq)}`, troubles: [], ...more });
+
+async function filesOf(steps: readonly StoredBrowserStep[], pictures: ReadonlyMap<number, Uint8Array>): Promise<Record<string, Uint8Array>> {
+  const parts: Uint8Array[] = [];
+  const all = async function* (): AsyncGenerator<StoredBrowserStep> {
+    yield* steps;
+  };
+  for await (const part of evidenceArchive(SESSION, { steps: all, picture: async ({ seq }) => pictures.get(seq) })) parts.push(part);
+  return unzipSync(new Uint8Array(Buffer.concat(parts)));
+}
+
+const text = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('utf8');
+
+describe('an archive of evidence', () => {
+  it('has the session, its steps and their pictures, and a page that shows them', async () => {
+    const jpeg = new Uint8Array([0xff, 0xd8, 0xff, 0xe0]);
+    const files = await filesOf([step(7), step(9, { outcome: 'failed', failure: 'there is no <button>', troubles: [{ kind: 'console', text: 'oops & more' }] })], new Map([[7, jpeg]]));
+    expect(Object.keys(files).sort()).toEqual(['index.html', 'pictures/00000007.jpg', 'session.json', 'steps.ndjson']);
+    expect(files['pictures/00000007.jpg']).toEqual(jpeg);
+    expect(JSON.parse(text(files['session.json']))).toEqual({ runId: 'browser~1', flow: 'a <b> shop', state: 'done', takeUps: 2, workedMs: 1200, createdAt: AT.toISOString(), closedAt: AT.toISOString() });
+    expect(text(files['steps.ndjson']).trim().split('\n').map((line) => JSON.parse(line) as unknown)).toMatchObject([{ seq: 7, picture: 'pictures/00000007.jpg', startedAt: AT.toISOString() }, { seq: 9, outcome: 'failed', picture: null }]);
+    const page = text(files['index.html']);
+    expect(page).toContain('src="pictures/00000007.jpg"');
+    expect(page).toContain('there is no &#60;button&#62;');
+    expect(page).toContain('oops &#38; more');
+    expect(page).not.toContain('<b>');
+    expect(page).not.toContain('00000009.jpg');
+  });
+
+  it('is as long as the session was', async () => {
+    const files = await filesOf(Array.from({ length: 3000 }, (_, index) => step(index + 1)), new Map());
+    expect(text(files['steps.ndjson']).split('\n')).toHaveLength(3001);
+    expect(text(files['index.html']).split('<li>')).toHaveLength(3001);
+  });
+
+  it('may be of a session that did nothing', async () => {
+    const files = await filesOf([], new Map());
+    expect(text(files['steps.ndjson'])).toBe('');
+    expect(text(files['index.html'])).toContain('</html>');
+  });
+});
