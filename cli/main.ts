@@ -1,6 +1,7 @@
 import tab from '@bomb.sh/tab/commander';
 import { Command, InvalidArgumentError } from 'commander';
 import { addApiCommands } from './api-commands.ts';
+import { addBrowserCommands } from './browser.ts';
 import { exitCodeOf, explain, EXIT } from './exit-code.ts';
 import { addInitCommand } from './init.ts';
 import { addLoginCommands } from './login.ts';
@@ -44,6 +45,7 @@ export function createProgram(): Command {
   addRunCommands(program);
   addSignalCommands(program);
   addRecordCommand(program);
+  addBrowserCommands(program);
   addMcpCommand(program);
   addInitCommand(program);
   addApiCommands(program);

@@ -248,7 +248,7 @@ async function follow(session: Session, runId: string, limitSeconds: number | un
 }
 
 /** Ctrl-C while watching: people stop looking, the run does not stop. */
-class WatchEnded extends Error {
+export class WatchEnded extends Error {
   override readonly name = 'WatchEnded';
 }
 
@@ -263,7 +263,7 @@ function sentence(type: string, event: unknown): string {
 }
 
 /** Prints how a run ended; anything but `completed` is an exit code of its own. */
-function finish({ terminal }: Session, outcome: RunOutcome): void {
+export function finish({ terminal }: Session, outcome: RunOutcome): void {
   if (terminal.json) terminal.show(outcome);
   else if (outcome.status === 'completed') terminal.show(outcome.result ?? 'completed');
   else terminal.note(`${outcome.status}${outcome.failure === undefined ? '' : `: ${outcome.failure.type}: ${outcome.failure.message}`}`);
@@ -288,11 +288,11 @@ function moment(text: string): string {
   return new Date(at).toISOString();
 }
 
-function limitOf(limitSeconds: number | undefined): { limitMs?: number } {
+export function limitOf(limitSeconds: number | undefined): { limitMs?: number } {
   return limitSeconds === undefined ? {} : { limitMs: limitSeconds * 1000 };
 }
 
-function seconds(text: string): number {
+export function seconds(text: string): number {
   const number = Number(text);
   if (text.trim() === '' || !Number.isFinite(number) || number < 0) throw new InvalidArgumentError('a number from 0 is needed');
   return number;

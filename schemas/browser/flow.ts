@@ -106,6 +106,8 @@ const handOver = action('hand-over', { reason: templateText, deadlineSeconds: z.
 /** A step that touches the page; the rest of the language arranges such steps. */
 export const leafSchema = z.discriminatedUnion('do', [navigate, history, click, type, select, check, press, hover, focus, scroll, drag, upload, download, wait, pause, extract, assertion, set, screenshot, pdf, tab, act, observe, handOver]);
 export type Leaf = z.output<typeof leafSchema>;
+/** As people write it: what has a default may be left out. */
+export type LeafDraft = z.input<typeof leafSchema>;
 export type LeafOf<Verb extends Leaf['do']> = Extract<Leaf, { do: Verb }>;
 /** A step that a model turns into others. */
 export type WordedStep = LeafOf<'act'> | LeafOf<'observe'> | (LeafOf<'extract'> & { words: string });

@@ -1,11 +1,14 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Browser, Page } from 'playwright-core';
+import { unzipSync } from 'fflate';
+import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
-import { launchBrowser } from '../environment/browser.ts';
+import { chromiumPath, launchBrowser } from '../environment/browser.ts';
 import { takePictures } from '../environment/pictures.ts';
+import { freePort } from '../environment/ports.ts';
 import { BOOKING_LOGIN, bookingFlow, startBookingSite, type BookingSite } from './sites/booking.ts';
 
 /** A browser may be the first of its machine, and the machine busy. */
@@ -19,7 +22,9 @@ describe('browser sessions', () => {
   let browser: Browser;
   let page: Page;
   let key = '';
+  let program = '';
   const problems: string[] = [];
+  const children: ChildProcess[] = [];
 
   const send = (method: string, path: string, body?: unknown, as = key): Promise<Response> =>
     fetch(`${stack.url}${path}`, { method, headers: { 'Authorization': `Bearer ${as}`, 'Content-Type': 'application/json' }, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
@@ -39,6 +44,14 @@ describe('browser sessions', () => {
     await same.close();
     return { x: (box?.x ?? 0) + (box?.width ?? 0) / 2, y: (box?.y ?? 0) + (box?.height ?? 0) / 2 };
   };
+  /** The command line, with what it says and how it ends. */
+  const hal9 = (args: readonly string[]): { said: () => string; ended: Promise<number | null> } => {
+    const child: ChildProcess = spawn(process.execPath, [join(import.meta.dirname, '../../cli/main.ts'), ...args], { env: { ...process.env, HOME: folder, HAL9_URL: stack.url, HAL9_API_KEY: key, HAL9_CHROMIUM: program }, stdio: ['ignore', 'pipe', 'pipe'] });
+    let said = '';
+    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => (said += chunk.toString('utf8')));
+    children.push(child);
+    return { said: () => said, ended: new Promise((resolve) => child.once('close', resolve)) };
+  };
   const picture = (name: string): Promise<void> => takePictures(page, name);
 
   beforeAll(async () => {
@@ -46,6 +59,7 @@ describe('browser sessions', () => {
     await chmod(folder, 0o755);
     [stack, browser, site] = await Promise.all([startStack({ settings: { HAL9_DATA: join(folder, 'data'), HAL9_PORT: '0', HAL9_ALLOW_PRIVATE_ADDRESSES: 'true' }, processes: ['api', 'core', 'dispatcher', 'browser'] }), launchBrowser(), startBookingSite()]);
     key = stack.first?.apiKey ?? '';
+    program = await chromiumPath();
     await call('POST', '/v1/connections?test=false', { name: 'booking', settings: { kind: 'website', origins: [site.url], ...BOOKING_LOGIN } });
     page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
     page.on('pageerror', (error) => problems.push(error.message));
@@ -57,6 +71,7 @@ describe('browser sessions', () => {
     await page.click('header button');
   });
   afterAll(async () => {
+    for (const child of children) child.kill('SIGKILL');
     await browser.close();
     await stack.stop();
     await site.close();
@@ -77,7 +92,61 @@ describe('browser sessions', () => {
     await page.keyboard.press('ArrowUp');
     await page.locator('img.big[src^="data:image/jpeg"]').waitFor();
     await picture('browser');
+    const [download] = await Promise.all([page.waitForEvent('download'), page.click('#export')]);
+    expect(download.suggestedFilename()).toMatch(/\.zip$/);
+    const files = unzipSync(new Uint8Array(await readFile(await download.path())));
+    expect(Buffer.from(files['steps.ndjson'] ?? []).toString('utf8').trim().split('\n')).toHaveLength(20);
+    expect(Object.keys(files).filter((name) => /^pictures\/\d+\.jpg$/.test(name)).length).toBeGreaterThan(10);
+    expect(Buffer.from(files['index.html'] ?? []).toString('utf8')).toContain('button &#34;Book&#34;');
+    await expect.poll(async () => JSON.stringify(await call('GET', '/v1/audit/entries?action=browser.evidence'))).toContain(runId);
     expect(problems).toEqual([]);
+  });
+
+  it('records a flow from what somebody does, and runs it from the command line', async () => {
+    const file = join(folder, 'booking.yaml');
+    const port = await freePort();
+    const recording = hal9(['browser', 'record', `${site.url}/login`, '--out', file, '--credential', 'booking', '--headless', '--debugging-port', String(port)]);
+    let seen: Browser | undefined;
+    await expect.poll(async () => (seen ??= await chromium.connectOverCDP(`http://127.0.0.1:${String(port)}`).catch(() => undefined)), PATIENT).toBeDefined();
+    const tabs = (): Page[] => seen?.contexts().flatMap((context) => context.pages()) ?? [];
+    await expect.poll(() => tabs().some((tab) => tab.url().endsWith('/login')), PATIENT).toBe(true);
+    const tab = tabs().find((each) => each.url().endsWith('/login'));
+    if (tab === undefined) throw new Error('there is no page');
+    const type = async (label: string, text: string): Promise<void> => {
+      await tab.getByLabel(label).click();
+      await tab.keyboard.type(text);
+    };
+    const next = (): Promise<void> => tab.getByRole('button', { name: 'Next' }).click();
+    await type('User', BOOKING_LOGIN.username);
+    await type('Password', BOOKING_LOGIN.password);
+    await tab.keyboard.press('Enter');
+    await tab.getByRole('link', { name: 'New booking' }).click();
+    await type('Reference', 'recorded');
+    await tab.getByLabel('Room').focus();
+    await tab.keyboard.type('D');
+    await next();
+    await type('Nights', '3');
+    await tab.getByText('Breakfast').click();
+    await next();
+    await type('Notes', 'Late arrival');
+    await tab.getByLabel('Terms').click();
+    await next();
+    await tab.getByRole('button', { name: 'Book' }).click();
+    await tab.getByText('is confirmed').waitFor();
+    expect(site.bookings.get('recorded')).toBe(1);
+    await expect.poll(() => recording.said(), PATIENT).toContain('click button "Book"');
+    await tab.close();
+    await expect(recording.ended).resolves.toBe(0);
+    await seen?.close();
+    const flow = await readFile(file, 'utf8');
+    expect(flow).not.toContain(BOOKING_LOGIN.password);
+    expect(recording.said()).toContain('it comes from the connection `booking`');
+
+    const running = hal9(['browser', 'run', file, '--watch', '--limit', '120']);
+    await expect(running.ended, running.said()).resolves.toBe(0);
+    expect(running.said()).toContain('done click button "Book"');
+    expect(running.said()).toContain(`${stack.url}/console/browser.html?id=`);
+    expect(site.bookings.get('recorded')).toBe(2);
   });
 
   it('says which step failed and why, and keeps its picture', async () => {
