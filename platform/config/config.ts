@@ -81,6 +81,7 @@ export const configSchema = z.object({
   HAL9_KEEP_MESSAGES_DAYS: z.coerce.number().int().min(1).max(3650).default(90).describe('Days the record of delivered and failed notifications is kept.'),
   HAL9_KEEP_APPROVALS_DAYS: z.coerce.number().int().min(1).max(3650).default(365).describe('Days closed approvals are kept with their answers.'),
   HAL9_KEEP_SESSIONS_DAYS: z.coerce.number().int().min(1).max(3650).default(30).describe('Days ended sessions are kept.'),
+  HAL9_KEEP_EVIDENCE_DAYS: z.coerce.number().int().min(1).max(3650).default(30).describe('Days browser sessions that have ended are kept, with their steps and pictures.'),
   HAL9_DEFAULT_PLAN: z.enum(PLAN_NAMES).default('enterprise').describe('Plan of organisations for which none was set: free, starter, professional, or enterprise, which has no limits.'),
   HAL9_STRIPE_KEY: text('Secret key of Stripe; turns billing on. Restrict it to customers, subscriptions and meter events.').meta({ secret: true }).optional(),
   HAL9_STRIPE_WEBHOOK_SECRET: text('Signing secret of the webhook endpoint that sends to /v1/billing/events.').meta({ secret: true }).optional(),

@@ -8,6 +8,7 @@ import { createAutomationDrain, createAutomationUpkeep } from './automations.ts'
 import { createBatchOpener, createClock } from './batch-opener.ts';
 import { BatchStarter } from './batch-starter.ts';
 import { createBillingReporter } from './billing.ts';
+import { createBrowserRetention } from './browser.ts';
 import { createBulkRecovery } from './bulk.ts';
 import { createChainDrain, createChainRecovery } from './chain.ts';
 import { createConcurrencyDrain } from './concurrency.ts';
@@ -27,7 +28,7 @@ import { createBacklogGauges, createUpkeep } from './upkeep.ts';
 import { createQuotaAlerts, createStatementDrain, createStorageSampler, createUsageFold } from './usage.ts';
 
 /** Drains of other parts of the house; each is built once and runs in a loop of its own. */
-const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createBulkRecovery, createConcurrencyDrain, createDelayedStartGuard, createRetention, createOutboxDrain, createPasswordMails, createAutomationDrain, createAutomationUpkeep, createScheduleDrain, createScheduleUpkeep, createWebhookDrain, createWebhookUpkeep, createChainDrain, createChainRecovery, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createErasureWatch, createBillingReporter, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
+const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createBulkRecovery, createConcurrencyDrain, createDelayedStartGuard, createRetention, createBrowserRetention, createOutboxDrain, createPasswordMails, createAutomationDrain, createAutomationUpkeep, createScheduleDrain, createScheduleUpkeep, createWebhookDrain, createWebhookUpkeep, createChainDrain, createChainRecovery, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createErasureWatch, createBillingReporter, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
 
 await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const { config, database, logger, operations, registry, shutdown } = context;

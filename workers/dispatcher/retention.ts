@@ -33,7 +33,7 @@ export function createRetention({ config, database, keys, logger }: Pick<Backgro
 }
 
 /** Organisations by the days that their plans keep; those whose plan names none are kept as the installation says. */
-async function shorterByPlan(plans: Pick<PlanStore, 'listAcrossOrganisations'>): Promise<ShorterRetention[]> {
+export async function shorterByPlan(plans: Pick<PlanStore, 'listAcrossOrganisations'>): Promise<ShorterRetention[]> {
   const byDays = new Map<number, string[]>();
   for (const { orgId, entitlements } of await plans.listAcrossOrganisations()) {
     const { retentionDays } = entitlements.limits;
