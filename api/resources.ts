@@ -61,6 +61,7 @@ import { createConsentRoutes } from './routes/consents.ts';
 import { AccessExports } from '../platform/privacy/access-exports.ts';
 import { createAccessExportRoutes } from './routes/access-exports.ts';
 import { createPrivacyRoutes } from './routes/privacy.ts';
+import { createPrivacyChangeRoutes } from './routes/privacy-changes.ts';
 import { createPrivacyTaskRoutes } from './routes/privacy-tasks.ts';
 import { createRetentionRoutes } from './routes/retention.ts';
 import { createRolloutRoutes } from './routes/rollouts.ts';
@@ -83,6 +84,7 @@ import { createNeuronRoutes } from './routes/neurons.ts';
 import { createNotificationRoutes } from './routes/notifications.ts';
 import { createScimRoutes } from './routes/scim.ts';
 import { createRemediationActionRoutes } from './routes/remediation-actions.ts';
+import { PrivacyChanges } from '../platform/privacy/changes.ts';
 import { Erasures } from '../platform/privacy/erasures.ts';
 import { LegalHolds } from '../platform/privacy/legal-holds.ts';
 import { PrivacyTasks } from '../platform/privacy/tasks.ts';
@@ -140,12 +142,13 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createSignalRoutes({ receiver, store: stores.signals, reads: stores.signalReads, bodyLimitBytes: config.HAL9_BODY_LIMIT_BYTES, decide, decisions: stores.decisions, admission }),
       ...createBillingRoutes({ billing: new Billing({ database, provider: billingProvider(config, egress), planAfterEnd: config.HAL9_DEFAULT_PLAN }) }),
       ...createComplianceRoutes({ compliance: new Compliance(database) }),
-      ...createConsentRoutes({ consents: new Consents({ database, keys }) }),
+      ...createConsentRoutes({ consents: new Consents({ database, keys, changes: new PrivacyChanges({ database, keys, operations }) }) }),
       ...createPrivacyRoutes({ sources: new PrivacySources({ database, keys }), holds: new LegalHolds({ database, keys }), erasures: new Erasures({ database, keys, operations }) }),
       ...createAccessExportRoutes({ exports: new AccessExports({ database, keys, blobs, operations, publicUrl: publicUrl(config) }) }),
+      ...createPrivacyChangeRoutes({ changes: new PrivacyChanges({ database, keys, operations }) }),
       ...createRetentionRoutes({ reports: new RetentionReports(database) }),
       ...createRolloutRoutes({ records: new RolloutRecords(database) }),
-      ...createPrivacyTaskRoutes({ tasks: new PrivacyTasks({ database, keys, erasures: new Erasures({ database, keys, operations }) }) }),
+      ...createPrivacyTaskRoutes({ tasks: new PrivacyTasks({ database, keys, erasures: new Erasures({ database, keys, operations }), changes: new PrivacyChanges({ database, keys, operations }) }) }),
       ...createChainRoutes({ chains: new Chains({ database, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }) }),
       ...createAnchorRoutes({ anchors: new Anchors({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), operations }),
       ...createNetworkRoutes({ networks: new Networks({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), consensuses: new Consensuses(database), tokens: new Tokens({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }) }),

@@ -2,7 +2,7 @@ import { ask, element, page, when } from './session.js';
 
 const search = new URLSearchParams(location.search);
 const chosen = search.get('erasure');
-const LOOKS = { requested: 'info', collecting: 'info', waiting: 'warning', blocked: 'critical', erasing: 'info', complete: 'good', ready: 'good', denied: 'warning', expired: 'info' };
+const LOOKS = { requested: 'info', collecting: 'info', waiting: 'warning', blocked: 'critical', erasing: 'info', complete: 'good', ready: 'good', denied: 'warning', expired: 'info', changing: 'info', superseded: 'info' };
 const DAY_MS = 86_400_000;
 /** What people were told since the page was opened, with a link somebody asked for. */
 let said = null;
@@ -56,6 +56,16 @@ function exportRow({ id, state, requestedAt, verification, reasons, contents, ex
   );
 }
 
+function changeRow({ id, kind, topics, wanted, state, requestedAt, dueAt, finishedAt, verification, reasons }) {
+  return element('tr', { id: `change-${id}` },
+    element('td', {}, tag(state)),
+    element('td', {}, `${kind}: ${topics.join(', ')}`, element('div', { class: 'info' }, wanted)),
+    element('td', {}, when(requestedAt), element('div', { class: 'info' }, verification)),
+    element('td', { title: when(dueAt) }, deadline({ dueAt, finishedAt })),
+    element('td', { class: 'long' }, ...reasons.map((reason) => element('div', {}, reason)), ...(state === 'blocked' ? [element('button', { type: 'button', click: doing(`/v1/privacy/changes/${id}/resume`, () => ['It tries again now.']) }, 'Try again now')] : [])),
+  );
+}
+
 /** One erasure: each system with what was found there, what stands in the way, what was kept and why, and the receipt. */
 async function detail(id) {
   const erasure = await ask(`/v1/privacy/erasures/${id}`);
@@ -93,7 +103,7 @@ async function receipt(id) {
 page(async function draw() {
   const main = document.querySelector('main');
   redraw = async () => main.replaceChildren(...(await draw()));
-  const [erasures, exports_, holds, policy] = await Promise.all([ask('/v1/privacy/erasures?limit=50'), ask('/v1/privacy/exports?limit=50'), ask('/v1/privacy/holds?limit=50'), ask('/v1/privacy/policy')]);
+  const [erasures, exports_, changes, holds, policy] = await Promise.all([ask('/v1/privacy/erasures?limit=50'), ask('/v1/privacy/exports?limit=50'), ask('/v1/privacy/changes?limit=50'), ask('/v1/privacy/holds?limit=50'), ask('/v1/privacy/policy')]);
   const inForce = holds.items.filter(({ releasedAt, until }) => releasedAt === null && (until === null || Date.parse(until) > Date.now()));
   const open = erasures.items.filter(({ finishedAt }) => finishedAt === null);
   const late = open.filter(({ dueAt }) => Date.parse(dueAt) < Date.now()).length;
@@ -106,6 +116,8 @@ page(async function draw() {
     erasures.items.length === 0 ? none('Nobody has asked to be forgotten.') : table(['State', 'Asked for', 'Deadline', 'Reasons', 'Receipt'], erasures.items.map(erasureRow), 'erasures'),
     element('h1', { class: 'later' }, 'Access exports'),
     exports_.items.length === 0 ? none('Nobody has asked for a copy.') : table(['State', 'Asked for', 'Until', 'Contents', ''], exports_.items.map(exportRow), 'exports'),
+    element('h1', { class: 'later' }, 'Corrections, restrictions, consents'),
+    changes.items.length === 0 ? none('Nothing was to be changed.') : table(['State', 'What', 'Asked for', 'Deadline', 'Reasons'], changes.items.map(changeRow), 'changes'),
     element('h1', { class: 'later' }, 'Legal holds'),
     inForce.length === 0 ? none('None.') : table(['Whom', 'What', 'Reason', 'Until'], inForce.map(({ id, everybody, source, table: name, reason, until }) => element('tr', { id: `hold-${id}` }, element('td', {}, everybody ? 'everybody' : 'a person'), element('td', {}, source === null ? 'everything' : `${source}: ${name}`), element('td', { class: 'long' }, reason), element('td', {}, until === null ? 'it is released' : when(until)))), 'holds'),
   ];

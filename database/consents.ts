@@ -1,7 +1,7 @@
 import { sql, type ColumnType } from 'kysely';
 import type { ConsentState, LegalBasis } from '../schemas/rest/consents.ts';
 import { recordAct, type Act } from './audit-acts.ts';
-import type { Database } from './database.ts';
+import type { Database, Tx } from './database.ts';
 import type { Timestamp } from './organisations.ts';
 
 export interface ConsentTables {
@@ -48,7 +48,8 @@ export class ConsentStore {
     this.#database = database;
   }
 
-  async add(orgId: string, record: Omit<ConsentRecord, 'recordedAt' | 'at'> & { readonly at: Date | undefined }, act: Act): Promise<ConsentRecord> {
+  /** @param alongside written in the same transaction. */
+  async add(orgId: string, record: Omit<ConsentRecord, 'recordedAt' | 'at'> & { readonly at: Date | undefined }, act: Act, alongside?: (tx: Tx) => Promise<void>): Promise<ConsentRecord> {
     return this.#database.withOrg(orgId, async (tx) => {
       // The order of records about one subject is the order of their commits.
       await sql`select pg_advisory_xact_lock(hashtextextended(${`hal9 consent ${orgId} ${record.subject.toString('hex')}`}, 0))`.execute(tx);
@@ -70,6 +71,7 @@ export class ConsentStore {
         .returningAll()
         .executeTakeFirstOrThrow();
       await recordAct(tx, act);
+      await alongside?.(tx);
       return fromRow(row);
     });
   }

@@ -17,6 +17,7 @@ export interface LegalHoldTables {
     created_at: Timestamp;
     created_by: string;
     released_at: MaybeTime;
+    restriction_id: ColumnType<string | null, string | undefined, never>;
   };
 }
 
@@ -32,6 +33,8 @@ export interface LegalHold {
   readonly createdAt: Date;
   readonly createdBy: string;
   readonly releasedAt: Date | null;
+  /** The change that restricted the processing, where that is why. */
+  readonly restrictionId: string | null;
 }
 
 /** What must not be destroyed. */
@@ -42,7 +45,7 @@ export class LegalHoldStore {
     this.#database = database;
   }
 
-  async insert(orgId: string, hold: Omit<LegalHold, 'createdAt' | 'releasedAt'>, act: Act): Promise<LegalHold> {
+  async insert(orgId: string, hold: Omit<LegalHold, 'createdAt' | 'releasedAt' | 'restrictionId'>, act: Act): Promise<LegalHold> {
     return this.#database.withOrg(orgId, async (tx) => {
       const row = await tx
         .insertInto('legal_holds')
@@ -93,10 +96,10 @@ export class LegalHoldStore {
     });
   }
 
-  /** The first release stands. @returns undefined when there is none. */
+  /** The first release stands; a restriction's ends with its lifting only. @returns undefined when there is none. */
   async release(orgId: string, id: string, act: Act): Promise<LegalHold | undefined> {
     return this.#database.withOrg(orgId, async (tx) => {
-      const row = await tx.updateTable('legal_holds').set({ released_at: sql<Date>`coalesce(released_at, now())` }).where('id', '=', id).returningAll().executeTakeFirst();
+      const row = await tx.updateTable('legal_holds').set({ released_at: sql<Date>`coalesce(released_at, now())` }).where('id', '=', id).where('restriction_id', 'is', null).returningAll().executeTakeFirst();
       if (row === undefined) return undefined;
       await recordAct(tx, act);
       return fromRow(row);
@@ -104,6 +107,6 @@ export class LegalHoldStore {
   }
 }
 
-function fromRow(row: { id: string; subjects: Buffer[] | null; source: string | null; table_name: string | null; reason: string; until: Date | null; created_at: Date; created_by: string; released_at: Date | null }): LegalHold {
-  return { id: row.id, subjects: row.subjects, source: row.source, table: row.table_name, reason: row.reason, until: row.until, createdAt: row.created_at, createdBy: row.created_by, releasedAt: row.released_at };
+function fromRow(row: { id: string; subjects: Buffer[] | null; source: string | null; table_name: string | null; reason: string; until: Date | null; created_at: Date; created_by: string; released_at: Date | null; restriction_id: string | null }): LegalHold {
+  return { id: row.id, subjects: row.subjects, source: row.source, table: row.table_name, reason: row.reason, until: row.until, createdAt: row.created_at, createdBy: row.created_by, releasedAt: row.released_at, restrictionId: row.restriction_id };
 }

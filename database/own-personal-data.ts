@@ -56,6 +56,7 @@ const OWN: readonly OwnTable[] = [
   { table: 'runs', look: ['tags', 'progress'], link: (person) => sql`run_id = any (${runIds(person)})`, set: { tags: "'{}'", progress: 'null' } },
   { table: 'access_exports', look: [], notes: true, link: (person) => sql`subjects && ${[...person.subjects]}::bytea[]`, set: { state: "'expired'", blob: 'null', sealed: 'null' } },
   { table: 'memories', look: [], notes: true, link: (person) => sql`subject = any (${[...person.subjects]}::bytea[])` },
+  { table: 'privacy_changes', look: [], notes: true, link: (person) => sql`(finished_at is null and subjects && ${[...person.subjects]}::bytea[])`, set: { state: "'superseded'", reasons: "'{}'", sealed: 'null', finished_at: 'now()' } },
   { table: 'invitations', look: ['email'] },
   { table: 'audit_personal', look: ['fields'] },
   { table: 'audit_acts', look: ['personal'], set: { personal: EMPTY } },

@@ -30,6 +30,7 @@ import type { ConsentTables } from './consents.ts';
 import type { ErasureTables } from './erasures.ts';
 import type { AccessExportTables } from './access-exports.ts';
 import type { LegalHoldTables } from './legal-holds.ts';
+import type { PrivacyChangeTables } from './privacy-changes.ts';
 import type { PrivacySourceTables } from './privacy-sources.ts';
 import type { SubjectKeyTables } from './subject-keys.ts';
 import type { PrivacyTaskTables } from './privacy-tasks.ts';
@@ -81,6 +82,7 @@ export interface Tables
     PrivacySourceTables,
     SubjectKeyTables,
     AccessExportTables,
+    PrivacyChangeTables,
     PrivacyTaskTables,
     RetentionReportTables,
     LegalHoldTables,

@@ -2,10 +2,16 @@ import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Egress } from '../../platform/connections/egress.ts';
 import { explainFailure } from '../../platform/connections/failure.ts';
+import { isOutstanding } from '../../platform/privacy/assignments.ts';
+import { NO_RESTRICTION_FIELD, SEVERAL_VALUES, type ChangeInquiry, type ChangePlan, type ChangeTarget } from '../../platform/privacy/change-target.ts';
 import type { ChangedTable, DataSource, ExportedRecords, Remainder, SourcePlan, SubjectInquiry } from '../../platform/privacy/data-source.ts';
+import { normalised } from '../../platform/privacy/identities.ts';
+import { textOf } from '../../platform/privacy/masks.ts';
 import { readRecordAnnotations } from '../../platform/privacy/record-annotations.ts';
 import type { OpenPrivacySource } from '../../platform/privacy/sources.ts';
 import { HalError } from '../../schemas/errors.ts';
+import type { FlagValue } from '../../schemas/privacy/annotations.ts';
+import type { SubjectChange } from '../../schemas/privacy/change.ts';
 import { httpAnnotationsSchema, type HttpAnnotations } from '../../schemas/privacy/record-annotations.ts';
 import { membersAt } from './json-member.ts';
 
@@ -25,8 +31,15 @@ interface FoundRecord {
   readonly value: Readonly<Record<string, unknown>>;
 }
 
-/** An API: declared calls find a person's records, page by page, and erase each. */
-export class HttpDataSource implements DataSource {
+/** What a member of a person's records is to hold. */
+interface WantedMember {
+  readonly member: string;
+  readonly value: FlagValue;
+  readonly was: string | undefined;
+}
+
+/** An API: declared calls find a person's records, page by page, and erase or change each. */
+export class HttpDataSource implements DataSource, ChangeTarget {
   readonly id: string;
   readonly name: string;
   readonly turn = 'together';
@@ -86,6 +99,71 @@ export class HttpDataSource implements DataSource {
       const rows = (await this.#find(calls, inquiry)).map(({ value }) => value);
       if (rows.length > 0) yield { table, ...(calls.category === undefined ? {} : { about: calls.category }), rows };
     }
+  }
+
+  async planChange(inquiry: ChangeInquiry): Promise<ChangePlan> {
+    const { change, holds } = inquiry;
+    const tables: ChangePlan['tables'][number][] = [];
+    const refusals: string[] = [];
+    let [found, marked] = [0, 0];
+    for (const [table, calls] of Object.entries(this.#annotations.records)) {
+      const records = await this.#find(calls, inquiry);
+      const wanted = wantedOf(calls, change, this.name, table);
+      found += records.length;
+      if (wanted.length > 0) marked += records.length;
+      const outstanding = records.filter(({ value }) => outstandingIn(value, wanted).length > 0);
+      if (outstanding.length === 0) continue;
+      tables.push({ table, rows: outstanding.length });
+      const hold = holds.find((one) => one.source === this.name && one.table === table);
+      if (hold !== undefined) refusals.push(`${table}: a legal hold protects it (${hold.id}: ${hold.reason}): whoever placed it must release it`);
+      else if (calls.update === undefined) refusals.push(`${table}: ${outstanding.length} records, and no call changes them: declare \`update\`, or a manual source for it`);
+      if (change.kind !== 'rectification') continue;
+      for (const one of wanted) {
+        const values = new Set(outstanding.flatMap(({ value }) => (outstandingIn(value, [one]).length > 0 ? [textAt(value, one.member)] : [])).filter((text) => text !== null).map(normalised));
+        if (one.was === undefined && values.size > 1) refusals.push(`${table} ${one.member} ${SEVERAL_VALUES}`);
+      }
+    }
+    if (change.kind === 'restriction' && change.state === 'on' && found > 0 && marked === 0) refusals.push(`${found} ${NO_RESTRICTION_FIELD}`);
+    const records = Object.entries(this.#annotations.records);
+    return {
+      refusals,
+      looksUpBy: [...new Set(records.flatMap(([, { find }]) => kindsIn(find.path)))],
+      knows: records.flatMap(([table, calls]) => wantedOf(calls, change, this.name, table).map(({ topic }) => topic)),
+      tables,
+    };
+  }
+
+  async change(inquiry: ChangeInquiry, count: (changed: readonly ChangedTable[]) => Promise<void>): Promise<void> {
+    for (const [table, calls] of Object.entries(this.#annotations.records)) {
+      const { update } = calls;
+      const wanted = wantedOf(calls, inquiry.change, this.name, table);
+      if (update === undefined || wanted.length === 0) continue;
+      for (const { id, value } of await this.#find(calls, inquiry)) {
+        inquiry.signal.throwIfAborted();
+        const outstanding = outstandingIn(value, wanted);
+        if (outstanding.length === 0) continue;
+        const key = createHash('sha256').update(`${inquiry.requestId}\0${this.id}\0${table}\0${id}`).digest('hex');
+        const body = outstanding.reduce((so, { member, value: next }) => withMember(so, member.split('.'), next), update.body ?? {});
+        const { status } = await this.#call(update.method, this.#at(update.path.replaceAll('{id}', encodeURIComponent(id))), inquiry.signal, { key, body });
+        if (status === 404 || status === 410) continue;
+        if (status < 200 || status > 299) throw new HalError('Conflict', `${table}: the API answered ${status} to ${update.method}: whoever runs it must say why`);
+        await count([{ table, changed: 1 }]);
+      }
+    }
+  }
+
+  async recheck(inquiry: ChangeInquiry): Promise<readonly string[]> {
+    const left: string[] = [];
+    for (const [table, calls] of Object.entries(this.#annotations.records)) {
+      const wanted = wantedOf(calls, inquiry.change, this.name, table);
+      if (wanted.length === 0) continue;
+      const records = await this.#find(calls, inquiry);
+      for (const one of wanted) {
+        const rows = records.filter(({ value }) => outstandingIn(value, [one]).length > 0).length;
+        if (rows > 0) left.push(`${rows} records of ${table} still hold something else in ${one.member}: whoever runs the API must say why`);
+      }
+    }
+    return left;
   }
 
   #keptBy(table: string, { keep }: Calls, { holds }: SubjectInquiry): string | undefined {
@@ -175,6 +253,38 @@ export class HttpDataSource implements DataSource {
     const header = /^header-(.+)$/.exec(user)?.[1];
     return header === undefined ? { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` } : { [header]: password };
   }
+}
+
+/** Members of records that a change is about. */
+function wantedOf({ members }: Calls, change: SubjectChange, source: string, table: string): (WantedMember & { readonly topic: string })[] {
+  return Object.entries(members ?? {}).flatMap(([member, { category, consent, restriction }]): (WantedMember & { readonly topic: string })[] => {
+    switch (change.kind) {
+      case 'rectification':
+        return change.corrections
+          .filter((one) => one.category === category && (one.source ?? source) === source && (one.table ?? table) === table && (one.column ?? member) === member)
+          .map(({ category: topic, value, was }) => ({ topic, member, value, was }));
+      case 'consent':
+        return consent?.purpose === change.purpose ? [{ topic: change.purpose, member, value: consent[change.state], was: undefined }] : [];
+      case 'restriction':
+        return restriction === undefined ? [] : [{ topic: 'processing', member, value: restriction[change.state], was: undefined }];
+      default:
+        return change satisfies never;
+    }
+  });
+}
+
+function outstandingIn(record: FoundRecord['value'], wanted: readonly WantedMember[]): WantedMember[] {
+  return wanted.filter((one) => isOutstanding(one, textAt(record, one.member), one.value === null ? null : String(one.value)));
+}
+
+function textAt(record: FoundRecord['value'], member: string): string | null {
+  const [value] = membersAt(record, member);
+  return value === undefined || value === null ? null : textOf(value);
+}
+
+function withMember(body: Readonly<Record<string, unknown>>, [member = '', ...rest]: readonly string[], value: FlagValue): Readonly<Record<string, unknown>> {
+  const below = body[member];
+  return { ...body, [member]: rest.length === 0 ? value : withMember(typeof below === 'object' && below !== null ? Object.fromEntries(Object.entries(below)) : {}, rest, value) };
 }
 
 function kindsIn(path: string): string[] {

@@ -7,6 +7,7 @@ import type { OpenPrivacySource } from '../../platform/privacy/sources.ts';
 import { sealTask } from '../../platform/privacy/tasks.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { manualAnnotationsSchema } from '../../schemas/privacy/record-annotations.ts';
+import type { HandWorkFinder } from './change-by-hand.ts';
 
 /** What has no API: people are given tasks, and the erasure is not complete before they say that it is done. */
 export class ManualDataSource implements DataSource {
@@ -35,13 +36,13 @@ export class ManualDataSource implements DataSource {
 
   async erase(inquiry: SubjectInquiry, _count: (changed: readonly ChangedTable[]) => Promise<void>): Promise<void> {
     const wanted = Object.entries(this.#tasks).filter(([name]) => this.#keptBy(name, inquiry) === undefined);
-    const tasks = await this.#store.ensure(inquiry.orgId, inquiry.requestId, this.name, wanted.map(([name, { instructions }]) => ({ ...sealTask(this.#keys, inquiry.orgId, inquiry.identities), name, instructions })));
+    const tasks = await this.#store.ensure(inquiry.orgId, { erasureId: inquiry.requestId }, this.name, wanted.map(([name, { instructions }]) => ({ ...sealTask(this.#keys, inquiry.orgId, inquiry.identities), name, instructions })));
     const waiting = tasks.filter(({ state }) => state !== 'done');
     if (waiting.length > 0) throw new HalError('Conflict', waiting.map(toDo).join('; '));
   }
 
   async rescan(inquiry: SubjectInquiry): Promise<readonly Remainder[]> {
-    const tasks = await this.#store.ofErasure(inquiry.orgId, inquiry.requestId, this.name);
+    const tasks = await this.#store.of(inquiry.orgId, { erasureId: inquiry.requestId }, this.name);
     return Object.keys(this.#tasks).flatMap((table): Remainder[] => {
       const kept = this.#keptBy(table, inquiry) ?? null;
       const task = tasks.find(({ name }) => name === table);
@@ -59,6 +60,23 @@ export class ManualDataSource implements DataSource {
     const hold = holds.find((one) => one.source === this.name && one.table === table);
     return hold === undefined ? this.#tasks[table]?.keep : `legal hold ${hold.id}: ${hold.reason}`;
   }
+}
+
+/** What people do by hand when data of the person change; consents are kept only where `consent` says what to do. */
+export function manualWork(source: OpenPrivacySource): HandWorkFinder {
+  const tasks = Object.entries(readRecordAnnotations(manualAnnotationsSchema, source.annotations).tasks);
+  return {
+    id: source.id,
+    name: source.name,
+    knows: 'any',
+    find: ({ change: { kind } }) =>
+      Promise.resolve({
+        looksUpBy: 'any',
+        work: tasks
+          .filter(([, { consent }]) => kind !== 'consent' || consent !== undefined)
+          .map(([name, { rectify, restrict, consent }]) => ({ name, rows: 1, instructions: { rectification: rectify, restriction: restrict, consent }[kind] })),
+      }),
+  };
 }
 
 function toDo({ id, name, state, note, dueAt }: PrivacyTask): string {

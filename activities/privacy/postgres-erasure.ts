@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import pg, { type ClientBase } from 'pg';
+import type { ClientBase } from 'pg';
 import { columnOf, type AnnotatedTable } from '../../platform/privacy/annotated-schema.ts';
 import { quoted, quotedRelation, type Column } from '../../platform/privacy/catalog.ts';
 import type { DataMap } from '../../platform/privacy/data-map.ts';
@@ -9,6 +8,7 @@ import { maskDocument, maskValue, type MaskContext } from '../../platform/privac
 import type { MaskedField, Treatment } from '../../platform/privacy/treatment.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { findRows, type FoundRows } from './postgres-rows.ts';
+import { inTransaction, takeFence } from './postgres-transaction.ts';
 
 /** What happened, or would happen, to a person's rows of one table. */
 export interface TableOutcome {
@@ -24,17 +24,13 @@ export interface TableOutcome {
 
 /** Rows read and written at once. */
 const CHUNK = 1_000;
-/** Attempts of a transaction that others got in the way of. */
-const ATTEMPTS = 8;
-/** Serialization failure, deadlock, lock not available: the same transaction may succeed a moment later. */
-const IN_THE_WAY = new Set(['40001', '40P01', '55P03']);
 
 /**
  * Does the whole erasure in one transaction and takes it back: constraints, triggers and rights are tried before anything is destroyed.
  * @throws {HalError} Conflict naming what refused, without any value.
  */
 export async function rehearse(client: ClientBase, map: DataMap, identities: Identities, context: MaskContext): Promise<TableOutcome[]> {
-  return inTransaction(client, 'rollback', async () => {
+  return inTransaction(client, 'rollback', 'erasure', async () => {
     const found = await findRows(client, map, identities);
     const outcomes: TableOutcome[] = [];
     for (const step of map.order) outcomes.push(...(await eraseTables(client, map, step, found, context)));
@@ -50,37 +46,10 @@ export async function rehearse(client: ClientBase, map: DataMap, identities: Ide
  * @throws {HalError} Conflict as {@link rehearse}; `pg` errors when the database is away.
  */
 export async function eraseStep(client: ClientBase, map: DataMap, step: ErasureStep, identities: Identities, context: MaskContext, fence: string): Promise<TableOutcome[]> {
-  return inTransaction(client, 'commit', async () => {
-    await client.query('select pg_advisory_xact_lock($1::bigint)', [createHash('sha256').update(`hal9 erasure ${fence}`).digest().readBigInt64BE(0).toString()]);
+  return inTransaction(client, 'commit', 'erasure', async () => {
+    await takeFence(client, `hal9 erasure ${fence}`);
     return eraseTables(client, map, step, await findRows(client, map, identities), context);
   });
-}
-
-async function inTransaction<Answer>(client: ClientBase, end: 'commit' | 'rollback', work: () => Promise<Answer>): Promise<Answer> {
-  for (let attempt = 1; ; attempt += 1) {
-    await client.query("begin transaction isolation level repeatable read; set local lock_timeout = '10s'; set local datestyle = 'ISO, YMD'; set local intervalstyle = 'postgres'");
-    try {
-      const answer = await work();
-      await client.query(end);
-      return answer;
-    } catch (error) {
-      await client.query('rollback').catch((failure: unknown) => {
-        // The connection is gone, and the transaction with it.
-        if (!(failure instanceof Error)) throw failure;
-      });
-      if (!(error instanceof pg.DatabaseError)) throw error;
-      if (IN_THE_WAY.has(error.code ?? '') && attempt < ATTEMPTS) continue;
-      throw refusalOf(error) ?? error;
-    }
-  }
-}
-
-/** What a database refuses for good, in words of its schema: its own message may show values. */
-function refusalOf(error: pg.DatabaseError): HalError | undefined {
-  const where = [error.table === undefined ? undefined : `${error.schema ?? ''}.${error.table}`, error.column, error.constraint].filter((part) => part !== undefined).join(', ');
-  const kinds: Readonly<Record<string, string>> = { '23': 'a constraint refuses the erasure', '42': 'the account may not do it, or the schema changed', '22': 'a masked value does not fit', P0: 'a trigger refuses the erasure', '25': 'the database is read-only' };
-  const kind = kinds[(error.code ?? '').slice(0, 2)];
-  return kind === undefined ? undefined : new HalError('Conflict', `${kind}: ${where === '' ? '' : `${where}: `}SQLSTATE ${error.code ?? ''}`);
 }
 
 /** Masks first: a reference that is emptied no longer holds what is deleted. Deletes are one statement, so that rows that hold each other go together. */

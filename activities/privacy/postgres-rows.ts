@@ -106,7 +106,8 @@ export async function* seedValues(client: ClientBase, table: AnnotatedTable, pat
   await client.query('close hal9_seed_values');
 }
 
-async function seedRows(client: ClientBase, table: AnnotatedTable, path: readonly string[], values: readonly string[]): Promise<Place[]> {
+/** Rows in which a person is looked up by one of these values. */
+export async function seedRows(client: ClientBase, table: AnnotatedTable, path: readonly string[], values: readonly string[]): Promise<Place[]> {
   const wanted = values.map(normalised);
   const { rows } = await client.query<Place>(`select t.tableoid::int8 as oid, t.ctid::text as tid from ${quotedRelation(table.relation)} t where ${matches(table, path, (text) => `lower(${text}) = any ($1::text[])`)}`, [wanted]);
   return rows;

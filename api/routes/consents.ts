@@ -1,6 +1,6 @@
 import type { ConsentRecord } from '../../database/consents.ts';
 import type { Consents } from '../../platform/consent/consents.ts';
-import { consentAnswer, consentDraft, consentHistory, consentPurposes, consentQuestion, consentSubject, consentView } from '../../schemas/rest/consents.ts';
+import { consentAnswer, consentDraft, consentHistory, consentPurposes, consentQuestion, consentRecorded, consentSubject } from '../../schemas/rest/consents.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 
 const tag = 'Consents';
@@ -15,12 +15,15 @@ export function createConsentRoutes({ consents }: { consents: Consents }): AnyRo
       id: 'recordConsent',
       tag,
       summary: 'Records that a person gave or withdrew a consent',
-      description: 'Records are only added; the last one of a subject and a purpose counts, from this answer on. The subject is kept as a keyed hash, the proof as its SHA-256.',
+      description: 'Records are only added; the last one of a subject and a purpose counts, from this answer on. The subject is kept as a keyed hash, the proof as its SHA-256. With `identities` the decision is carried into the declared sources as well.',
       permission: 'consents:write',
       audit: 'consent.give',
       body: consentDraft,
-      responses: { 201: { description: 'The record.', schema: consentView } },
-      handler: async ({ caller, body }) => ({ status: 201, body: view(await consents.record(caller, { ...body, at: body.at === undefined ? undefined : new Date(body.at) })) }),
+      responses: { 201: { description: 'The record.', schema: consentRecorded } },
+      handler: async ({ caller, body }) => {
+        const recorded = await consents.record(caller, { ...body, at: body.at === undefined ? undefined : new Date(body.at) });
+        return { status: 201, body: { ...view(recorded), changeId: recorded.changeId } };
+      },
     }),
     defineRoute({
       method: 'post',

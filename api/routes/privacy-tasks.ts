@@ -10,7 +10,7 @@ const tag = 'Privacy';
 const params = z.object({ id: z.uuid() });
 const BY_MAKING = { position: BY_TIME.position, of: ({ createdAt, id }: { readonly createdAt: string; readonly id: string }) => ({ at: createdAt, id }) };
 
-/** What people must do by hand for erasures. */
+/** What people must do by hand for erasures and changes. */
 export function createPrivacyTaskRoutes({ tasks }: { readonly tasks: PrivacyTasks }): AnyRoute[] {
   return [
     defineRoute({
@@ -18,7 +18,7 @@ export function createPrivacyTaskRoutes({ tasks }: { readonly tasks: PrivacyTask
       path: '/v1/privacy/tasks',
       id: 'listPrivacyTasks',
       tag,
-      summary: 'Lists what people must do by hand for erasures',
+      summary: 'Lists what people must do by hand for erasures and changes',
       permission: 'privacy:read',
       query: pageQuery,
       responses: { 200: { description: 'Latest first, done ones too; without who they are about.', schema: pageOf(privacyTask) } },
@@ -47,8 +47,8 @@ export function createPrivacyTaskRoutes({ tasks }: { readonly tasks: PrivacyTask
       params,
       responses: { 200: { description: 'The task, now the caller\'s.', schema: privacyTaskTaken } },
       handler: async ({ caller, params: { id } }) => {
-        const { task, identities } = await tasks.take(caller, id);
-        return { status: 200, body: { ...view(task), identities: Object.fromEntries(Object.entries(identities).map(([kind, values]) => [kind, [...values]])) } };
+        const { task, identities, change } = await tasks.take(caller, id);
+        return { status: 200, body: { ...view(task), change, identities: Object.fromEntries(Object.entries(identities).map(([kind, values]) => [kind, [...values]])) } };
       },
     }),
     defineRoute({
@@ -57,7 +57,7 @@ export function createPrivacyTaskRoutes({ tasks }: { readonly tasks: PrivacyTask
       id: 'endPrivacyTask',
       tag,
       summary: 'Says that a task is done, or why not',
-      description: 'Its erasure looks again at once. It is not complete while a task is open or refused; a refused one may be taken again.',
+      description: 'Its erasure or change looks again at once. That is not complete while a task is open or refused; a refused one may be taken again.',
       permission: 'privacy:erase',
       audit: 'privacy-task.end',
       params,
@@ -68,6 +68,6 @@ export function createPrivacyTaskRoutes({ tasks }: { readonly tasks: PrivacyTask
   ];
 }
 
-function view({ id, erasureId, source, name, instructions, state, dueAt, takenBy, note, createdAt, endedAt }: PrivacyTask) {
-  return { id, erasureId, source, name, instructions, state, dueAt: dueAt.toISOString(), takenBy, note, createdAt: createdAt.toISOString(), endedAt: endedAt?.toISOString() ?? null };
+function view({ id, erasureId, changeId, source, name, instructions, state, dueAt, takenBy, note, createdAt, endedAt }: PrivacyTask) {
+  return { id, erasureId, changeId, source, name, instructions, state, dueAt: dueAt.toISOString(), takenBy, note, createdAt: createdAt.toISOString(), endedAt: endedAt?.toISOString() ?? null };
 }

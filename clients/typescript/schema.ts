@@ -1792,7 +1792,7 @@ export interface paths {
         put?: never;
         /**
          * Records that a person gave or withdrew a consent
-         * @description Records are only added; the last one of a subject and a purpose counts, from this answer on. The subject is kept as a keyed hash, the proof as its SHA-256.
+         * @description Records are only added; the last one of a subject and a purpose counts, from this answer on. The subject is kept as a keyed hash, the proof as its SHA-256. With `identities` the decision is carried into the declared sources as well.
          */
         post: operations["recordConsent"];
         delete?: never;
@@ -2741,6 +2741,64 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/privacy/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists changes of people's data */
+        get: operations["listPrivacyChanges"];
+        put?: never;
+        /**
+         * Corrects a person's data everywhere, or restricts what may be done with them
+         * @description Writes the request down without naming anybody or any value, and starts a run that finds the person in every source, writes, and reads again. While processing is restricted the person is neither erased nor swept by retention.
+         */
+        post: operations["requestPrivacyChange"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/changes/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Reads how a change stands */
+        get: operations["getPrivacyChange"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/changes/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Has a change try again at once
+         * @description Starts its run where there is none.
+         */
+        post: operations["resumePrivacyChange"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/privacy/erasures": {
         parameters: {
             query?: never;
@@ -3054,7 +3112,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists what people must do by hand for erasures */
+        /** Lists what people must do by hand for erasures and changes */
         get: operations["listPrivacyTasks"];
         put?: never;
         post?: never;
@@ -3092,7 +3150,7 @@ export interface paths {
         put?: never;
         /**
          * Says that a task is done, or why not
-         * @description Its erasure looks again at once. It is not complete while a task is open or refused; a refused one may be taken again.
+         * @description Its erasure or change looks again at once. That is not complete while a task is open or refused; a refused one may be taken again.
          */
         post: operations["endPrivacyTask"];
         delete?: never;
@@ -7346,6 +7404,13 @@ export interface components {
             state: "given" | "withdrawn";
             textVersion: string;
         };
+        ConsentChange: {
+            /** @constant */
+            kind: "consent";
+            purpose: string;
+            /** @enum {string} */
+            state: "given" | "withdrawn";
+        };
         Control: {
             /** @description By framework: SOC 2, ISO 27001, GDPR. */
             clauses: {
@@ -7379,6 +7444,20 @@ export interface components {
             /** @description Tests of every build that show it. */
             tests: string[];
             title: string;
+        };
+        Correction: {
+            /** @description As the annotations name it: every field of this category that is the person's is corrected. */
+            category: string;
+            /** @description Only in this column; members of JSON as `column.member`. */
+            column?: string;
+            /** @description Only in this source. */
+            source?: string;
+            /** @description Only in this table or kind of record, as the annotations name it. */
+            table?: string;
+            /** @description The right one, as text; null where there is none. */
+            value: string | null;
+            /** @description Only fields that hold this value, whatever its case. Needed where the person has several different ones in one column. */
+            was?: string;
         };
         CreatedApiKey: {
             /** Format: date-time */
@@ -9171,6 +9250,59 @@ export interface components {
             /** @description Kind and id, or `default`. */
             updatedBy: string;
         };
+        PrivacyChange: {
+            /** Format: date-time */
+            dueAt: string;
+            finishedAt: string | null;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "rectification" | "consent" | "restriction";
+            /** @description What stands in the way, and who must act. */
+            reasons: string[];
+            /** Format: date-time */
+            requestedAt: string;
+            requestedBy: string;
+            runId: string;
+            /** @enum {string} */
+            state: "requested" | "blocked" | "changing" | "complete" | "superseded";
+            /** @description What was found to hold something else, then how much of it was changed. */
+            tables: {
+                /** @description Of these, changed by HAL9. */
+                changed: number;
+                /** @description Records of the person that held, or hold, something else. */
+                rows: number;
+                source: string;
+                table: string;
+            }[];
+            /** @description Categories of data, the purpose of a consent, or `processing`. Never a value. */
+            topics: string[];
+            verification: string;
+            /** @description `corrected`, `given`, `withdrawn`, `on` or `off`. */
+            wanted: string;
+        };
+        PrivacyChangeSummary: {
+            /** Format: date-time */
+            dueAt: string;
+            finishedAt: string | null;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "rectification" | "consent" | "restriction";
+            /** @description What stands in the way, and who must act. */
+            reasons: string[];
+            /** Format: date-time */
+            requestedAt: string;
+            requestedBy: string;
+            runId: string;
+            /** @enum {string} */
+            state: "requested" | "blocked" | "changing" | "complete" | "superseded";
+            /** @description Categories of data, the purpose of a consent, or `processing`. Never a value. */
+            topics: string[];
+            verification: string;
+            /** @description `corrected`, `given`, `withdrawn`, `on` or `off`. */
+            wanted: string;
+        };
         PrivacyPolicy: {
             /** @description People who must agree before anything is destroyed. */
             approvals: number;
@@ -9199,13 +9331,15 @@ export interface components {
             version: number;
         };
         PrivacyTask: {
+            /** @description Or the change. */
+            changeId: string | null;
             /** Format: date-time */
             createdAt: string;
             /** Format: date-time */
             dueAt: string;
             endedAt: string | null;
-            /** Format: uuid */
-            erasureId: string;
+            /** @description The erasure that it is a part of. */
+            erasureId: string | null;
             /** Format: uuid */
             id: string;
             instructions: string;
@@ -9218,13 +9352,17 @@ export interface components {
             takenBy: string | null;
         };
         PrivacyTaskTaken: {
+            /** @description What becomes of their data; null when they are erased. */
+            change: (components["schemas"]["RectificationChange"] | components["schemas"]["ConsentChange"] | components["schemas"]["RestrictionChange"]) | null;
+            /** @description Or the change. */
+            changeId: string | null;
             /** Format: date-time */
             createdAt: string;
             /** Format: date-time */
             dueAt: string;
             endedAt: string | null;
-            /** Format: uuid */
-            erasureId: string;
+            /** @description The erasure that it is a part of. */
+            erasureId: string | null;
             /** Format: uuid */
             id: string;
             /** @description Who it is about, by kind. */
@@ -9279,6 +9417,35 @@ export interface components {
             /** @description Sum of the weights of all that was asked for, not of this page alone. */
             weight: number;
         };
+        RecordedConsent: {
+            /**
+             * Format: date-time
+             * @description When the person decided.
+             */
+            at: string;
+            /** @description See GET /v1/privacy/changes/{id}; null without `identities`. */
+            changeId: string | null;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            legalBasis: "consent" | "explicit-consent" | "contract" | "legal-obligation" | "vital-interests" | "public-task" | "legitimate-interests";
+            proofSha256: string | null;
+            /** @description E.g. `newsletter`. */
+            purpose: string;
+            /** Format: date-time */
+            recordedAt: string;
+            /** @description Kind and id. */
+            recordedBy: string;
+            source: string;
+            /** @enum {string} */
+            state: "given" | "withdrawn";
+            textVersion: string;
+        };
+        RectificationChange: {
+            corrections: components["schemas"]["Correction"][];
+            /** @constant */
+            kind: "rectification";
+        };
         RemediationAction: {
             action: string;
             cause: string;
@@ -9321,6 +9488,15 @@ export interface components {
                 state: "open" | "running" | "completed" | "failed" | "timed-out" | "cancelled" | "terminated";
             }[];
             runId: string;
+        };
+        RestrictionChange: {
+            /** @constant */
+            kind: "restriction";
+            /**
+             * @description `on`: kept, and not used for anything else; `off`: lifted again.
+             * @enum {string}
+             */
+            state: "on" | "off";
         };
         RetentionReport: {
             dryRun: boolean;
@@ -15718,6 +15894,10 @@ export interface operations {
                      * @description When the person decided; default now. Not in the future.
                      */
                     at?: string;
+                    /** @description What the person is found by in the declared sources, by kind: with it the decision is carried into every field that keeps this consent, and `changeId` says how that stands. */
+                    identities?: {
+                        [key: string]: string[];
+                    };
                     /**
                      * @default consent
                      * @enum {string}
@@ -15745,7 +15925,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Consent"];
+                    "application/json": components["schemas"]["RecordedConsent"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -20296,6 +20476,115 @@ export interface operations {
                         /** @description `YYYY-MM`, UTC. */
                         month: string;
                     };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listPrivacyChanges: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Latest first; those of consents too. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["PrivacyChangeSummary"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    requestPrivacyChange: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Consents change by POST /v1/consents. */
+                    change: components["schemas"]["RectificationChange"] | components["schemas"]["RestrictionChange"];
+                    /** @description By kind, as the annotations name them, e.g. `{"email": ["a@example.com"]}`. */
+                    identities: {
+                        [key: string]: string[];
+                    };
+                    /** @description How you made sure that the request is the person's own, and that the values are right. Without personal data. */
+                    verification: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The change; its run goes on. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PrivacyChangeSummary"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getPrivacyChange: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The change, with what it found and changed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PrivacyChange"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    resumePrivacyChange: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The change. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PrivacyChangeSummary"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -6,6 +6,8 @@ import type { ConsentState, LegalBasis } from '../../schemas/rest/consents.ts';
 import { actOf } from '../audit/act.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
+import type { PrivacyChanges } from '../privacy/changes.ts';
+import type { Identities } from '../privacy/identities.ts';
 
 export interface ConsentDecision {
   readonly subject: string;
@@ -17,7 +19,12 @@ export interface ConsentDecision {
   /** When the person decided; default now. */
   readonly at?: Date | undefined;
   readonly proof?: string | undefined;
+  /** What the person is found by in other systems: with it the decision is carried there too. */
+  readonly identities?: Identities | undefined;
 }
+
+/** A record, and the change that carries it into other systems. */
+export type RecordedConsent = ConsentRecord & { readonly changeId: string | null };
 
 const HISTORY = 1_000;
 /** How far ahead a source's clock may be, milliseconds. */
@@ -30,18 +37,21 @@ const AHEAD_MS = 60_000;
 export class Consents {
   readonly #store: ConsentStore;
   readonly #keys: KeyRing;
+  readonly #changes: Pick<PrivacyChanges, 'prepare'>;
 
-  constructor({ database, keys }: { database: Database; keys: KeyRing }) {
+  constructor({ database, keys, changes }: { database: Database; keys: KeyRing; changes: Pick<PrivacyChanges, 'prepare'> }) {
     this.#store = new ConsentStore(database);
     this.#keys = keys;
+    this.#changes = changes;
   }
 
-  /** @throws {HalError} InvalidInput for a time in the future. */
-  async record(caller: Caller, decision: ConsentDecision): Promise<ConsentRecord> {
-    const { purpose, state, legalBasis, textVersion, source, at, proof } = decision;
+  /** The record, and with it the ledger's row of what carries it on. @throws {HalError} InvalidInput for a time in the future. */
+  async record(caller: Caller, decision: ConsentDecision): Promise<RecordedConsent> {
+    const { purpose, state, legalBasis, textVersion, source, at, proof, identities } = decision;
     if (at !== undefined && at.getTime() > Date.now() + AHEAD_MS) throw new HalError('InvalidInput', 'nobody decides in the future', { errors: [{ path: '/at', message: 'must not lie in the future' }] });
     const id = randomUUID();
-    return this.#store.add(
+    const change = identities === undefined ? undefined : await this.#changes.prepare(caller, { identities, verification: `consent record ${id}`, change: { kind: 'consent', purpose, state } });
+    const record = await this.#store.add(
       caller.orgId,
       {
         id,
@@ -56,7 +66,10 @@ export class Consents {
         recordedBy: `${caller.actor.kind}:${caller.actor.id}`,
       },
       actOf(caller, state === 'given' ? 'consent.give' : 'consent.withdraw', { kind: 'consent', id }, { purpose, legalBasis }),
+      change?.insert,
     );
+    await change?.start();
+    return { ...record, changeId: change?.id ?? null };
   }
 
   /** The record that counts, undefined where nothing was ever recorded. */

@@ -64,6 +64,8 @@ function fromOwn({ source, tables }: z.output<typeof ownAnnotationsSchema>): Ann
         retention: field.retention,
         masking: typeof field.masking === 'string' ? { strategy: field.masking } : field.masking,
         readOnly: field.readOnly ?? false,
+        consent: field.consent,
+        restriction: field.restriction,
       })),
     })),
   };

@@ -44,8 +44,9 @@ export class LegalHolds {
     return found(await this.#store.find(caller.orgId, id));
   }
 
-  /** @throws {HalError} NotFound. */
+  /** @throws {HalError} NotFound; Conflict for that of a restriction, which ends with its lifting. */
   async release(caller: Caller, id: string): Promise<LegalHold> {
+    if ((await this.get(caller, id)).restrictionId !== null) throw new HalError('Conflict', 'the processing is restricted: lift the restriction (POST /v1/privacy/changes)');
     return found(await this.#store.release(caller.orgId, id, actOf(caller, 'legal-hold.release', { kind: 'legal-hold', id })));
   }
 }

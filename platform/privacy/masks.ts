@@ -99,6 +99,14 @@ const keepDigits = (_: string, value: unknown, context?: { source?: string }): u
  * @returns the text as it was when it is no JSON.
  */
 export function maskDocument(text: string | null, fields: readonly { readonly path: readonly string[]; readonly masking: Masking }[], context: MaskContext): string | null {
+  return changeDocument(text, fields.map(({ path, masking }) => ({ path, change: (node) => (node === null || masking.strategy === 'null' ? null : maskValue(masking, textOf(node), null, context)) })));
+}
+
+/**
+ * Changes members of a JSON text where they are; arrays on the way are gone through, and no number loses a digit.
+ * @returns the text as it was when it is no JSON.
+ */
+export function changeDocument(text: string | null, fields: readonly { readonly path: readonly string[]; readonly change: (node: unknown) => unknown }[]): string | null {
   if (text === null) return null;
   let document: unknown;
   try {
@@ -107,18 +115,19 @@ export function maskDocument(text: string | null, fields: readonly { readonly pa
     if (error instanceof SyntaxError) return text;
     throw error;
   }
-  for (const { path, masking } of fields) document = maskAt(document, path, masking, context);
+  for (const { path, change } of fields) document = changeAt(document, path, change);
   return JSON.stringify(document);
 }
 
-function maskAt(node: unknown, path: readonly string[], masking: Masking, context: MaskContext): unknown {
-  if (Array.isArray(node)) return node.map((item: unknown) => maskAt(item, path, masking, context));
+/** What is at a place of a document, as text. */
+export function textOf(node: unknown): string {
+  return typeof node === 'string' ? node : JSON.stringify(node);
+}
+
+function changeAt(node: unknown, path: readonly string[], change: (node: unknown) => unknown): unknown {
+  if (Array.isArray(node)) return node.map((item: unknown) => changeAt(item, path, change));
   const [member, ...rest] = path;
-  if (member === undefined) {
-    if (node === null || masking.strategy === 'null') return null;
-    const plain = typeof node === 'string' ? node : JSON.stringify(node);
-    return maskValue(masking, plain, null, context);
-  }
+  if (member === undefined) return change(node);
   if (typeof node !== 'object' || node === null || !Object.hasOwn(node, member)) return node;
-  return Object.fromEntries(Object.entries(node).map(([name, value]: [string, unknown]) => [name, name === member ? maskAt(value, rest, masking, context) : value]));
+  return Object.fromEntries(Object.entries(node).map(([name, value]: [string, unknown]) => [name, name === member ? changeAt(value, rest, change) : value]));
 }

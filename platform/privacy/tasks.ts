@@ -3,25 +3,31 @@ import { z } from 'zod';
 import type { Database } from '../../database/database.ts';
 import { PrivacyTaskStore, type PrivacyTask } from '../../database/privacy-tasks.ts';
 import { HalError } from '../../schemas/errors.ts';
+import { subjectChange, type SubjectChange } from '../../schemas/privacy/change.ts';
 import { actOf } from '../audit/act.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
+import type { PrivacyChanges } from './changes.ts';
 import type { Erasures } from './erasures.ts';
 import type { Identities } from './identities.ts';
 
 const PURPOSE = 'privacy-tasks';
-const sealedIdentities = z.record(z.string(), z.array(z.string()));
+const identitiesOnly = z.record(z.string(), z.array(z.string()));
+/** Tasks of erasures hold who it is about, those of changes also what becomes of their data. */
+const sealedTask = z.union([z.strictObject({ identities: identitiesOnly, change: subjectChange }), identitiesOnly.transform((identities) => ({ identities, change: null }))]);
 
-/** What people must do by hand for erasures: handed over with who it is about, then said to be done. */
+/** What people must do by hand for erasures and changes: handed over with who it is about, then said to be done. */
 export class PrivacyTasks {
   readonly #store: PrivacyTaskStore;
   readonly #keys: KeyRing;
   readonly #erasures: Pick<Erasures, 'resume'>;
+  readonly #changes: Pick<PrivacyChanges, 'resume'>;
 
-  constructor({ database, keys, erasures }: { readonly database: Database; readonly keys: KeyRing; readonly erasures: Pick<Erasures, 'resume'> }) {
+  constructor({ database, keys, erasures, changes }: { readonly database: Database; readonly keys: KeyRing; readonly erasures: Pick<Erasures, 'resume'>; readonly changes: Pick<PrivacyChanges, 'resume'> }) {
     this.#store = new PrivacyTaskStore(database);
     this.#keys = keys;
     this.#erasures = erasures;
+    this.#changes = changes;
   }
 
   /** Latest first. */
@@ -36,33 +42,34 @@ export class PrivacyTasks {
     return task;
   }
 
-  /** Hands it to the caller, with who it is about. @throws {HalError} NotFound; Conflict once it is done. */
-  async take(caller: Caller, id: string): Promise<{ task: PrivacyTask; identities: Identities }> {
+  /** Hands it to the caller, with who it is about, and what becomes of their data where it is a change. @throws {HalError} NotFound; Conflict once it is done. */
+  async take(caller: Caller, id: string): Promise<{ task: PrivacyTask; identities: Identities; change: SubjectChange | null }> {
     await this.get(caller, id);
     const task = await this.#store.take(caller.orgId, id, actorOf(caller), actOf(caller, 'privacy-task.take', { kind: 'privacy-task', id }));
     if (task?.sealed == null) throw done();
-    return { task, identities: sealedIdentities.parse(JSON.parse(this.#keys.open(caller.orgId, PURPOSE, task.sealed, id).toString('utf8'))) };
+    return { task, ...sealedTask.parse(JSON.parse(this.#keys.open(caller.orgId, PURPOSE, task.sealed, id).toString('utf8'))) };
   }
 
-  /** Says that it is done, or why not; its erasure looks again at once. @throws {HalError} NotFound; Conflict once it is done. */
+  /** Says that it is done, or why not; what it is a part of looks again at once. @throws {HalError} NotFound; Conflict once it is done. */
   async end(caller: Caller, id: string, { outcome, note }: { outcome: 'done' | 'refused'; note: string }): Promise<PrivacyTask> {
     await this.get(caller, id);
     const task = await this.#store.end(caller.orgId, id, outcome, note, actorOf(caller), actOf(caller, 'privacy-task.end', { kind: 'privacy-task', id }, { outcome }));
     if (task === undefined) throw done();
     try {
-      await this.#erasures.resume(caller, task.erasureId);
+      if (task.erasureId !== null) await this.#erasures.resume(caller, task.erasureId);
+      if (task.changeId !== null) await this.#changes.resume(caller, task.changeId);
     } catch (error) {
-      // The erasure may have ended without it, and looks again by itself otherwise.
+      // It may have ended without it, and looks again by itself otherwise.
       if (!(error instanceof HalError) || (error.type !== 'Conflict' && !error.failure.retryable)) throw error;
     }
     return task;
   }
 }
 
-/** A task as a source makes it. @param id of the task. */
-export function sealTask(keys: KeyRing, orgId: string, identities: Identities): { id: string; sealed: Buffer } {
+/** A task as a source makes it. @param change what becomes of the person's data, unless they are erased. */
+export function sealTask(keys: KeyRing, orgId: string, identities: Identities, change?: SubjectChange): { id: string; sealed: Buffer } {
   const id = randomUUID();
-  return { id, sealed: keys.seal(orgId, PURPOSE, JSON.stringify(identities), id) };
+  return { id, sealed: keys.seal(orgId, PURPOSE, JSON.stringify(change === undefined ? identities : { identities, change }), id) };
 }
 
 function done(): HalError {

@@ -41,6 +41,8 @@ export const TRANSACTION_WAKE_SIGNAL = 'wake';
 export const ERASURE_RECHECK_SIGNAL = 'recheck';
 /** The same for an access export. */
 export const ACCESS_EXPORT_RECHECK_SIGNAL = 'recheck';
+/** The same for a change of a person's data. */
+export const PRIVACY_CHANGE_RECHECK_SIGNAL = 'recheck';
 /** The signal that tells a round of consensus to look at the chain now. */
 export const CONSENSUS_WAKE_SIGNAL = 'wake';
 /** The signal by which a person has the challenger of a round doubt its tally. */

@@ -51,7 +51,18 @@ export interface FieldAnnotation {
   readonly masking: Masking | undefined;
   /** Never written, whatever its category. */
   readonly readOnly: boolean;
+  /** Where a consent of the person is kept: what the field holds once it is given, and once it is withdrawn. */
+  readonly consent?: ConsentField | undefined;
+  /** Where it is kept that processing is restricted: what the field holds meanwhile, and otherwise. */
+  readonly restriction?: RestrictionField | undefined;
 }
+
+const flag = z.union([z.string().max(200), z.number(), z.boolean()]).nullable();
+export type FlagValue = z.infer<typeof flag>;
+export const consentField = z.strictObject({ purpose: z.string().regex(/^[a-z][a-z0-9-]{0,63}$/), given: flag.default(true), withdrawn: flag.default(false) });
+export type ConsentField = z.infer<typeof consentField>;
+export const restrictionField = z.strictObject({ on: flag.default(true), off: flag.default(false) });
+export type RestrictionField = z.infer<typeof restrictionField>;
 
 export interface TableAnnotation {
   readonly dataset: string;
@@ -108,6 +119,8 @@ const ownField = z.strictObject({
   retention: duration.optional(),
   masking: z.union([z.enum(['null', 'hash', 'hmac', 'format-preserving']), maskingSchema]).optional(),
   readOnly: z.boolean().optional(),
+  consent: consentField.optional(),
+  restriction: restrictionField.optional(),
 });
 
 const ownTable = z.strictObject({

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { consentField, restrictionField } from './annotations.ts';
 
 const name = z.string().min(1).max(200);
 const category = z.string().regex(/^[a-z0-9_]+(\.[a-z0-9_]+)*$/i, 'a category is words joined by dots, e.g. user.contact.email').max(200);
@@ -64,13 +65,21 @@ export const httpAnnotationsSchema = z.strictObject({
       }),
       /** `{id}` is the record's; default: records cannot be erased by a call, and stay until somebody does. */
       erase: z.strictObject({ method: z.enum(['DELETE', 'POST', 'PUT', 'PATCH']).default('DELETE'), path: path.refine((text) => text.includes('{id}'), 'names no record, e.g. /contacts/{id}'), body: z.record(z.string(), z.unknown()).optional() }).optional(),
+      /** Changes members of a record; the body holds those that change, and `body` besides. */
+      update: z.strictObject({ method: z.enum(['PATCH', 'PUT', 'POST']).default('PATCH'), path: path.refine((text) => text.includes('{id}'), 'names no record, e.g. /contacts/{id}'), body: z.record(z.string(), z.unknown()).optional() }).optional(),
+      /** What members of a record hold: a category of data, a consent, whether processing is restricted. By member, dots lead below. */
+      members: z.record(name, z.strictObject({ category: category.optional(), consent: consentField.optional(), restriction: restrictionField.optional() })).optional(),
     }),
   ),
 });
 export type HttpAnnotations = z.infer<typeof httpAnnotationsSchema>;
 
+const words = z.string().min(1).max(2_000).optional();
+/** What to do instead when data are corrected or restricted, or a consent changes; without `consent` nothing of consents is kept here. */
+const byHand = { rectify: words, restrict: words, consent: words };
+
 /** What people do by hand: for what has no API. */
 export const manualAnnotationsSchema = z.strictObject({
   source: name,
-  tasks: z.record(name, z.strictObject({ instructions: z.string().min(1).max(2_000).describe('What to do, without personal data.'), ...keeping })).refine((tasks) => Object.keys(tasks).length > 0, 'at least one task'),
+  tasks: z.record(name, z.strictObject({ instructions: z.string().min(1).max(2_000).describe('What to do, without personal data.'), ...keeping, ...byHand })).refine((tasks) => Object.keys(tasks).length > 0, 'at least one task'),
 });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ACCESS_EXPORT_STATES, exportedTable } from '../privacy/access-export.ts';
-import { identities } from './privacy.ts';
+import { identities } from './identities.ts';
 
 const recipient = z
   .union([

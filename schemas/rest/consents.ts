@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { identities } from './identities.ts';
 
 export const CONSENT_STATES = ['given', 'withdrawn'] as const;
 export type ConsentState = (typeof CONSENT_STATES)[number];
@@ -20,6 +21,7 @@ export const consentDraft = z.strictObject({
   source: word.describe('Where it was decided, e.g. `signup-form`.'),
   at: z.iso.datetime({ offset: true }).optional().describe('When the person decided; default now. Not in the future.'),
   proof: z.string().max(65_536).optional().describe('What proves it, e.g. the form as sent. Its SHA-256 is kept; keep the proof yourself.'),
+  identities: identities.optional().describe('What the person is found by in the declared sources, by kind: with it the decision is carried into every field that keeps this consent, and `changeId` says how that stands.'),
 });
 
 export const consentSubject = z.strictObject({ subject });
@@ -39,6 +41,8 @@ export const consentView = z
     recordedBy: z.string().describe('Kind and id.'),
   })
   .meta({ id: 'Consent' });
+
+export const consentRecorded = consentView.extend({ changeId: z.uuid().nullable().describe('See GET /v1/privacy/changes/{id}; null without `identities`.') }).meta({ id: 'RecordedConsent' });
 
 export const consentAnswer = z.object({ granted: z.boolean().describe('Whether the last record of the purpose gave it. False where there is none.'), record: consentView.nullable() });
 export const consentHistory = z.object({ current: z.array(consentView).describe('The last record of each purpose.'), history: z.array(consentView).describe('Newest first, at most 1,000.') });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { erasedTable, ERASURE_STATES, keptValue } from '../privacy/erasure.ts';
 import { SOURCE_KINDS } from '../privacy/source-kinds.ts';
+import { identities } from './identities.ts';
 
 const sourceName = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/);
 const address = z
@@ -24,11 +25,6 @@ export const privacyPolicy = z
     connection: z.string().min(1).max(128).nullable().describe('Connection that carries questions and reminders.'),
   })
   .meta({ id: 'PrivacyPolicy' });
-
-export const identities = z
-  .record(z.string().min(1).max(50), z.array(z.string().trim().min(1).max(500)).min(1).max(20))
-  .refine((given) => Object.keys(given).length > 0 && Object.keys(given).length <= 10, 'one to ten kinds of identities')
-  .describe('By kind, as the annotations name them, e.g. `{"email": ["a@example.com"]}`.');
 
 export const legalHoldDraft = z
   .strictObject({

@@ -103,6 +103,7 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
     ['/v1/privacy/sources/:id', await made('/v1/privacy/sources', { name: low, address: 'postgres://hal9:x@db.example/shop', annotations: 'source: shop\ntables: {}\n' })],
     ['/v1/privacy/holds/:id', await made('/v1/privacy/holds', { identities: { email: [marker] }, reason: marker })],
     ['/v1/privacy/erasures/:id', await made('/v1/privacy/erasures', { identities: { email: [marker] }, verification: marker })],
+    ['/v1/privacy/changes/:id', await made('/v1/privacy/changes', { identities: { email: [marker] }, verification: marker, change: { kind: 'restriction', state: 'on' } })],
     ['/v1/privacy/exports/:id', await made('/v1/privacy/exports', { identities: { email: [marker] }, verification: marker, recipient: { passphrase: marker } })],
     ['/v1/privacy/retention-reports/:id', report],
     ['/v1/privacy/tasks/:id', task],

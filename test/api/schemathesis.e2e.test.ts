@@ -31,7 +31,7 @@ const ENDING = ['revokeApiKey', 'rotateApiKey', 'suspendOrganisation'];
 const NESTED = ['startBrowser', 'takeBrowserTurn'];
 
 /** Their runs wait for somebody, and with them whoever waits for an end: they come last. */
-const ENDLESS = ['startBrowserSession', 'requestErasure', 'requestAccessExport'];
+const ENDLESS = ['startBrowserSession', 'requestErasure', 'requestAccessExport', 'requestPrivacyChange', 'recordConsent'];
 /** They last as long as the run that they wait for. */
 const WAITING = ['streamRun', 'getRunResult'];
 

@@ -16,7 +16,8 @@ describe('consents', () => {
   let elsewhere: Consents;
   beforeAll(async () => {
     test = await createTestDatabase();
-    [here, elsewhere] = [new Consents({ database: test.database, keys }), new Consents({ database: test.database, keys })];
+    const changes = { prepare: () => Promise.reject(new Error('nothing is carried on here')) };
+    [here, elsewhere] = [new Consents({ database: test.database, keys, changes }), new Consents({ database: test.database, keys, changes })];
   });
   afterAll(() => test.drop());
 

@@ -6,7 +6,7 @@ import { documentPermissions, PERMISSION_REFERENCE } from '../../deploy/local/ge
 import { PREDEFINED_ROLES } from '../../platform/identity/roles.ts';
 
 /** Permissions that no role below `owner` has, each on purpose. */
-const OWNERS_ONLY = ['audit:erase', 'billing:read', 'billing:write', 'organisations:write', 'plans:read', 'plans:write', 'privacy:erase', 'privacy:export'];
+const OWNERS_ONLY = ['audit:erase', 'billing:read', 'billing:write', 'organisations:write', 'plans:read', 'plans:write', 'privacy:change', 'privacy:erase', 'privacy:export'];
 
 describe('the reference of permissions', () => {
   it('is what routes, operations and roles say; run `npm run generate`', async () => {

@@ -4,15 +4,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createClient } from '@redis/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { connect } from '../../activities/privacy/connectors.ts';
+import { z } from 'zod';
+import { connect, type Connector } from '../../activities/privacy/connectors.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
+import type { ChangeInquiry, ChangeTarget } from '../../platform/privacy/change-target.ts';
 import type { DataSource, ExportedRecords, SubjectInquiry } from '../../platform/privacy/data-source.ts';
 import { SOURCE_DECLARATIONS } from '../../platform/privacy/source-kinds.ts';
 import { PrivacyTasks } from '../../platform/privacy/tasks.ts';
 import { ErasureStore } from '../../database/erasures.ts';
 import { actOf } from '../../platform/audit/act.ts';
+import type { Correction, SubjectChange } from '../../schemas/privacy/change.ts';
 import type { SourceKind } from '../../schemas/privacy/source-kinds.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { startHttpServer, type LocalServer } from '../environment/http-server.ts';
@@ -42,6 +45,10 @@ afterAll(async () => {
 const inquiry = (changes: Partial<SubjectInquiry> = {}): SubjectInquiry => ({ orgId: '0190d1c3-0000-7000-8000-000000000001', requestId: '0190d1c3-0000-7000-8000-000000000002', identities: { email: ['Ada@Example.com'] }, subjects: [], maskKey: randomBytes(32), holds: [], signal: new AbortController().signal, ...changes });
 
 function sourceOf(kind: SourceKind, address: string, annotations: string): DataSource {
+  return connectorOf(kind, address, annotations).source;
+}
+
+function connectorOf(kind: SourceKind, address: string, annotations: string): Connector {
   SOURCE_DECLARATIONS[kind].shown(address);
   SOURCE_DECLARATIONS[kind].checkAnnotations(annotations);
   return connect({ id: '0190d1c3-0000-7000-8000-00000000000a', name: 'other', kind, address, annotations }, { egress, database: test.database, keys });
@@ -51,6 +58,17 @@ async function erased(source: DataSource, one: SubjectInquiry): Promise<Record<s
   const counts: Record<string, number> = {};
   await source.erase(one, (changed) => {
     for (const { table, changed: rows } of changed) counts[table] = (counts[table] ?? 0) + rows;
+    return Promise.resolve();
+  });
+  return counts;
+}
+
+const changing = (change: SubjectChange, changes: Partial<SubjectInquiry> = {}): ChangeInquiry => ({ ...inquiry(changes), change, found: true });
+
+async function changed(target: ChangeTarget, one: ChangeInquiry): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  await target.change(one, (tables) => {
+    for (const { table, changed: rows } of tables) counts[table] = (counts[table] ?? 0) + rows;
     return Promise.resolve();
   });
   return counts;
@@ -108,6 +126,17 @@ describe.skipIf(redisTool === undefined)('Redis as a source', () => {
       expect([await redis.hGetAll('account:1'), await redis.lRange('newsletter:old', 0, -1)]).toEqual([{ plan: 'free' }, ['bob@example.com']]);
       // Again: nothing is left to do.
       expect(await erased(source, inquiry())).toEqual({});
+    });
+  });
+
+  it('has people change what it holds, and knows no consents', async () => {
+    await opened(async (redis) => {
+      await redis.flushAll();
+      await redis.hSet('cart:1', { mail: ADA, item: 'cookie' });
+      const { target } = connectorOf('redis', `redis://:${encodeURIComponent('p@ss')}@127.0.0.1:${server.port}/0`, ANNOTATIONS);
+      const plan = await target.planChange(changing({ kind: 'rectification', corrections: [{ category: 'user.content', value: 'cake' }] }));
+      expect(plan).toEqual({ refusals: [], looksUpBy: ['email'], knows: [], tables: [{ table: 'cart:*', rows: 1 }] });
+      expect((await target.planChange(changing({ kind: 'consent', purpose: 'newsletter', state: 'withdrawn' }))).tables).toEqual([]);
     });
   });
 
@@ -207,6 +236,56 @@ describe('an API as a source', () => {
   });
 });
 
+describe('an API in which data change', () => {
+  const rectification = (...corrections: Correction[]): SubjectChange => ({ kind: 'rectification', corrections });
+
+  it('gets those members that are wrong, and is asked again', async () => {
+    const contacts = new Map<string, Record<string, unknown>>([['1', { id: 1, mail: ADA, name: 'Adda', flags: { news: true } }], ['2', { id: 2, mail: ADA, name: 'adda', flags: { news: false } }], ['3', { id: 3, mail: 'bob@example.com', name: 'Bob', flags: { news: true } }]]);
+    const patches: { at: string; key: string; body: unknown }[] = [];
+    let refuse: number | undefined;
+    const server = await startHttpServer((request, response) => {
+      const url = new URL(request.path, 'http://crm');
+      const answer = (status: number, body: unknown): void => void response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+      if (request.method !== 'PATCH') return answer(200, [...contacts.values()].filter(({ mail }) => mail === url.searchParams.get('mail')?.toLowerCase()));
+      if (refuse !== undefined) return answer(refuse, {});
+      const [id, body] = [url.pathname.split('/').at(-1) ?? '', z.record(z.string(), z.unknown()).parse(JSON.parse(request.body))];
+      patches.push({ at: url.pathname, key: String(request.headers['idempotency-key']), body });
+      contacts.set(id, { ...contacts.get(id), ...body });
+      return answer(200, {});
+    });
+    try {
+      const members = '    members:\n      name: {category: user.name}\n      mail: {category: user.contact.email}\n      flags.news: {consent: {purpose: newsletter}}\n';
+      const crm = (text: string): ChangeTarget => connectorOf('http', server.url, `source: crm\nperSecond: 200\nrecords:\n  contacts:\n    find: {path: "/contacts?mail={email}"}\n${text}`).target;
+      const whole = crm(`${members}    update: {path: "/contacts/{id}", body: {by: hal9}}\n`);
+      const named = changing(rectification({ category: 'user.name', value: 'Ada' }));
+      expect(await whole.planChange(named)).toEqual({ refusals: [], looksUpBy: ['email'], knows: ['user.name'], tables: [{ table: 'contacts', rows: 2 }] });
+      expect(await changed(whole, named)).toEqual({ contacts: 2 });
+      expect(patches.map(({ at, body }) => [at, body])).toEqual([['/contacts/1', { by: 'hal9', name: 'Ada' }], ['/contacts/2', { by: 'hal9', name: 'Ada' }]]);
+      expect(new Set(patches.map(({ key }) => key)).size).toBe(2);
+      expect([await whole.recheck(named), await changed(whole, named)]).toEqual([[], {}]);
+      const consent = changing({ kind: 'consent', purpose: 'newsletter', state: 'withdrawn' });
+      expect(await changed(whole, consent)).toEqual({ contacts: 1 });
+      expect(patches.at(-1)?.body).toEqual({ by: 'hal9', flags: { news: false } });
+      expect(contacts.get('3')).toEqual({ id: 3, mail: 'bob@example.com', name: 'Bob', flags: { news: true } });
+
+      // What cannot be done is said before anything is, or after it was refused.
+      contacts.set('2', { id: 2, mail: ADA, name: 'Grace' });
+      const other = changing(rectification({ category: 'user.name', value: 'Lovelace' }));
+      expect((await whole.planChange(other)).refusals).toEqual(['contacts name holds several different values of the person: say which was wrong (`was`)']);
+      expect(await changed(whole, changing(rectification({ category: 'user.name', value: 'Lovelace', was: 'ADA' })))).toEqual({ contacts: 1 });
+      expect((await crm(members).planChange(changing(rectification({ category: 'user.name', value: 'Hopper', was: 'grace' })))).refusals).toEqual(['contacts: 1 records, and no call changes them: declare `update`, or a manual source for it']);
+      expect((await whole.planChange(changing({ kind: 'restriction', state: 'on' }))).refusals[0]).toContain('2 records of the person, and nothing here says that processing is restricted');
+      const held = changing(rectification({ category: 'user.name', value: 'Hopper', was: 'grace' }), { holds: [{ id: 'h', subjects: null, source: 'other', table: 'contacts', reason: 'case 7', until: null, createdAt: new Date(), createdBy: 'x', releasedAt: null, restrictionId: null }] });
+      expect((await whole.planChange(held)).refusals).toEqual(['contacts: a legal hold protects it (h: case 7): whoever placed it must release it']);
+      refuse = 422;
+      await expect(changed(whole, changing(rectification({ category: 'user.name', value: 'Hopper', was: 'grace' })))).rejects.toMatchObject({ type: 'Conflict', message: 'contacts: the API answered 422 to PATCH: whoever runs it must say why' });
+      expect(await whole.recheck(changing(rectification({ category: 'user.name', value: 'Hopper', was: 'grace' })))).toEqual(['1 records of contacts still hold something else in name: whoever runs the API must say why']);
+    } finally {
+      await server.close();
+    }
+  });
+});
+
 describe('what people do by hand', () => {
   it('is handed over with who it is about, and keeps the erasure open until it is done', async () => {
     const orgId = await test.organisation();
@@ -225,6 +304,7 @@ describe('what people do by hand', () => {
           return erasure;
         },
       },
+      changes: { resume: () => Promise.reject(new Error('no change is expected')) },
     });
     const source = sourceOf('manual', 'manual:the archive in the cellar', 'source: paper\ntasks:\n  folder: {instructions: Shred the folder of the person., category: user.content}\n  ledger: {instructions: none, keep: ten years by tax law}\n');
     const one = inquiry({ orgId, requestId: erasureId });

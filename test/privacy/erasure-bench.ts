@@ -8,6 +8,7 @@ import { pino } from 'pino';
 import { inject } from 'vitest';
 import accessExportActivities from '../../activities/access-export/index.ts';
 import approvalActivities from '../../activities/approvals/index.ts';
+import privacyChangeActivities from '../../activities/privacy-change/index.ts';
 import privacyActivities from '../../activities/privacy/index.ts';
 import { AuditCheckpointStore } from '../../database/audit-checkpoints.ts';
 import { AuditSequencerStore } from '../../database/audit-sequencer.ts';
@@ -23,6 +24,7 @@ import { loadKeyRing } from '../../platform/keys/load.ts';
 import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
 import { createOperations } from '../../platform/operations/operations.ts';
 import { AccessExports } from '../../platform/privacy/access-exports.ts';
+import { PrivacyChanges } from '../../platform/privacy/changes.ts';
 import { Erasures } from '../../platform/privacy/erasures.ts';
 import { LegalHolds } from '../../platform/privacy/legal-holds.ts';
 import { PrivacySources } from '../../platform/privacy/sources.ts';
@@ -30,6 +32,7 @@ import { auditOrigin } from '../../schemas/audit/note.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import accessExportContract from '../../schemas/operations/access-export.ts';
 import erasureContract from '../../schemas/operations/erasure.ts';
+import privacyChangeContract from '../../schemas/operations/privacy-change.ts';
 import type { OperationContract } from '../../schemas/operations/operation.ts';
 import { activityInterceptors } from '../../workers/interceptors/activity.ts';
 import type { TestDatabase } from '../environment/database.ts';
@@ -49,8 +52,8 @@ export async function erasureBench(test: TestDatabase) {
   const client = new Client({ connection: clientConnection, namespace, dataConverter });
   const logger = pino({ level: 'silent' });
   const { database } = test;
-  const operations = createOperations({ client, database, contracts: new Map<string, OperationContract>([erasureContract, accessExportContract].map((contract) => [contract.name, contract])), keys, logger });
-  const parts = await Promise.all([privacyActivities, accessExportActivities, approvalActivities].map((register) => register({ config, database, operations, logger })));
+  const operations = createOperations({ client, database, contracts: new Map<string, OperationContract>([erasureContract, accessExportContract, privacyChangeContract].map((contract) => [contract.name, contract])), keys, logger });
+  const parts = await Promise.all([privacyActivities, privacyChangeActivities, accessExportActivities, approvalActivities].map((register) => register({ config, database, operations, logger })));
   const worker = await Worker.create({
     connection,
     namespace,
@@ -84,6 +87,7 @@ export async function erasureBench(test: TestDatabase) {
     sources: new PrivacySources({ database, keys }),
     holds: new LegalHolds({ database, keys }),
     erasures: new Erasures({ database, keys, operations }),
+    changes: new PrivacyChanges({ database, keys, operations }),
     exports: new AccessExports({ database, keys, blobs: createBlobStore(config, keys), operations, publicUrl: 'https://hal9.example' }),
     approvals: new Approvals({ database, keys, operations }),
     caller: async (): Promise<Caller> => ({ ...systemCaller(await test.organisation(), 'test'), actor: { kind: 'api-key', id: 'test' } }),

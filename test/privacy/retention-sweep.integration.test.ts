@@ -35,7 +35,7 @@ async function run(client: pg.Client, annotations: string, holds: readonly Legal
   return { counts, due, deleted, dropped, order: plan.tables.map(({ table }) => table.id), kept: plan.kept.map(({ table, why }) => `${table}: ${why}`) };
 }
 
-const hold = (draft: Partial<LegalHold>): LegalHold => ({ id: 'h', subjects: null, source: null, table: null, reason: 'case 7', until: null, createdAt: NOW, createdBy: 'x', releasedAt: null, ...draft });
+const hold = (draft: Partial<LegalHold>): LegalHold => ({ id: 'h', subjects: null, source: null, table: null, reason: 'case 7', until: null, createdAt: NOW, createdBy: 'x', releasedAt: null, restrictionId: null, ...draft });
 const all = async (client: pg.Client, sql: string): Promise<unknown[]> => (await client.query<{ v: unknown }>(sql)).rows.map(({ v }) => v);
 
 describe('retention', () => {

@@ -72,6 +72,7 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
   if (isChosen('erasure')) await erasures();
   if (isChosen('retention')) await retentions();
   if (isChosen('access-export')) await exports_();
+  if (isChosen('privacy-change')) await changes();
   if (isChosen('memory')) await memories();
   if (isChosen('browser')) await flows();
   if (isChosen('browser-session')) await browserSessions();
@@ -145,6 +146,23 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
     await call('POST', `/v1/runs/${runId}/cancel`, {});
     await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
     await keep(runId, 'handed-out');
+  }
+
+  /** A value that is corrected after something stood in the way. */
+  async function changes(): Promise<void> {
+    const view = z.object({ id: z.uuid(), runId: z.string(), state: z.string() });
+    const own = new pg.Client({ connectionString: databaseUrl });
+    await own.connect();
+    await own.query('create schema corrected');
+    await own.query('create table corrected.reader (id int primary key, email text, name text)');
+    await own.query("insert into corrected.reader values (1, 'corrected@example.com', 'wrong')");
+    await own.end();
+    const { id, runId } = view.parse(await call('POST', '/v1/privacy/changes', { identities: { email: ['corrected@example.com'] }, verification: 'recorded', change: { kind: 'rectification', corrections: [{ category: 'user.name', value: 'right' }] } }));
+    for (let attempt = 0; attempt < 120 && view.parse(await call('GET', `/v1/privacy/changes/${id}`)).state !== 'blocked'; attempt += 1) await delay(500);
+    await call('POST', '/v1/privacy/sources', { name: 'corrected', address: `${databaseUrl}?sslmode=disable`, annotations: 'source: corrected\ntables:\n  corrected.reader: {columns: {id: {category: user.unique_id}, email: {category: user.contact.email, identity: email}, name: {category: user.name}}}\n' });
+    await call('POST', `/v1/privacy/changes/${id}/resume`, {});
+    await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
+    await keep(runId, 'corrected');
   }
 
   /** Two tables, of which one goes before the other. */
