@@ -76,7 +76,7 @@ export const configSchema = z.object({
   HAL9_LANE_REST_MS: z.coerce.number().int().min(0).max(1000).default(800).describe('Least time from one batch of a lane to its next, milliseconds; the first signal after a pause is taken at once. 0: no rest.'),
   HAL9_BATCH_SIGNALS: z.coerce.number().int().min(1).max(100_000).default(20_000).describe('Most signals one cascade takes.'),
   HAL9_DEDUP_DAYS: z.coerce.number().int().min(1).max(90).default(7).describe('Days within which (organisation, source, id) is accepted once.'),
-  HAL9_KEEP_HISTORY_DAYS: z.coerce.number().int().min(1).max(3650).default(90).describe('Days emissions, decisions, dead letters, closed batches, effects that are done and actions of host agents are kept.'),
+  HAL9_KEEP_HISTORY_DAYS: z.coerce.number().int().min(1).max(3650).default(90).describe('Days emissions, decisions, dead letters, closed batches, effects that are done, actions of host agents and records of rollouts are kept.'),
   HAL9_KEEP_CALLS_DAYS: z.coerce.number().int().min(1).max(3650).default(30).describe('Days calls of neurons to models and services are kept with their contexts, and what single cascades spent; sums of days and months stay.'),
   HAL9_KEEP_MESSAGES_DAYS: z.coerce.number().int().min(1).max(3650).default(90).describe('Days the record of delivered and failed notifications is kept.'),
   HAL9_KEEP_APPROVALS_DAYS: z.coerce.number().int().min(1).max(3650).default(365).describe('Days closed approvals are kept with their answers.'),
