@@ -132,11 +132,13 @@ describe('memory', () => {
   });
 
   describe('of neurons', () => {
+    /** No socket is used twice: one that idled might be closed just as it is. */
+    const listening = () => startHttpServer((_, response) => response.writeHead(200, { 'content-type': 'application/json', 'connection': 'close' }).end('{}'));
     const asking = (url: string, recall: Record<string, unknown>) => neuronOf({ kind: 'http', url, body: '{"known": memory.items.map(m, m.content.what), "weight": memory.weight, "about": signal.subject}', recall, rules: [{ when: 'answer.status == 200', decide: { summary: '"s"', reason: '"r"' } }] });
 
     it('reaches what they ask: what is about nobody, or about whom they name', async () => {
       const caller = await bench.organisation();
-      const server = await startHttpServer((_, response) => response.writeHead(200, { 'content-type': 'application/json' }).end('{}'));
+      const server = await listening();
       await memories.remember(caller, draft({ content: { what: 'of nobody' }, weight: 0.25 }));
       await memories.remember(caller, draft({ subject: 'host:web-1', content: { what: 'of web-1' }, weight: 2 }));
       await memories.remember(caller, draft({ subject: 'host:web-2', content: { what: 'of web-2' } }));
@@ -155,7 +157,7 @@ describe('memory', () => {
 
     it('stays under the key of whom it is about, in what is kept of the call too', async () => {
       const caller = await bench.organisation();
-      const server = await startHttpServer((_, response) => response.writeHead(200, { 'content-type': 'application/json' }).end('{}'));
+      const server = await listening();
       await memories.remember(caller, draft({ subject: 'email:eve@example.net', content: { what: 'of eve' } }));
       const neuron = asking(server.url, { topic: 'restart', subject: '"email:eve@example.net"' });
       const { context } = await bench.call(caller, neuron, signalOf({}));
