@@ -7,7 +7,7 @@ interface Deployment {
   readonly status: { readonly availableReplicas?: number };
 }
 interface EndpointSlices {
-  readonly items: readonly { readonly metadata: { readonly labels: Readonly<Record<string, string>> }; readonly endpoints?: readonly { readonly conditions: { readonly ready?: boolean }; readonly targetRef?: { readonly name: string } }[] }[];
+  readonly items: readonly { readonly metadata: { readonly labels: Readonly<Record<string, string>> }; readonly endpoints?: null | readonly { readonly conditions: { readonly ready?: boolean }; readonly targetRef?: { readonly name: string } }[] }[];
 }
 
 /** A namespace with plain Deployments and Services, as people have them before HAL9. */
@@ -68,7 +68,7 @@ export class Shop {
   /** Names of the ready pods behind a Service. */
   async readyPods(service: string): Promise<string[]> {
     const { items } = await this.#cluster.call<EndpointSlices>('GET', this.path('discovery.k8s.io/v1/endpointslices'));
-    return items.filter(({ metadata }) => metadata.labels['kubernetes.io/service-name'] === service).flatMap(({ endpoints = [] }) => endpoints.flatMap(({ conditions, targetRef }) => (conditions.ready === true && targetRef !== undefined ? [targetRef.name] : [])));
+    return items.filter(({ metadata }) => metadata.labels['kubernetes.io/service-name'] === service).flatMap(({ endpoints }) => (endpoints ?? []).flatMap(({ conditions, targetRef }) => (conditions.ready === true && targetRef !== undefined ? [targetRef.name] : [])));
   }
 
   /** Looks again and again whether somebody stands behind a Service, until it is told to stop. */
