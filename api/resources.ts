@@ -30,6 +30,7 @@ import { Impersonation } from '../platform/identity/impersonation.ts';
 import { platformOrganisation } from '../platform/identity/platform-organisation.ts';
 import { Scim } from '../platform/identity/scim.ts';
 import { HealthReader } from '../platform/health/reader.ts';
+import { Contents } from '../platform/content/contents.ts';
 import { Memories } from '../platform/memory/memories.ts';
 import type { KeyRing } from '../platform/keys/key-ring.ts';
 import type { Operations } from '../platform/operations/contract.ts';
@@ -53,6 +54,7 @@ import { createBillingRoutes } from './routes/billing.ts';
 import { createBulkRoutes } from './routes/bulk.ts';
 import { createBudgetRoutes } from './routes/budgets.ts';
 import { createChainRoutes } from './routes/chains.ts';
+import { createContentRoutes } from './routes/contents.ts';
 import { createMemoryRoutes } from './routes/memories.ts';
 import { createNetworkRoutes } from './routes/networks.ts';
 import { createConnectionRoutes } from './routes/connections.ts';
@@ -153,6 +155,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createAnchorRoutes({ anchors: new Anchors({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), operations }),
       ...createNetworkRoutes({ networks: new Networks({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }), consensuses: new Consensuses(database), tokens: new Tokens({ database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } }) }),
       ...createMemoryRoutes({ memories: new Memories({ database, keys, subjects }) }),
+      ...createContentRoutes({ contents: new Contents({ database, keys, subjects, connections, egress }) }),
       ...createUsageRoutes({ plans: new Plans(database, config.HAL9_DEFAULT_PLAN) }),
       ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),
       ...createAutomationRoutes({ automations: new Automations({ database, engine: automationEngine, contracts: operations.contracts }) }),

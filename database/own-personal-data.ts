@@ -55,6 +55,8 @@ const OWN: readonly OwnTable[] = [
   { table: 'run_events', look: ['data'], link: (person) => sql`(type = 'progress' and run_id = any (${runIds(person)}))`, set: { data: EMPTY } },
   { table: 'runs', look: ['tags', 'progress'], link: (person) => sql`run_id = any (${runIds(person)})`, set: { tags: "'{}'", progress: 'null' } },
   { table: 'access_exports', look: [], notes: true, link: (person) => sql`subjects && ${[...person.subjects]}::bytea[]`, set: { state: "'expired'", blob: 'null', sealed: 'null' } },
+  // What providers keep is unreadable without the key; the row stays, so that they can be told to let go of it.
+  { table: 'contents', look: [], link: (person) => sql`subject = any (${[...person.subjects]}::bytea[])`, set: { media_type: ERASED } },
   { table: 'memories', look: [], notes: true, link: (person) => sql`subject = any (${[...person.subjects]}::bytea[])` },
   { table: 'privacy_changes', look: [], notes: true, link: (person) => sql`(finished_at is null and subjects && ${[...person.subjects]}::bytea[])`, set: { state: "'superseded'", reasons: "'{}'", sealed: 'null', finished_at: 'now()' } },
   { table: 'invitations', look: ['email'] },

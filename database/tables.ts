@@ -11,6 +11,7 @@ import type { BrowserLiveTables } from './browser-live-views.ts';
 import type { BrowserTables } from './browser-sessions.ts';
 import type { BulkTables } from './bulk-actions.ts';
 import type { ConnectionTables } from './connections.ts';
+import type { ContentTables } from './contents.ts';
 import type { MemoryTables } from './memories.ts';
 import type { NotificationTables } from './notifications.ts';
 import type { BudgetTables } from './budgets.ts';
@@ -61,6 +62,7 @@ export interface Tables
     DelayedStartTables,
     HealthTables,
     ConnectionTables,
+    ContentTables,
     MemoryTables,
     NotificationTables,
     BudgetTables,

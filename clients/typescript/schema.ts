@@ -1852,6 +1852,88 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/contents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists content, newest first */
+        get: operations["listContents"];
+        put?: never;
+        /**
+         * Keeps content, sealed, with every provider of IPFS
+         * @description Up to 100 MB (100,000,000 bytes). Providers are the connections of the kinds `ipfs` and `pinning`. Answered once one at least keeps all of it.
+         */
+        post: operations["addContent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/contents/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Says who keeps content */
+        get: operations["getContent"];
+        put?: never;
+        post?: never;
+        /**
+         * Removes content
+         * @description Providers that do not answer now may go on keeping what is sealed.
+         */
+        delete: operations["removeContent"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/contents/{id}/bytes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reads content
+         * @description Each block comes from a provider that has it and is checked; an answer that breaks off is not whole, and shorter than its Content-Length.
+         */
+        get: operations["readContent"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/contents/{id}/repair": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Has providers keep content again that lost it
+         * @description Looks at every provider, also those whose connection was made since.
+         */
+        post: operations["repairContent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/dead-letters": {
         parameters: {
             query?: never;
@@ -7293,7 +7375,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             /** @enum {string} */
-            kind: "smtp" | "slack" | "pagerduty" | "webhook" | "llm" | "http" | "amqp" | "kafka" | "website" | "kubernetes";
+            kind: "smtp" | "slack" | "pagerduty" | "webhook" | "llm" | "http" | "amqp" | "kafka" | "website" | "kubernetes" | "ipfs" | "pinning";
             lastFailure: string | null;
             lastTestedAt: string | null;
             name: string;
@@ -7410,6 +7492,29 @@ export interface components {
             purpose: string;
             /** @enum {string} */
             state: "given" | "withdrawn";
+        };
+        Content: {
+            /** @description Whether it is about somebody, whose key seals it. */
+            about: boolean;
+            blocks: number;
+            /** @description In the clear. */
+            bytes: number;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: uuid */
+            id: string;
+            mediaType: string;
+            /** @description As the providers said last. */
+            pins: {
+                failure: string | null;
+                /** @description Name of the connection. */
+                provider: string;
+                /** @enum {string} */
+                state: "pinned" | "failed";
+            }[];
+            /** @description Identifier on IPFS (CID) of the block that links to the sealed blocks. */
+            root: string;
+            writtenBy: string;
         };
         Control: {
             /** @description By framework: SOC 2, ISO 27001, GDPR. */
@@ -15500,6 +15605,36 @@ export interface operations {
                         server: string;
                         /** @description Token of a service account. */
                         token: string;
+                    } | {
+                        /**
+                         * @description Headers sent with every request. Their values are secret.
+                         * @default {}
+                         */
+                        headers?: {
+                            [key: string]: string;
+                        };
+                        /** @constant */
+                        kind: "ipfs";
+                        /**
+                         * Format: uri
+                         * @description Address of the RPC API of a Kubo node, e.g. `http://10.0.0.1:5001`.
+                         */
+                        url: string;
+                    } | {
+                        /**
+                         * Format: uri
+                         * @description Trustless gateway that has what the service pins.
+                         */
+                        gateway: string;
+                        /** @constant */
+                        kind: "pinning";
+                        /** @description Access token of the service. */
+                        token: string;
+                        /**
+                         * Format: uri
+                         * @description Endpoint of the service (IPFS Pinning Service API).
+                         */
+                        url: string;
                     };
                 };
             };
@@ -15695,6 +15830,36 @@ export interface operations {
                         server: string;
                         /** @description Token of a service account. */
                         token: string;
+                    } | {
+                        /**
+                         * @description Headers sent with every request. Their values are secret.
+                         * @default {}
+                         */
+                        headers?: {
+                            [key: string]: string;
+                        };
+                        /** @constant */
+                        kind: "ipfs";
+                        /**
+                         * Format: uri
+                         * @description Address of the RPC API of a Kubo node, e.g. `http://10.0.0.1:5001`.
+                         */
+                        url: string;
+                    } | {
+                        /**
+                         * Format: uri
+                         * @description Trustless gateway that has what the service pins.
+                         */
+                        gateway: string;
+                        /** @constant */
+                        kind: "pinning";
+                        /** @description Access token of the service. */
+                        token: string;
+                        /**
+                         * Format: uri
+                         * @description Endpoint of the service (IPFS Pinning Service API).
+                         */
+                        url: string;
                     };
                     /** @description Refuse unless this is the version being replaced. */
                     version?: number;
@@ -16022,6 +16187,153 @@ export interface operations {
                         /** @description Newest first, at most 1,000. */
                         history: components["schemas"]["Consent"][];
                     };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listContents: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of content. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["Content"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    addContent: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Whom it is about, `kind:value`: their key seals it, and an erasure destroys that. */
+                "HAL9-Subject"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "*/*": unknown;
+            };
+        };
+        responses: {
+            /** @description What is kept, and by whom. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Content"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getContent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is kept, and by whom. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Content"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    removeContent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    readContent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The content in the clear. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    repairContent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Who keeps it now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Content"];
                 };
             };
             default: components["responses"]["Problem"];

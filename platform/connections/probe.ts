@@ -15,7 +15,7 @@ const PROBE_MS = 10_000;
  * Uses a connection for real, without consequences where the other side has such a call:
  * smtp connects, encrypts and signs in; slack sends a message without text, which a valid hook refuses with 400;
  * pagerduty resolves an incident that does not exist; webhook posts `{"type":"hal9.test"}`; llm lists the models; http gets the base URL;
- * amqp connects and signs in; website gets its first origin; kafka asks a broker for the cluster, signed in; kubernetes asks the API server whose the token is.
+ * amqp connects and signs in; website gets its first origin; kafka asks a broker for the cluster, signed in; kubernetes asks the API server whose the token is; ipfs asks the node for its version; pinning lists a pin.
  * @returns what is wrong; undefined when it works.
  */
 export async function probe(egress: Egress, settings: ConnectionSettings, signal: AbortSignal): Promise<OutsideFailure | undefined> {
@@ -55,6 +55,10 @@ export async function probe(egress: Egress, settings: ConnectionSettings, signal
         const answer = await egress.request(origin, { method: 'GET', headers: {}, signal: limited });
         return answer.status >= 500 ? explainStatus(answer.status, answer.headers) : undefined;
       }
+      case 'ipfs':
+        return unlessOk(await egress.request(`${settings.url.replace(/\/+$/, '')}/api/v0/version`, { method: 'POST', headers: settings.headers, signal: limited }));
+      case 'pinning':
+        return unlessOk(await egress.request(`${settings.url.replace(/\/+$/, '')}/pins?limit=1`, { method: 'GET', headers: { authorization: `Bearer ${settings.token}` }, signal: limited }));
       case 'http': {
         const answer = await egress.request(settings.baseUrl, { method: 'GET', headers: settings.headers, signal: limited });
         // Many services have nothing at their root: what counts is that they answer and take the credential.

@@ -34,6 +34,10 @@ export function redact(settings: ConnectionSettings): RedactedSettings {
       const { username, password, totpSeed } = settings;
       return { settings: { kind: settings.kind, origins: settings.origins }, secrets: Object.entries({ username, password, totpSeed }).filter(([, value]) => value !== undefined).map(([name]) => name) };
     }
+    case 'ipfs':
+      return { settings: { kind: settings.kind, url: bareUrl(settings.url) }, secrets: headerNames(settings.headers) };
+    case 'pinning':
+      return { settings: { kind: settings.kind, url: bareUrl(settings.url), gateway: bareUrl(settings.gateway) }, secrets: ['token'] };
     case 'kubernetes': {
       const { server, ca } = settings;
       return { settings: { kind: settings.kind, server: bareUrl(server), ...(ca === undefined ? {} : { ca }) }, secrets: ['token'] };

@@ -15,14 +15,14 @@ export const PREDEFINED_ROLES: readonly Role[] = [
     name: 'viewer',
     description: 'Sees what runs, what came in and what was decided. No people, no credentials, no connections.',
     inherits: [],
-    scopes: ['workflows:read', 'runs:read', 'signals:read', 'decisions:read', 'neurons:read', 'automations:read', 'schedules:read', 'sources:read', 'approvals:read', 'health:read', 'notifications:read', 'budgets:read', 'teams:read', 'features:read', 'chains:read', 'memories:read'],
+    scopes: ['workflows:read', 'runs:read', 'signals:read', 'decisions:read', 'neurons:read', 'automations:read', 'schedules:read', 'sources:read', 'approvals:read', 'health:read', 'notifications:read', 'budgets:read', 'teams:read', 'features:read', 'chains:read', 'memories:read', 'contents:read'],
     reachesDescendants: false,
   },
   {
     name: 'operator',
     description: 'Keeps things running: sends signals, starts, steers and stops runs, decides approvals.',
     inherits: ['viewer'],
-    scopes: ['runs:write', 'signals:write', 'approvals:write', 'memories:write', 'connections:read'],
+    scopes: ['runs:write', 'signals:write', 'approvals:write', 'memories:write', 'contents:write', 'connections:read'],
     reachesDescendants: false,
   },
   {

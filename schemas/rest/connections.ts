@@ -87,8 +87,21 @@ export const kubernetesSettings = z.strictObject({
   token: secret('Token of a service account.'),
 });
 
+export const ipfsSettings = z.strictObject({
+  kind: z.literal('ipfs'),
+  url: httpUrl.describe('Address of the RPC API of a Kubo node, e.g. `http://10.0.0.1:5001`.'),
+  headers: headers.default({}),
+});
+
+export const pinningSettings = z.strictObject({
+  kind: z.literal('pinning'),
+  url: httpUrl.describe('Endpoint of the service (IPFS Pinning Service API).'),
+  token: secret('Access token of the service.'),
+  gateway: httpUrl.describe('Trustless gateway that has what the service pins.'),
+});
+
 export const connectionSettings = z
-  .discriminatedUnion('kind', [smtpSettings, slackSettings, pagerdutySettings, webhookSettings, llmSettings, httpSettings, amqpSettings, kafkaSettings, websiteSettings, kubernetesSettings])
+  .discriminatedUnion('kind', [smtpSettings, slackSettings, pagerdutySettings, webhookSettings, llmSettings, httpSettings, amqpSettings, kafkaSettings, websiteSettings, kubernetesSettings, ipfsSettings, pinningSettings])
   .refine((settings) => settings.kind !== 'llm' || settings.provider !== 'openai-compatible' || settings.baseUrl !== undefined, { path: ['baseUrl'], message: 'is required for openai-compatible' })
   .refine((settings) => (settings.kind !== 'smtp' && settings.kind !== 'kafka') || (settings.username === undefined) === (settings.password === undefined), { path: ['password'], message: 'username and password come together' });
 
@@ -101,6 +114,8 @@ export type HttpSettings = z.infer<typeof httpSettings>;
 export type AmqpSettings = z.infer<typeof amqpSettings>;
 export type KafkaSettings = z.infer<typeof kafkaSettings>;
 export type KubernetesSettings = z.infer<typeof kubernetesSettings>;
+export type IpfsSettings = z.infer<typeof ipfsSettings>;
+export type PinningSettings = z.infer<typeof pinningSettings>;
 export type WebsiteSettings = z.infer<typeof websiteSettings>;
 export type ConnectionSettings = z.infer<typeof connectionSettings>;
 
@@ -128,7 +143,7 @@ export const connectionView = z
   .object({
     id: z.uuid(),
     name: z.string(),
-    kind: z.enum(['smtp', 'slack', 'pagerduty', 'webhook', 'llm', 'http', 'amqp', 'kafka', 'website', 'kubernetes']),
+    kind: z.enum(['smtp', 'slack', 'pagerduty', 'webhook', 'llm', 'http', 'amqp', 'kafka', 'website', 'kubernetes', 'ipfs', 'pinning']),
     version: z.int(),
     settings: z.record(z.string(), z.unknown()).nullable().describe('What is no secret; null when no master key in the ring opens it.'),
     secrets: z.array(z.string()).describe('Names of the secret settings that are set.'),

@@ -76,6 +76,8 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
     await sql`insert into anchor_batches (org_id, stream_id, position, root, count) values (${orgId}, ${anchors}, 0, ${new MerkleBatch([anchored]).root}, 1)`.execute(tx);
     await sql`insert into anchor_hashes (org_id, stream_id, hash, position) values (${orgId}, ${anchors}, decode(${anchored.slice(2)}, 'hex'), 0)`.execute(tx);
   });
+  const stored = randomUUID();
+  await test.database.database.withOrg(orgId, (tx) => sql`insert into contents (org_id, id, media_type, bytes, root, digests, written_by) values (${orgId}, ${stored}, ${marker}, 0, 'b', '', ${marker})`.execute(tx));
   const rows = await otherRows(test, { orgId, run, userId: user, webhook, endpoint, automation, connection, marker });
 
   const report = randomUUID();
@@ -97,6 +99,7 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
     ['/v1/anchor-streams/:id', anchors],
     ['/v1/anchor-streams/:id/proofs/:hash', anchored],
     ['/v1/memories/:id', await made('/v1/memories', { topic: 'access', subject: `email:${low}`, content: { marker } })],
+    ['/v1/contents/:id', stored],
     ['/v1/connections/:id', connection],
     ['/v1/webhooks/:id', webhook],
     ['/v1/webhook-endpoints/:id', endpoint],

@@ -1,0 +1,256 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { ContentStore, type ContentRecord, type Pin } from '../../database/contents.ts';
+import type { Database } from '../../database/database.ts';
+import { HalError } from '../../schemas/errors.ts';
+import { CONTENT_BYTES } from '../../schemas/rest/contents.ts';
+import { actOf } from '../audit/act.ts';
+import type { Connections } from '../connections/connections.ts';
+import type { Egress } from '../connections/egress.ts';
+import type { Caller } from '../identity/caller.ts';
+import { KeyError, type KeyRing } from '../keys/key-ring.ts';
+import { SubjectKeyDestroyed, type SubjectKeys } from '../keys/subject-keys.ts';
+import { subjectHash } from '../privacy/identities.ts';
+import { blockOf, cidOf, rootOf, type Cid } from './cid.ts';
+import { kubo } from './kubo.ts';
+import { pinningService } from './pinning-service.ts';
+import { ProviderFailed, type ContentProvider } from './provider.ts';
+
+const PURPOSE = 'contents';
+/** Of the clear in one block, bytes: sealed, it stays below the mebibyte that every node takes. */
+const BLOCK_BYTES = 1_000_000;
+const DIGEST_BYTES = 32;
+/** Connections looked at for providers. */
+const MOST_CONNECTIONS = 500;
+
+export interface Content extends Omit<ContentRecord, 'digests' | 'subjectKey'> {
+  readonly about: boolean;
+  readonly blocks: number;
+  readonly pins: readonly Pin[];
+}
+
+export interface ContentDraft {
+  readonly mediaType: string;
+  /** `kind:value`. */
+  readonly subject?: string | undefined;
+}
+
+export interface ContentsDependencies {
+  readonly database: Database;
+  readonly keys: KeyRing;
+  readonly subjects: SubjectKeys;
+  readonly connections: Connections;
+  readonly egress: Pick<Egress, 'limited'>;
+}
+
+/** Content of an organisation on IPFS: sealed in blocks, each checked by its identifier when it comes back, kept by every provider there is a connection to. */
+export class Contents {
+  readonly #store: ContentStore;
+  readonly #dependencies: ContentsDependencies;
+
+  constructor(dependencies: ContentsDependencies) {
+    this.#store = new ContentStore(dependencies.database);
+    this.#dependencies = dependencies;
+  }
+
+  /**
+   * Keeps it with every provider that takes it.
+   * @throws {HalError} `Conflict` without a connection of kind `ipfs`; `BodyTooLarge` beyond {@link CONTENT_BYTES}; `ExternalCallFailed` when nobody keeps it: then nothing is written.
+   */
+  async add(caller: Caller, { mediaType, subject: about }: ContentDraft, stream: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Content> {
+    const { orgId, actor } = caller;
+    const subject = this.#subject(orgId, about);
+    const providers = await this.#providers(caller);
+    const working = new Map(providers.filter(({ takesBlocks }) => takesBlocks).map((provider) => [provider, true]));
+    if (working.size === 0) throw new HalError('Conflict', 'there is no connection of kind ipfs: make one first');
+    const failures = new Map<ContentProvider, string>();
+    const each = async (of: readonly ContentProvider[], work: (provider: ContentProvider) => Promise<void>): Promise<void> => {
+      await Promise.all(of.map((provider) => work(provider).catch((error: unknown) => {
+        if (!(error instanceof ProviderFailed)) throw error;
+        working.delete(provider);
+        failures.set(provider, error.message);
+      })));
+      if (working.size === 0) throw new HalError('ExternalCallFailed', `no provider keeps the content: ${[...failures].map(([{ name }, why]) => `${name}: ${why}`).join('; ')}`);
+    };
+    const id = randomUUID();
+    const subjectKey = subject === undefined ? undefined : await this.#dependencies.subjects.keyOf(orgId, subject);
+    const ring = await this.#ring(orgId, subjectKey);
+    const digests: Buffer[] = [];
+    let bytes = 0;
+    for await (const clear of inBlocks(stream)) {
+      bytes += clear.length;
+      const block = blockOf('raw', ring.seal(orgId, PURPOSE, clear, `${id}/${String(digests.length)}`));
+      digests.push(createHash('sha256').update(block.bytes).digest());
+      await each([...working.keys()], (provider) => provider.put(block, signal));
+    }
+    const root = rootOf(cidsOf(Buffer.concat(digests)));
+    await each([...working.keys()], (provider) => provider.put(root, signal));
+    await each([...working.keys()], (provider) => provider.pin(root.cid, [], signal));
+    const origins = await this.#origins([...working.keys()], signal);
+    await each(providers.filter(({ takesBlocks }) => !takesBlocks), (provider) => provider.pin(root.cid, origins, signal));
+    const pins = providers.map((provider): Pin => ({ provider: provider.name, state: failures.has(provider) ? 'failed' : 'pinned', failure: failures.get(provider) ?? null }));
+    const record = { id, mediaType, bytes, root: root.cid, digests: Buffer.concat(digests), subjectKey: subjectKey ?? null, writtenBy: `${actor.kind}:${actor.id}` };
+    const createdAt = await this.#store.insert(orgId, record, subject ?? null, pins, actOf(caller, 'content.add', { kind: 'content', id }, { bytes, about: subject !== undefined }));
+    return view({ ...record, createdAt }, pins);
+  }
+
+  /** Newest first; `before` continues a page. */
+  async list({ orgId }: Caller, limit: number, before?: { readonly createdAt: Date; readonly id: string }): Promise<Content[]> {
+    return Promise.all((await this.#store.list(orgId, limit, before)).map(async (record) => view(record, await this.#store.pins(orgId, record.id))));
+  }
+
+  /** @throws {HalError} `NotFound`. */
+  async get({ orgId }: Caller, id: string): Promise<Content> {
+    return view(await this.#record(orgId, id), await this.#store.pins(orgId, id));
+  }
+
+  /**
+   * The content in the clear, block after block. Each comes from the first provider whose bytes are what the identifier says.
+   * @throws {HalError} `NotFound`, also once the key of whom it is about was destroyed; `ExternalCallFailed` when no provider has a block.
+   */
+  async *read(caller: Caller, id: string, signal: AbortSignal): AsyncIterable<Buffer> {
+    const { orgId } = caller;
+    const record = await this.#record(orgId, id);
+    let providers = await this.#providers(caller);
+    try {
+      const ring = await this.#ring(orgId, record.subjectKey?.replaceAll('-', ''));
+      for (const [n, cid] of cidsOf(record.digests).entries()) {
+        const found = await fetchBlock(providers, cid, signal);
+        // Whoever had this one is asked first for the next.
+        providers = [found.provider, ...providers.filter((provider) => provider !== found.provider)];
+        yield ring.open(orgId, PURPOSE, found.bytes, `${id}/${String(n)}`);
+      }
+    } catch (error) {
+      if (error instanceof SubjectKeyDestroyed) throw noContent();
+      throw error instanceof KeyError ? new HalError('Internal', 'the content cannot be opened', { cause: error }) : error;
+    }
+  }
+
+  /**
+   * Looks at every provider, and has those keep it that lost it: blocks come from the others, checked. Connections made since are among them.
+   * @throws {HalError} `NotFound`.
+   */
+  async repair(caller: Caller, id: string, signal: AbortSignal): Promise<Content> {
+    const { orgId } = caller;
+    const record = await this.#record(orgId, id);
+    const providers = await this.#providers(caller);
+    const pins: Pin[] = [];
+    let repaired = 0;
+    for (const provider of providers) {
+      try {
+        if (!(await provider.isPinned(record.root, signal))) {
+          await this.#repair(provider, providers, record, signal);
+          repaired += 1;
+        }
+        pins.push({ provider: provider.name, state: 'pinned', failure: null });
+      } catch (error) {
+        if (!(error instanceof ProviderFailed) && !(error instanceof HalError && error.type === 'ExternalCallFailed')) throw error;
+        pins.push({ provider: provider.name, state: 'failed', failure: error.message });
+      }
+    }
+    await this.#store.notePins(orgId, id, pins, actOf(caller, 'content.repair', { kind: 'content', id }, { providers: providers.length, repaired, failed: pins.filter(({ state }) => state === 'failed').length }));
+    return view(record, await this.#store.pins(orgId, id));
+  }
+
+  /** Has providers let go of it, as far as they answer. What one keeps on keeping is sealed. @throws {HalError} `NotFound`. */
+  async remove(caller: Caller, id: string, signal: AbortSignal): Promise<void> {
+    const { root } = await this.#record(caller.orgId, id);
+    const released = await Promise.all((await this.#providers(caller)).map((provider) => provider.unpin(root, signal).then(() => true, (error: unknown) => {
+      if (error instanceof ProviderFailed) return false;
+      throw error;
+    })));
+    if (!(await this.#store.remove(caller.orgId, id, actOf(caller, 'content.remove', { kind: 'content', id }, { keptBy: released.filter((gone) => !gone).length })))) throw noContent();
+  }
+
+  async #repair(provider: ContentProvider, all: readonly ContentProvider[], { root, digests }: ContentRecord, signal: AbortSignal): Promise<void> {
+    const others = all.filter((other) => other !== provider);
+    if (!provider.takesBlocks) return provider.pin(root, await this.#origins(others, signal), signal);
+    const cids = cidsOf(digests);
+    for (const cid of cids) await provider.put({ cid, codec: 'raw', bytes: (await fetchBlock([provider, ...others], cid, signal)).bytes }, signal);
+    await provider.put(rootOf(cids), signal);
+    return provider.pin(root, [], signal);
+  }
+
+  async #origins(providers: readonly ContentProvider[], signal: AbortSignal): Promise<string[]> {
+    const found = await Promise.all(providers.map((provider) => provider.origins(signal).catch((error: unknown) => {
+      // A service that pins finds them by itself then, only later.
+      if (error instanceof ProviderFailed) return [];
+      throw error;
+    })));
+    return found.flat();
+  }
+
+  async #providers(caller: Caller): Promise<ContentProvider[]> {
+    const { connections, egress } = this.#dependencies;
+    const providers: ContentProvider[] = [];
+    for (const { name, kind } of await connections.list(caller, MOST_CONNECTIONS)) {
+      if (kind === 'ipfs') providers.push(kubo(egress, name, (await connections.open(caller.orgId, name, ['ipfs'])).settings));
+      if (kind === 'pinning') providers.push(pinningService(egress, name, (await connections.open(caller.orgId, name, ['pinning'])).settings));
+    }
+    return providers;
+  }
+
+  #subject(orgId: string, text: string | undefined): Buffer | undefined {
+    if (text === undefined) return undefined;
+    const subject = subjectHash(this.#dependencies.keys, orgId, text);
+    if (subject === undefined) throw new HalError('InvalidInput', 'HAL9-Subject is not kind:value', { errors: [{ path: '/headers/HAL9-Subject', message: 'expected kind:value' }] });
+    return subject;
+  }
+
+  async #ring(orgId: string, subjectKey: string | undefined): Promise<KeyRing> {
+    return subjectKey === undefined ? this.#dependencies.keys : this.#dependencies.subjects.ring(orgId, subjectKey);
+  }
+
+  async #record(orgId: string, id: string): Promise<ContentRecord> {
+    const record = await this.#store.find(orgId, id);
+    if (record === undefined) throw noContent();
+    return record;
+  }
+}
+
+/** Asks one after the other until somebody's bytes are what the identifier says. */
+async function fetchBlock(providers: readonly ContentProvider[], cid: Cid, signal: AbortSignal): Promise<{ readonly bytes: Buffer; readonly provider: ContentProvider }> {
+  const failures: string[] = [];
+  for (const provider of providers) {
+    try {
+      const bytes = await provider.read(cid, signal);
+      if (blockOf('raw', bytes).cid === cid) return { bytes, provider };
+      failures.push(`${provider.name}: the bytes are not those of the identifier`);
+    } catch (error) {
+      if (!(error instanceof ProviderFailed)) throw error;
+      failures.push(`${provider.name}: ${error.message}`);
+    }
+  }
+  throw new HalError('ExternalCallFailed', `no provider has a block of the content: ${failures.length === 0 ? 'there is none' : failures.join('; ')}`);
+}
+
+/** Cuts a stream into blocks; the last may be shorter. @throws {HalError} `BodyTooLarge`. */
+async function* inBlocks(stream: AsyncIterable<Uint8Array>): AsyncIterable<Buffer> {
+  let [held, size, total]: [Uint8Array[], number, number] = [[], 0, 0];
+  for await (const chunk of stream) {
+    total += chunk.length;
+    if (total > CONTENT_BYTES) throw new HalError('BodyTooLarge', `content has ${String(CONTENT_BYTES)} bytes at most`);
+    for (let rest = chunk; rest.length > 0; ) {
+      const part = rest.subarray(0, BLOCK_BYTES - size);
+      held.push(part);
+      size += part.length;
+      rest = rest.subarray(part.length);
+      if (size === BLOCK_BYTES) {
+        yield Buffer.concat(held, size);
+        [held, size] = [[], 0];
+      }
+    }
+  }
+  if (size > 0) yield Buffer.concat(held, size);
+}
+
+function cidsOf(digests: Buffer): Cid[] {
+  return Array.from({ length: digests.length / DIGEST_BYTES }, (_, n) => cidOf('raw', digests.subarray(n * DIGEST_BYTES, (n + 1) * DIGEST_BYTES)));
+}
+
+function view({ digests, subjectKey, ...record }: ContentRecord, pins: readonly Pin[]): Content {
+  return { ...record, about: subjectKey !== null, blocks: digests.length / DIGEST_BYTES, pins };
+}
+
+function noContent(): HalError {
+  return new HalError('NotFound', 'there is no such content');
+}
