@@ -9837,12 +9837,14 @@ export interface components {
             };
             seq: number;
             service: string;
+            /** @description What was computed: numbers and words. */
             statistic: {
-                [key: string]: number | string | null;
+                [key: string]: unknown;
             };
             step: string;
+            /** @description What it was held against: numbers and words. */
             threshold: {
-                [key: string]: number | string | null;
+                [key: string]: unknown;
             };
         };
         Run: {

@@ -49,7 +49,10 @@ export const rolloutDetail = rolloutView
 
 export const rolloutVerdictsQuery = pageQuery.extend({ outcome: z.enum(['pass', 'fail', 'inconclusive']).optional() });
 
-export const rolloutVerdictView = verdictSchema.extend({ seq: z.int() }).meta({ id: 'RolloutVerdict' });
+/** Numbers and words: a map that clients of every language can hold. */
+const figures = z.record(z.string(), z.unknown());
+
+export const rolloutVerdictView = verdictSchema.extend({ seq: z.int(), statistic: figures.describe('What was computed: numbers and words.'), threshold: figures.describe('What it was held against: numbers and words.') }).meta({ id: 'RolloutVerdict' });
 
 export const rolloutImportBody = z.strictObject({
   specs: z.string().min(1).max(500_000).describe('YAML of one or more documents: a `Rollout` of Argo or a `Canary` of Flagger, the templates of their analysis, and the Deployments they refer to.'),
