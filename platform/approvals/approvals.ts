@@ -8,7 +8,7 @@ import { systemCaller, type Caller } from '../identity/caller.ts';
 import { actOf } from '../audit/act.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 import type { OperationsPort } from '../operations/contract.ts';
-import { Electorate } from './electorate.ts';
+import { Electorate, type ApprovalView } from './electorate.ts';
 import { readApprovalToken } from './links.ts';
 import { proveAnswer } from './proof.ts';
 
@@ -16,14 +16,6 @@ export interface ApprovalDependencies {
   readonly database: Database;
   readonly keys: KeyRing;
   readonly operations: Pick<OperationsPort, 'update'>;
-}
-
-/** An approval as somebody sees it. */
-export interface ApprovalView extends ApprovalRecord {
-  /** Who may still answer, in words for people; empty once it is closed. */
-  readonly waitsFor: readonly string[];
-  /** Whether who asks may still answer. */
-  readonly mayAnswer: boolean;
 }
 
 /** What a link leads to. `spent`: used, expired, or unknown; callers must not be able to tell which. */

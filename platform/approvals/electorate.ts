@@ -4,9 +4,16 @@ import { ElectorateStore } from '../../database/electorate.ts';
 import type { Caller } from '../identity/caller.ts';
 import { effectiveScopes, Grants } from '../identity/grants.ts';
 import { can } from '../identity/permissions.ts';
-import type { ApprovalView } from './approvals.ts';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** An approval as somebody sees it. */
+export interface ApprovalView extends ApprovalRecord {
+  /** Who may still answer, in words for people; empty once it is closed. */
+  readonly waitsFor: readonly string[];
+  /** Whether who asks may still answer. */
+  readonly mayAnswer: boolean;
+}
 
 /** A caller and the person behind them, as far as approvals care. */
 interface Voter {

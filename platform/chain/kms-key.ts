@@ -2,7 +2,7 @@ import { createPublicKey } from 'node:crypto';
 import type { KMSClient } from '@aws-sdk/client-kms';
 import { Signature, computeAddress, getBytes, hexlify, recoverAddress, toBeHex } from 'ethers';
 import { HalError } from '../../schemas/errors.ts';
-import type { SignerKey } from './signer-key.ts';
+import type { SignerKey } from './signing-key.ts';
 
 /** Of the curve secp256k1 (SEC 2, section 2.4.1). */
 const ORDER = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n;

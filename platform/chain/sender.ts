@@ -11,7 +11,8 @@ import { rpcUrlsOf } from './chains.ts';
 import { effectivePolicy, firstFees, higherFees, type EffectivePolicy, type Fees } from './policy.ts';
 import { explainRevert } from './revert-reason.ts';
 import { ChainRpc, hex, quantity, resultOf, type RpcAnswer, type RpcCall } from './rpc.ts';
-import { openSignerKey, type KeyPlaces, type SignerKey } from './signer-key.ts';
+import { openSignerKey, type KeyPlaces } from './signer-key.ts';
+import type { SignerKey } from './signing-key.ts';
 
 /** Queued transactions that are looked at in one step. */
 const QUEUED_A_STEP = 500;

@@ -1,21 +1,12 @@
 import { hkdfSync, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SigningKey, computeAddress, getBytes, hexlify, type Signature } from 'ethers';
+import { SigningKey, computeAddress, getBytes, hexlify } from 'ethers';
 import { HalError } from '../../schemas/errors.ts';
 import type { KeySource } from '../../schemas/rest/chains.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 import { openKmsKey } from './kms-key.ts';
-
-/** Where a signer's key is. Its bytes never leave what implements this. */
-export interface SignerKey {
-  /** With the checksum of EIP-55. */
-  readonly address: string;
-  /** @param digest 32 bytes, `0x` and hexadecimal. */
-  sign(digest: string): Promise<Signature>;
-  /** 32 bytes that only this key leads to (HKDF with SHA-256, RFC 5869; in a key management service HMAC with SHA-256), `0x` and hexadecimal; another label gives others. */
-  derive(label: string): Promise<string>;
-}
+import type { SignerKey } from './signing-key.ts';
 
 export interface KeyPlaces {
   readonly keys: KeyRing;

@@ -1,6 +1,6 @@
 import { TypedDataEncoder, keccak256, toUtf8Bytes } from 'ethers';
 import { encodeWords } from '../deployed.ts';
-import type { SignerKey } from '../signer-key.ts';
+import type { SignerKey } from '../signing-key.ts';
 
 /** Which vote of whom it is. */
 export interface Ballot {
