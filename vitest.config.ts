@@ -29,7 +29,7 @@ export default defineConfig({
           setupFiles: PROCESSES,
           pool: 'forks',
           maxWorkers: 2,
-          testTimeout: 60_000,
+          testTimeout: 120_000,
           hookTimeout: 120_000,
           sequence: { groupOrder: 2 },
         },

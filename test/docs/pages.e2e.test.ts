@@ -80,7 +80,7 @@ describe('documentation pages', async () => {
       await writeFile(file, ['set -euo pipefail', ...script].join('\n'));
       const run = execute('bash', [file], {
         cwd: ROOT,
-        timeout: 120_000,
+        timeout: 240_000,
         maxBuffer: 16 * 1024 * 1024,
         env: {
           ...process.env,
