@@ -2,14 +2,14 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import { parse, stringify } from 'yaml';
-import { ApiError, type CallAnswer, type RunOutcome } from '../clients/typescript/index.ts';
+import { ApiError, type CallAnswer } from '../clients/typescript/index.ts';
 import { collect } from './api-commands.ts';
-import { EXIT, UsageError } from './exit-code.ts';
+import { UsageError } from './exit-code.ts';
 import { readInput, withFields } from './input.ts';
 import { findChromium } from './recorder/chromium.ts';
 import { inWords, RecordedSteps, type RecordedStep } from './recorder/recorded-steps.ts';
 import { record } from './recorder/recorder.ts';
-import { finish, limitOf, seconds, WatchEnded } from './runs.ts';
+import { finish, limitOf, seconds, watching } from './runs.ts';
 import { openSession, terminalOf, type Session } from './session.ts';
 
 /** Between two looks at a session that is watched, ms. */
@@ -128,47 +128,37 @@ type Steps = CallAnswer<'listBrowserSteps'>;
 /** Tells each step of a session as it is put on record, then how the run ended. */
 async function watchSteps(session: Session, runId: string, limitSeconds: number | undefined): Promise<void> {
   const { client, terminal } = session;
-  const stop = new AbortController();
-  const leave = (): void => stop.abort(new WatchEnded());
-  process.once('SIGINT', leave);
   let after = 0;
   let state = '';
-  const look = async (): Promise<void> => {
+  const look = async (signal: AbortSignal): Promise<void> => {
     for (let page: Steps['items'] | undefined; page === undefined || page.length === LOOK_STEPS; ) {
-      page = await stepsAfter(session, runId, after, stop.signal);
+      page = await stepsAfter(session, runId, after, signal);
       for (const step of page) {
         after = step.seq;
         if (terminal.json) terminal.line(JSON.stringify(step));
         else terminal.note(sentence(step));
       }
     }
-    const { progress } = await client.call('getRun', { params: { id: runId } }, { signal: stop.signal });
+    const { progress } = await client.call('getRun', { params: { id: runId } }, { signal });
     if (progress !== null && progress.step !== state && progress.step.startsWith('waiting')) terminal.note(progress.step);
     state = progress?.step ?? state;
   };
-  try {
-    let outcome: RunOutcome | undefined;
-    const ended = client.runs.result(runId, { ...limitOf(limitSeconds), signal: stop.signal }).then((result) => {
-      outcome = result;
+  await watching(session, runId, async ({ signal }) => {
+    let over = false;
+    const ended = client.runs.result(runId, { ...limitOf(limitSeconds), signal }).finally(() => {
+      over = true;
     });
     const watched = (async () => {
-      while (outcome === undefined) {
-        await look();
-        await Promise.race([ended, sleep(LOOK_MS, undefined, { signal: stop.signal })]);
+      while (!over) {
+        await look(signal);
+        await Promise.race([ended, sleep(LOOK_MS, undefined, { signal })]);
       }
       // What was taken since the last look is on record before a run ends.
-      await look();
+      await look(signal);
     })();
-    await Promise.all([ended, watched]);
-    if (outcome !== undefined) finish(session, outcome);
-  } catch (error) {
-    if (!(stop.signal.reason instanceof WatchEnded)) throw error;
-    terminal.note(`The run goes on. Look again with \`hal9 watch ${runId}\`.`);
-    process.exitCode = EXIT.interrupted;
-  } finally {
-    stop.abort();
-    process.off('SIGINT', leave);
-  }
+    const [outcome] = await Promise.all([ended, watched]);
+    return outcome;
+  });
 }
 
 async function stepsAfter({ client }: Session, runId: string, after: number, signal: AbortSignal): Promise<Steps['items']> {

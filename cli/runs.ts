@@ -220,36 +220,43 @@ const LAST_WORDS_MS = 1000;
 /** Follows the stream of a run: a line for each event, then the outcome. The end is asked for beside it: the stream is a read model that may lag. */
 async function follow(session: Session, runId: string, limitSeconds: number | undefined): Promise<void> {
   const { client, terminal } = session;
-  const stop = new AbortController();
-  const leave = (): void => stop.abort(new WatchEnded());
-  process.once('SIGINT', leave);
-  const told = (async () => {
-    for await (const event of client.stream(`/v1/runs/${encodeURIComponent(runId)}/stream`, { signal: stop.signal })) {
-      if (terminal.json) terminal.line(JSON.stringify(event.data));
-      else terminal.note(sentence(event.event, event.data));
-    }
-  })().catch((error: unknown) => {
-    if (!stop.signal.aborted) throw error;
-  });
-  try {
+  await watching(session, runId, async (stop) => {
+    const told = (async () => {
+      for await (const event of client.stream(`/v1/runs/${encodeURIComponent(runId)}/stream`, { signal: stop.signal })) {
+        if (terminal.json) terminal.line(JSON.stringify(event.data));
+        else terminal.note(sentence(event.event, event.data));
+      }
+    })().catch((error: unknown) => {
+      if (!stop.signal.aborted) throw error;
+    });
     const [outcome] = await Promise.all([
       client.runs.result(runId, { ...limitOf(limitSeconds), signal: stop.signal }).finally(() => setTimeout(() => stop.abort(), LAST_WORDS_MS)),
       told,
     ]);
-    finish(session, outcome);
+    return outcome;
+  });
+}
+
+/** Ctrl-C while watching: people stop looking, the run does not stop. */
+class WatchEnded extends Error {
+  override readonly name = 'WatchEnded';
+}
+
+/** Watches a run until it or the person who watches ends it. @param work tells what happens, and how the run ended; aborts `stop` or is aborted by it. */
+export async function watching(session: Session, runId: string, work: (stop: AbortController) => Promise<RunOutcome>): Promise<void> {
+  const stop = new AbortController();
+  const leave = (): void => stop.abort(new WatchEnded());
+  process.once('SIGINT', leave);
+  try {
+    finish(session, await work(stop));
   } catch (error) {
     if (!(stop.signal.reason instanceof WatchEnded)) throw error;
-    terminal.note(`The run goes on. Look again with \`hal9 watch ${runId}\`.`);
+    session.terminal.note(`The run goes on. Look again with \`hal9 watch ${runId}\`.`);
     process.exitCode = EXIT.interrupted;
   } finally {
     stop.abort();
     process.off('SIGINT', leave);
   }
-}
-
-/** Ctrl-C while watching: people stop looking, the run does not stop. */
-export class WatchEnded extends Error {
-  override readonly name = 'WatchEnded';
 }
 
 function sentence(type: string, event: unknown): string {
