@@ -84,11 +84,15 @@ async function maskRows(client: ClientBase, table: AnnotatedTable, fields: reado
   let count = 0;
   for (const { oid, tids } of found.rows.get(table.id)?.chunks(CHUNK) ?? []) {
     const { rows } = await client.query<Record<string, string | null>>(`select ctid::text as tid, ${read} from ${relation} where tableoid = $1 and ctid = any ($2::tid[]) for update`, [oid, tids]);
-    if (rows.length === 0) continue;
-    const masked = columns.map(({ column, fields: of }, at) => rows.map((row) => maskColumn(column, of, row[`c${at}`] ?? null, context)));
+    // A row that an earlier attempt masked is reached again as long as what leads to it stands: it counts once.
+    const next = rows.flatMap((row) => {
+      const values = columns.map(({ column, fields: of }, at) => maskColumn(column, of, row[`c${at}`] ?? null, context));
+      return values.some((value, at) => value !== (row[`c${at}`] ?? null)) ? [{ tid: row['tid'] ?? '', values }] : [];
+    });
+    if (next.length === 0) continue;
     const { rowCount } = await client.query(
       `update ${relation} t set ${write} from unnest($2::tid[]${columns.map((_, at) => `, $${at + 3}::text[]`).join('')}) v (tid${columns.map((_, at) => `, c${at}`).join('')}) where t.tableoid = $1 and t.ctid = v.tid`,
-      [oid, rows.map(({ tid }) => tid), ...masked],
+      [oid, next.map(({ tid }) => tid), ...columns.map((_, at) => next.map(({ values }) => values[at] ?? null))],
     );
     count += rowCount ?? 0;
   }
