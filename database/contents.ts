@@ -82,8 +82,11 @@ export class ContentStore {
     return this.#database.withOrg(orgId, (tx) => tx.selectFrom('contents').select(COLUMNS).where('org_id', '=', orgId).where('id', '=', id).executeTakeFirst());
   }
 
-  async pins(orgId: string, id: string): Promise<Pin[]> {
-    return this.#database.withOrg(orgId, (tx) => tx.selectFrom('content_pins').select(['provider', 'state', 'failure']).where('org_id', '=', orgId).where('content_id', '=', id).orderBy('provider').execute());
+  /** By id of the content. */
+  async pins(orgId: string, ids: readonly string[]): Promise<ReadonlyMap<string, readonly Pin[]>> {
+    if (ids.length === 0) return new Map();
+    const rows = await this.#database.withOrg(orgId, (tx) => tx.selectFrom('content_pins').select(['content_id as id', 'provider', 'state', 'failure']).where('org_id', '=', orgId).where('content_id', 'in', [...ids]).orderBy('provider').execute());
+    return Map.groupBy(rows, ({ id }) => id);
   }
 
   async notePins(orgId: string, id: string, pins: readonly Pin[], act: Act): Promise<void> {

@@ -76,11 +76,11 @@ export function createKubernetesActivities(deps: KubernetesActivityDependencies)
     awaitReady: (target, version, deadlineSeconds) => on(target, (api) => awaitReady(api, target, version, deadlineSeconds)),
     async setWeight(target, traffic, weight) {
       await on(target, (api) => splitTraffic(api, target, traffic, weight));
-      await recorder.did(target, `${weight} % beside by ${traffic.kind}`, { share: weight === 0 ? await shareOfWorkload(target) : weight });
+      await recorder.did(target, `${weight} % beside by ${traffic.kind}`, { share: weight === 0 ? () => shareOfWorkload(target) : weight });
     },
     async switchTo(target, version) {
       await on(target, (api) => switchTo(api, target, version));
-      await recorder.did(target, version === 'next' ? 'the Service sends to the new pods' : 'the Service sends to the workload', { share: version === 'next' ? 100 : await shareOfWorkload(target) });
+      await recorder.did(target, version === 'next' ? 'the Service sends to the new pods' : 'the Service sends to the workload', { share: version === 'next' ? 100 : () => shareOfWorkload(target) });
     },
     async setImages(target, version) {
       await on(target, (api) => setImages(api, target, version));

@@ -27,12 +27,13 @@ export class RolloutRecorder {
 
   /**
    * Notes a step that was taken. Going back must not wait for a database: what cannot be put on record is told to the log and left out.
-   * @param share per cent of the traffic that the new version gets from now on; without, as before.
+   * @param share per cent of the traffic that the new version gets from now on; without, as before. May have to be asked for: that is part of the record.
    */
-  async did(target: Target, step: string, { share, state }: { readonly share?: number; readonly state?: RolloutUnitState }): Promise<void> {
+  async did(target: Target, step: string, { share, state }: { readonly share?: number | (() => Promise<number>); readonly state?: RolloutUnitState }): Promise<void> {
     const { activityId, workflowExecution } = activityInfo();
     try {
-      await this.#store.record(unitOf(target), { key: `${workflowExecution?.runId ?? ''}/${activityId}`, step, ...(share === undefined ? {} : { share }), ...(state === undefined ? {} : { state }) });
+      const percent = typeof share === 'function' ? await share() : share;
+      await this.#store.record(unitOf(target), { key: `${workflowExecution?.runId ?? ''}/${activityId}`, step, ...(percent === undefined ? {} : { share: percent }), ...(state === undefined ? {} : { state }) });
     } catch (error) {
       this.#logger.warn({ err: error, run: activityRun().runId, step }, 'a step of a rollout is not on record');
     }

@@ -17,9 +17,8 @@ import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import { openAllSources, type AllSources } from '../privacy/all-sources.ts';
 import type { PrivacyChangeActivities, PrivacyChangePlan } from './activity-contract.ts';
+import { named, told } from '../privacy/reasons.ts';
 
-/** Reasons a run tells; more are as many times the same. */
-const MOST_REASONS = 20;
 /** How long a change waits for an earlier one that is just being carried out before it says so, and how often it looks. Milliseconds. */
 const TURN_MS = 120_000;
 const LOOK_MS = 250;
@@ -76,7 +75,7 @@ function createPrivacyChangeActivities(parts: Parts): PrivacyChangeActivities {
         const { inquiry } = await inquire(parts, orgId, row, signal);
         const left: string[] = [];
         for (const target of await parts.sources.targetsOf(orgId)) for (const reason of await named(target, () => target.recheck(inquiry(target.name)))) left.push(`${target.name}: ${reason}`);
-        return left.slice(0, MOST_REASONS);
+        return told(left);
       });
     },
 
@@ -150,8 +149,7 @@ function unknownTopics(plans: readonly PlanOfTarget[], change: SubjectChange): s
 }
 
 function blocked(reasons: readonly string[], passing: boolean): PrivacyChangePlan {
-  const more = reasons.length > MOST_REASONS ? [`and ${reasons.length - MOST_REASONS} more`] : [];
-  return { reasons: [...reasons.slice(0, MOST_REASONS), ...more], sources: [], passing };
+  return { reasons: told(reasons), sources: [], passing };
 }
 
 function endedPlan({ state }: PrivacyChangeRecord): PrivacyChangePlan {
@@ -177,14 +175,4 @@ async function inquire({ store, keys, holds }: Parts, orgId: string, row: Privac
     protectedBy: inForce.filter(({ table }) => table === null).map(({ id, reason }) => `a legal hold protects the person (${id}: ${reason}): whoever placed it must release it`),
     change,
   };
-}
-
-/** Says which source an error is of. */
-async function named<Answer>({ name }: ChangeTarget, work: () => Promise<Answer>): Promise<Answer> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof HalError) throw new HalError(error.type, `${name}: ${error.message}`, { cause: error });
-    throw error;
-  }
 }

@@ -25,9 +25,8 @@ import type { ActivityDependencies, RegisteredActivities } from '../dependencies
 import { effectKey } from '../effect-key.ts';
 import type { ErasureActivities, ErasurePlan } from './activity-contract.ts';
 import { openAllSources, type AllSources } from './all-sources.ts';
+import { named, told } from './reasons.ts';
 
-/** Reasons a run tells; more are as many times the same. */
-const MOST_REASONS = 20;
 
 /** Discovered: what an erasure does to sources and to the ledger. */
 export default async function register({ config, database }: ActivityDependencies): Promise<RegisteredActivities> {
@@ -113,7 +112,7 @@ function createErasureActivities(parts: Parts, sign: (orgId: string, payload: Re
         }
       }
       await store.keep(orgId, erasureId, kept);
-      return left.slice(0, MOST_REASONS);
+      return told(left);
     },
 
     async finishErasure(erasureId, state, reasons) {
@@ -160,8 +159,7 @@ async function ledgerRow(store: ErasureStore, orgId: string, erasureId: string):
 }
 
 function blocked(reasons: readonly string[], passing: boolean): ErasurePlan {
-  const more = reasons.length > MOST_REASONS ? [`and ${reasons.length - MOST_REASONS} more`] : [];
-  return { reasons: [...reasons.slice(0, MOST_REASONS), ...more], sources: [], rows: 0, summary: '', passing };
+  return { reasons: told(reasons), sources: [], rows: 0, summary: '', passing };
 }
 
 /** Who an erasure is about, as sources are asked. */
@@ -173,16 +171,6 @@ async function inquire({ store, keys, holds }: Parts, orgId: string, erasureId: 
     inquiry: { orgId, requestId: erasureId, identities, subjects, maskKey, holds: inForce.filter(({ table }) => table !== null), signal: cancellationSignal() },
     protectedBy: inForce.filter(({ table }) => table === null).map(({ id, reason }) => `a legal hold protects the person (${id}: ${reason}): whoever placed it must release it`),
   };
-}
-
-/** Says which source an error is of. */
-async function named<Answer>({ name }: DataSource, work: () => Promise<Answer>): Promise<Answer> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof HalError) throw new HalError(error.type, `${name}: ${error.message}`, { cause: error });
-    throw error;
-  }
 }
 
 interface PlanOfSource {

@@ -9,6 +9,7 @@ import { normalised, type Identities } from '../../platform/privacy/identities.t
 import { changeDocument, textOf } from '../../platform/privacy/masks.ts';
 import type { FlagValue } from '../../schemas/privacy/annotations.ts';
 import { findRows, reachRows, RowSet, seedRows } from './postgres-rows.ts';
+import { byColumn, rewriteRows, type ColumnRewrite } from './postgres-rewrite.ts';
 import { inTransaction, takeFence } from './postgres-transaction.ts';
 
 /** Rows read and written at once. */
@@ -118,32 +119,14 @@ async function writeTables(client: ClientBase, map: DataMap, assignments: readon
   return changed;
 }
 
-/** Columns of one table are written together: rows move when they are written. */
 async function writeTable(client: ClientBase, table: AnnotatedTable, assignments: readonly Assignment[], found: RowSet): Promise<number> {
-  const columns = [...Map.groupBy(assignments, ({ path }) => path[0] ?? '')].flatMap(([name, all]) => {
-    const column = columnOf(table, name);
-    return column === undefined ? [] : [{ column, all }];
-  });
-  const wanted = new Map<Assignment, string | null>();
-  for (const { column, all } of columns) for (const assignment of all) wanted.set(assignment, await writtenAs(client, column, assignment));
-  const relation = quotedRelation(table.relation);
-  const read = columns.map(({ column }, at) => `${quoted(column.name)}::text as c${at}`).join(', ');
-  const write = columns.map(({ column }, at) => `${quoted(column.name)} = v.c${at}::${column.type}`).join(', ');
-  let count = 0;
-  for (const { oid, tids } of found.chunks(CHUNK)) {
-    const { rows } = await client.query<Record<string, string | null>>(`select ctid::text as tid, ${read} from ${relation} where tableoid = $1 and ctid = any ($2::tid[]) for update`, [oid, tids]);
-    const next = rows.flatMap((row) => {
-      const values = columns.map(({ all }, at) => all.reduce((text, assignment) => rewritten(assignment, text, wanted.get(assignment) ?? null), row[`c${at}`] ?? null));
-      return values.some((value, at) => value !== (row[`c${at}`] ?? null)) ? [{ tid: row['tid'] ?? '', values }] : [];
-    });
-    if (next.length === 0) continue;
-    const { rowCount } = await client.query(
-      `update ${relation} t set ${write} from unnest($2::tid[]${columns.map((_, at) => `, $${at + 3}::text[]`).join('')}) v (tid${columns.map((_, at) => `, c${at}`).join('')}) where t.tableoid = $1 and t.ctid = v.tid`,
-      [oid, next.map(({ tid }) => tid), ...columns.map((_, at) => next.map(({ values }) => values[at] ?? null))],
-    );
-    count += rowCount ?? 0;
+  const columns: ColumnRewrite[] = [];
+  for (const { column, fields } of byColumn(table, assignments)) {
+    const wanted = new Map<Assignment, string | null>();
+    for (const assignment of fields) wanted.set(assignment, await writtenAs(client, column, assignment));
+    columns.push({ column, rewrite: (before) => fields.reduce((text, assignment) => rewritten(assignment, text, wanted.get(assignment) ?? null), before) });
   }
-  return count;
+  return rewriteRows(client, table, columns, found);
 }
 
 /** Rows in which a field is not as it is to be, with what it holds instead. */

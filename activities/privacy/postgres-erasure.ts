@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import { columnOf, type AnnotatedTable } from '../../platform/privacy/annotated-schema.ts';
+import { type AnnotatedTable } from '../../platform/privacy/annotated-schema.ts';
 import { quoted, quotedRelation, type Column } from '../../platform/privacy/catalog.ts';
 import type { DataMap } from '../../platform/privacy/data-map.ts';
 import type { ErasureStep } from '../../platform/privacy/erasure-order.ts';
@@ -8,6 +8,7 @@ import { maskDocument, maskValue, type MaskContext } from '../../platform/privac
 import type { MaskedField, Treatment } from '../../platform/privacy/treatment.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { findRows, type FoundRows } from './postgres-rows.ts';
+import { byColumn, rewriteRows } from './postgres-rewrite.ts';
 import { inTransaction, takeFence } from './postgres-transaction.ts';
 
 /** What happened, or would happen, to a person's rows of one table. */
@@ -22,8 +23,6 @@ export interface TableOutcome {
   readonly shared: number;
 }
 
-/** Rows read and written at once. */
-const CHUNK = 1_000;
 
 /**
  * Does the whole erasure in one transaction and takes it back: constraints, triggers and rights are tried before anything is destroyed.
@@ -73,30 +72,10 @@ async function eraseTables(client: ClientBase, map: DataMap, step: ErasureStep, 
   }));
 }
 
-async function maskRows(client: ClientBase, table: AnnotatedTable, fields: readonly MaskedField[], found: FoundRows, context: MaskContext): Promise<number> {
-  const columns = [...Map.groupBy(fields, ({ path }) => path[0] ?? '')].flatMap(([name, of]) => {
-    const column = columnOf(table, name);
-    return column === undefined ? [] : [{ column, fields: of }];
-  });
-  const relation = quotedRelation(table.relation);
-  const read = columns.map(({ column }, at) => `${quoted(column.name)}::text as c${at}`).join(', ');
-  const write = columns.map(({ column }, at) => `${quoted(column.name)} = v.c${at}::${column.type}`).join(', ');
-  let count = 0;
-  for (const { oid, tids } of found.rows.get(table.id)?.chunks(CHUNK) ?? []) {
-    const { rows } = await client.query<Record<string, string | null>>(`select ctid::text as tid, ${read} from ${relation} where tableoid = $1 and ctid = any ($2::tid[]) for update`, [oid, tids]);
-    // A row that an earlier attempt masked is reached again as long as what leads to it stands: it counts once.
-    const next = rows.flatMap((row) => {
-      const values = columns.map(({ column, fields: of }, at) => maskColumn(column, of, row[`c${at}`] ?? null, context));
-      return values.some((value, at) => value !== (row[`c${at}`] ?? null)) ? [{ tid: row['tid'] ?? '', values }] : [];
-    });
-    if (next.length === 0) continue;
-    const { rowCount } = await client.query(
-      `update ${relation} t set ${write} from unnest($2::tid[]${columns.map((_, at) => `, $${at + 3}::text[]`).join('')}) v (tid${columns.map((_, at) => `, c${at}`).join('')}) where t.tableoid = $1 and t.ctid = v.tid`,
-      [oid, next.map(({ tid }) => tid), ...columns.map((_, at) => next.map(({ values }) => values[at] ?? null))],
-    );
-    count += rowCount ?? 0;
-  }
-  return count;
+async function maskRows(client: ClientBase, table: AnnotatedTable, masked: readonly MaskedField[], found: FoundRows, context: MaskContext): Promise<number> {
+  const rows = found.rows.get(table.id);
+  if (rows === undefined) return 0;
+  return rewriteRows(client, table, byColumn(table, masked).map(({ column, fields }) => ({ column, rewrite: (text) => maskColumn(column, fields, text, context) })), rows);
 }
 
 function maskColumn(column: Column, fields: readonly MaskedField[], value: string | null, context: MaskContext): string | null {

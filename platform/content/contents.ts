@@ -95,12 +95,14 @@ export class Contents {
 
   /** Newest first; `before` continues a page. */
   async list({ orgId }: Caller, limit: number, before?: { readonly createdAt: Date; readonly id: string }): Promise<Content[]> {
-    return Promise.all((await this.#store.list(orgId, limit, before)).map(async (record) => view(record, await this.#store.pins(orgId, record.id))));
+    const records = await this.#store.list(orgId, limit, before);
+    const pins = await this.#store.pins(orgId, records.map(({ id }) => id));
+    return records.map((record) => view(record, pins.get(record.id) ?? []));
   }
 
   /** @throws {HalError} `NotFound`. */
   async get({ orgId }: Caller, id: string): Promise<Content> {
-    return view(await this.#record(orgId, id), await this.#store.pins(orgId, id));
+    return this.#view(orgId, await this.#record(orgId, id));
   }
 
   /**
@@ -148,7 +150,7 @@ export class Contents {
       }
     }
     await this.#store.notePins(orgId, id, pins, actOf(caller, 'content.repair', { kind: 'content', id }, { providers: providers.length, repaired, failed: pins.filter(({ state }) => state === 'failed').length }));
-    return view(record, await this.#store.pins(orgId, id));
+    return this.#view(orgId, record);
   }
 
   /** Has providers let go of it, as far as they answer. What one keeps on keeping is sealed. @throws {HalError} `NotFound`. */
@@ -187,6 +189,10 @@ export class Contents {
       if (kind === 'pinning') providers.push(pinningService(egress, name, (await connections.open(caller.orgId, name, ['pinning'])).settings));
     }
     return providers;
+  }
+
+  async #view(orgId: string, record: ContentRecord): Promise<Content> {
+    return view(record, (await this.#store.pins(orgId, [record.id])).get(record.id) ?? []);
   }
 
   #subject(orgId: string, text: string | undefined): Buffer | undefined {
@@ -248,7 +254,7 @@ function cidsOf(digests: Buffer): Cid[] {
 }
 
 function view({ digests, subjectKey, ...record }: ContentRecord, pins: readonly Pin[]): Content {
-  return { ...record, about: subjectKey !== null, blocks: digests.length / DIGEST_BYTES, pins };
+  return { ...record, about: subjectKey !== null, blocks: digests.length / DIGEST_BYTES, pins: pins.map(({ provider, state, failure }) => ({ provider, state, failure })) };
 }
 
 function noContent(): HalError {

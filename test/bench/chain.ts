@@ -2,11 +2,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Interface, JsonRpcProvider, Wallet, id as keccakOf, parseEther } from 'ethers';
 import { z } from 'zod';
-import { startStack, type Stack } from '../../deploy/local/stack.ts';
+import { startStack } from '../../deploy/local/stack.ts';
 import { computationMarket } from '../../platform/chain/contracts/computation-market.ts';
 import { incentiveToken } from '../../platform/chain/contracts/incentive-token.ts';
 import { neuronRegistry } from '../../platform/chain/contracts/neuron-registry.ts';
 import { startAnvil, type Anvil } from '../environment/anvil.ts';
+import { askAsAdministrator, type Ask } from '../environment/stack-client.ts';
 import type { Bench } from './arguments.ts';
 
 const CHAIN = 31337;
@@ -46,7 +47,7 @@ export const run: Bench = async (args) => {
   });
   const node = await startAnvil({ chainId: CHAIN, blockSeconds: 1 });
   try {
-    const ask = client(stack, args.signal);
+    const ask = askAsAdministrator(stack, args.signal);
     const chain = madeSchema.parse(await ask('POST', '/v1/chains', { name: 'bench', chainId: CHAIN, rpcUrls: [node.url], policy: { confirmations: 1, watchBlocks: 1, maxInFlight: 1_000, pollMs: 250 } }));
     const signer = async (name: string) => {
       const made = signerSchema.parse(await ask('POST', '/v1/chain-signers', { name, chain: chain.id }));
@@ -160,16 +161,4 @@ async function ended(ask: Ask, runId: string): Promise<unknown> {
 /** An address nobody has a key of. */
 function recipient(n: number): string {
   return `0x${(0xbe0c40000n + BigInt(n)).toString(16).padStart(40, '0')}`;
-}
-
-type Ask = (method: string, path: string, body?: unknown) => Promise<unknown>;
-
-function client(stack: Stack, signal: AbortSignal): Ask {
-  const apiKey = stack.first?.apiKey;
-  if (apiKey === undefined) throw new Error('the stack is not new');
-  return async (method, path, body) => {
-    const answer = await fetch(`${stack.url}${path}`, { method, headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' }, signal: AbortSignal.any([signal, AbortSignal.timeout(120_000)]), ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
-    if (!answer.ok) throw new Error(`${method} ${path} answered ${String(answer.status)}: ${await answer.text()}`);
-    return answer.json();
-  };
 }
