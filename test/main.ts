@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { combinedLineCoverage } from './coverage.ts';
+import type { SecondTry } from './environment/second-tries.ts';
 
 /** Everything a change must pass, in the order in which it fails fastest. The last line counts: `N passed, N failed, N skipped`. */
 
@@ -70,10 +71,11 @@ async function main(): Promise<void> {
   await rm(COVERAGE, { recursive: true, force: true });
   await mkdir(join(COVERAGE, 'processes'), { recursive: true });
   const reportFile = join(COVERAGE, 'tests.json');
+  const secondTriesFile = join(COVERAGE, 'second-tries.json');
   const vitestOk = await succeeds(
     'vitest',
-    ['run', '--coverage', '--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`, ...process.argv.slice(2)],
-    { ...process.env, HAL9_PROCESS_COVERAGE: join(COVERAGE, 'processes') },
+    ['run', '--coverage', '--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`, '--reporter=./test/environment/second-tries.ts', ...process.argv.slice(2)],
+    { ...process.env, HAL9_PROCESS_COVERAGE: join(COVERAGE, 'processes'), HAL9_SECOND_TRIES: secondTriesFile },
   );
   tools.stop();
   const report = JSON.parse(await readFile(reportFile, 'utf8')) as VitestReport;
@@ -86,6 +88,9 @@ async function main(): Promise<void> {
   console.log(coverage.table);
   count(`line coverage ${coverage.percent.toFixed(1)} % > ${LINE_COVERAGE_FLOOR} %`, coverage.percent > LINE_COVERAGE_FLOOR);
 
+  const secondTries = JSON.parse(await readFile(secondTriesFile, 'utf8')) as SecondTry[];
+  for (const { test, failure } of secondTries) console.log(`second try  ${test}\n            failed first: ${failure.split('\n', 1)[0] ?? ''}`);
+  console.log(`${String(secondTries.length)} passed on a second try only`);
   console.log(`${((Date.now() - started) / 1000).toFixed(0)} s`);
   console.log(`${passed} passed, ${failed} failed, ${report.numPendingTests + report.numTodoTests} skipped`);
   process.exitCode = failed === 0 ? 0 : 1;

@@ -108,7 +108,7 @@ describe('runs over REST', () => {
 
   it('streams a run to its end, and from where a client left', async () => {
     const run = await start({ waitFor: true });
-    await expect.poll(async () => (await ask('GET', path(run))).body['source'], { timeout: 5000 }).toBe('read-model');
+    await expect.poll(async () => (await ask('GET', path(run))).body['source']).toBe('read-model');
     const open = (headers: Record<string, string> = {}): Promise<Response> => fetch(`http://127.0.0.1:${server.port}${path(run, '/stream')}`, { headers: { authorization: `Bearer ${secret}`, ...headers }, signal: AbortSignal.timeout(20_000) });
     const stream = await open();
     expect([stream.status, stream.headers.get('content-type')]).toEqual([200, 'text/event-stream; charset=utf-8']);
@@ -186,7 +186,7 @@ describe('runs over REST', () => {
 
   it('lists runs in pages and by filter', async () => {
     for (let index = 0; index < 3; index += 1) await start({ waitFor: true }, {}, { tags: ['page'] });
-    await expect.poll(async () => ((await ask('GET', '/v1/runs?tag=page')).body['items'] as unknown[]).length, { timeout: 5000 }).toBe(3);
+    await expect.poll(async () => ((await ask('GET', '/v1/runs?tag=page')).body['items'] as unknown[]).length).toBe(3);
     const first = await ask('GET', '/v1/runs?tag=page&limit=2');
     const rest = await ask('GET', `/v1/runs?tag=page&limit=2&cursor=${String(first.body['nextCursor'])}`);
     expect([(first.body['items'] as unknown[]).length, (rest.body['items'] as unknown[]).length, rest.body['nextCursor']]).toEqual([2, 1, null]);

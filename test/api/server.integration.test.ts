@@ -49,10 +49,10 @@ describe('listener', () => {
       });
       expect(hsts).toBe('max-age=31536000');
       await copyFile(join(folder, 'two.crt'), join(folder, 'live.crt'));
-      await expect.poll(() => test.log.some((line) => line.includes('cannot be used')), { timeout: 5000 }).toBe(true);
+      await expect.poll(() => test.log.some((line) => line.includes('cannot be used'))).toBe(true);
       expect(await nameOf(test.api.port)).toBe('one');
       await use('two');
-      await expect.poll(() => nameOf(test.api.port), { timeout: 5000 }).toBe('two');
+      await expect.poll(() => nameOf(test.api.port)).toBe('two');
     } finally {
       await test.stop();
     }

@@ -97,7 +97,7 @@ describe('approvals', () => {
   const effect = { operation: { type: 'rollout', input: { to: 3 } }, notify: null };
   const ask = async (rule: z.input<typeof approvalRuleSchema> = {}, input: object = {}, requester: Caller = caller) => {
     const { runId } = await operations.start(requester, { operation: 'approval', origin: 'decision', input: { summary: 'Roll out 3?', reason: 'tests passed', approval: rule, effect, ...input } });
-    await expect.poll(async () => (await approvals.list(caller, {}, 10)).some((approval) => approval.runId === runId), { timeout: 10_000 }).toBe(true);
+    await expect.poll(async () => (await approvals.list(caller, {}, 10)).some((approval) => approval.runId === runId)).toBe(true);
     const approval = (await approvals.list(caller, {}, 10)).find((candidate) => candidate.runId === runId);
     if (approval === undefined) throw new Error('no approval');
     return approval;
@@ -173,7 +173,7 @@ describe('approvals', () => {
     const decisionId = await decision();
     const cancelled = await ask({}, { decisionId });
     await operations.cancel(caller, cancelled.runId);
-    await expect.poll(async () => (await approvals.get(caller, cancelled.id)).state, { timeout: 10_000 }).toBe('cancelled');
+    await expect.poll(async () => (await approvals.get(caller, cancelled.id)).state).toBe('cancelled');
     expect(await decisionState(decisionId)).toMatchObject({ state: 'refused' });
     const gone = await ask();
     await operations.terminate(caller, gone.runId, 'test');
@@ -271,7 +271,7 @@ describe('approvals', () => {
 
   describe('by link', () => {
     const linkOf = async (approvalId: string): Promise<string> => {
-      await expect.poll(() => slack.received.length, { timeout: 10_000 }).toBe(1);
+      await expect.poll(() => slack.received.length).toBe(1);
       const text: string = JSON.parse(slack.received[0]!.body).text;
       expect(text).toContain('Approval needed: Roll out 3?');
       const token = /https:\/\/hal9\.example\/approve\/([^|]+)\|/.exec(text)?.[1];
@@ -313,7 +313,7 @@ describe('approvals', () => {
       const approval = await ask({ deadlineSeconds: 2 });
       const token = await linkOf(approval.id);
       await resultOf(approval.runId);
-      await expect.poll(() => approvals.viewLink(token), { timeout: 5000 }).toEqual({ kind: 'spent' });
+      await expect.poll(() => approvals.viewLink(token)).toEqual({ kind: 'spent' });
       expect(await approvals.answerLink(token, true)).toEqual({ kind: 'spent' });
     });
 

@@ -74,7 +74,7 @@ describe('approvals over HTTP', () => {
   const ask = async (summary: string): Promise<{ link: string; runId: string }> => {
     slack.received.length = 0;
     const { runId } = await operations.start(systemCaller(key.orgId, 'test'), { operation: 'approval', origin: 'decision', input: { summary, reason: 'because', approval: {} } });
-    await expect.poll(() => slack.received.length, { timeout: 15_000 }).toBe(1);
+    await expect.poll(() => slack.received.length).toBe(1);
     const link = /<(http:[^|]+)\|Open>/.exec(JSON.parse(slack.received[0]!.body).text)?.[1];
     if (link === undefined) throw new Error('no link');
     return { link, runId };

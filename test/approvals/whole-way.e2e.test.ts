@@ -65,9 +65,9 @@ describe('from a signal to an approved effect', () => {
     const link = `${stack.url}${new URL(question.link).pathname}`;
     expect((await fetch(link)).status).toBe(200);
     expect((await fetch(`${link}?answer=approve`, { method: 'POST' })).status).toBe(200);
-    await expect.poll(() => hook.received.length, { timeout: 20_000 }).toBe(2);
+    await expect.poll(() => hook.received.length).toBe(2);
     expect(JSON.parse(hook.received[1]?.body ?? '')).toMatchObject({ type: 'hal9.notification', data: { title: 'act', message: 'now' } });
-    await expect.poll(async () => (await decided('asked one'))?.effectState, { timeout: 10_000 }).toBe('done');
+    await expect.poll(async () => (await decided('asked one'))?.effectState).toBe('done');
   });
 
   it('falls back to the rules when the provider is down, and says so', async () => {

@@ -225,7 +225,7 @@ describe('a browser worker', () => {
     const outcomes = await Promise.all(Array.from({ length: 50 }, () => play(look)));
     expect(outcomes.map((outcome) => (outcome.kind === 'done' ? outcome.result : outcome.kind))).toEqual(Array.from({ length: 50 }, () => ''));
     expect(pool.free).toBe(4);
-    await expect.poll(browsersBelow, { timeout: 15_000 }).toBe(0);
+    await expect.poll(browsersBelow).toBe(0);
   }, 240_000);
 });
 

@@ -100,7 +100,7 @@ describe('hal9 in a terminal', () => {
       said += chunk.toString();
     });
     const ended = new Promise((resolve) => child.once('close', resolve));
-    await expect.poll(() => said, { timeout: 20_000 }).toContain('started');
+    await expect.poll(() => said).toContain('started');
     child.kill('SIGINT');
     expect(await ended).toBe(130);
     expect(said).toContain('The run goes on');

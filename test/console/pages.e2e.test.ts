@@ -86,9 +86,7 @@ describe('the console in a browser', () => {
         async () => {
           await open(`/console/trace.html?signal=${answer.signalId}`);
           return page.locator('g.node').count();
-        },
-        { timeout: 20_000 },
-      )
+        })
       .toBe(5);
     await expect(page.locator('g.node text.kind').allTextContents()).resolves.toEqual(expect.arrayContaining(['SIGNAL', 'EMISSION · L2', 'EMISSION · L3', 'DECISION · L4', 'RUN']));
     await page.click('g.decision');

@@ -223,7 +223,7 @@ describe('runs in the console', () => {
     await page.locator('dialog h2', { hasText: 'Retry 1 run?' }).waitFor();
     await page.click('#confirm');
     await page.locator('#said', { hasText: '1 run started again' }).waitFor();
-    await expect.poll(async () => (((await call('GET', '/v1/runs?type=greet&failure=ActionRefused'))['items'] ?? []) as unknown[]).length, { timeout: 20_000 }).toBe(3);
+    await expect.poll(async () => (((await call('GET', '/v1/runs?type=greet&failure=ActionRefused'))['items'] ?? []) as unknown[]).length).toBe(3);
     await group.locator('a.button').click();
     await expect.poll(rows).toBe(3);
   });

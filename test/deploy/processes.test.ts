@@ -96,7 +96,7 @@ describe('a process', () => {
     const child = identify(pid);
     if (child === undefined) throw new Error('no child');
     owner.kill('SIGKILL');
-    await expect.poll(() => isAlive(child), { timeout: 3000 }).toBe(false);
+    await expect.poll(() => isAlive(child)).toBe(false);
   });
 });
 
@@ -138,7 +138,7 @@ describe('a supervised process', () => {
     for (let round = 1; round <= 3; round += 1) {
       const { pid } = sample;
       expect(sample.kill('SIGKILL')).toBe(true);
-      await expect.poll(() => sample.state === 'ready' && sample.pid !== pid, { timeout: 10_000 }).toBe(true);
+      await expect.poll(() => sample.state === 'ready' && sample.pid !== pid).toBe(true);
       expect(sample.restarts).toBe(round);
     }
     expect(events.filter(({ type }) => type === 'ended')).toMatchObject([{ how: 'SIGKILL' }, { how: 'SIGKILL' }, { how: 'SIGKILL' }]);

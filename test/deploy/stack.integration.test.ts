@@ -28,7 +28,7 @@ describe('a stack on databases of the user', () => {
     expect([stack.databaseUrl, stack.temporalAddress]).toEqual([test.url, inject('temporalAddress')]);
     const store = new HealthStore(test.database);
     await expect
-      .poll(async () => (await store.listForPlatform()).map(({ name, state, detail }) => [name, state, detail]), { timeout: 10_000 })
+      .poll(async () => (await store.listForPlatform()).map(({ name, state, detail }) => [name, state, detail]))
       .toEqual([
         ['postgres', 'healthy', 'It answers.'],
         ['temporal', 'healthy', 'It answers.'],
@@ -93,7 +93,7 @@ describe('a stack on databases of the user', () => {
     expect(stack.processes()[0]?.pid).not.toBe(pid);
     const store = new HealthStore(test.database);
     await expect
-      .poll(async () => (await store.listRecoveriesForPlatform(10)).map(({ component, action, outcome }) => `${component}: ${action} ${outcome}`), { timeout: 20_000 })
+      .poll(async () => (await store.listRecoveriesForPlatform(10)).map(({ component, action, outcome }) => `${component}: ${action} ${outcome}`))
       .toEqual(expect.arrayContaining(['dispatcher: kill and restart succeeded', 'dispatcher: restart succeeded']));
   });
 

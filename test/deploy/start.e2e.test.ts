@@ -86,7 +86,7 @@ describe('npm start', () => {
   });
 
   it('reports every part as healthy', async () => {
-    await expect.poll(async () => (await health(url, key)).state, { timeout: 20_000, interval: 500 }).toBe('healthy');
+    await expect.poll(async () => (await health(url, key)).state, { interval: 500 }).toBe('healthy');
     // Workers and agents are named with their host and process id.
     const names = (await health(url, key)).components.map(({ name }) => name.replace(/^agent\/.*/, 'agent').replace(/^(worker\/[^/]+)\/.*/, '$1'));
     expect(names).toEqual(['agent', 'api', 'audit-log', 'browser', 'consumers', 'core-1', 'dispatcher', 'host', 'postgres', 'temporal', 'worker/browser', 'worker/consumers', 'worker/core', 'worker/dispatcher']);
@@ -95,7 +95,7 @@ describe('npm start', () => {
   it.each(['core-1', 'dispatcher', 'host', 'api', 'temporal', 'postgres'])('brings %s back after kill -9, and records it', async (name) => {
     const before = recorded(data).get(name) ?? 0;
     process.kill(before, 'SIGKILL');
-    await expect.poll(() => recorded(data).get(name) ?? before, { timeout: 20_000, interval: 100 }).not.toBe(before);
+    await expect.poll(() => recorded(data).get(name) ?? before, { interval: 100 }).not.toBe(before);
     expect(await ready(url, 30_000)).toBe(true);
     await expect
       .poll(async () => (await health(url, key)).recoveries.filter(({ component }) => component === name).map(({ action, outcome }) => `${action} ${outcome}`), { timeout: 30_000, interval: 500 })
@@ -164,7 +164,7 @@ describe('ending', () => {
     const env = { HAL9_DATA: join(folder, 'data'), HAL9_PORT: '0' };
     for (const delay of [50, 300, 700, 1500]) {
       const victim = new Launched(['start'], env);
-      await expect.poll(() => processesOf(folder).some(({ command }) => command.includes('start.ts')), { timeout: 20_000, interval: 10 }).toBe(true);
+      await expect.poll(() => processesOf(folder).some(({ command }) => command.includes('start.ts')), { interval: 10 }).toBe(true);
       await sleep(delay);
       for (const { pid, command } of processesOf(folder)) if (command.includes('start.ts')) process.kill(pid, 'SIGKILL');
       await victim.ended;
@@ -179,7 +179,7 @@ describe('ending', () => {
     const folder = temporaryFolder();
     folders.push(folder);
     const early = new Launched(['start', '--data', join(folder, 'data'), '--port', '0'], {});
-    await expect.poll(() => processesOf(folder).length, { timeout: 10_000, interval: 20 }).toBeGreaterThan(1);
+    await expect.poll(() => processesOf(folder).length, { interval: 20 }).toBeGreaterThan(1);
     await early.end('SIGTERM');
     expect(await leftovers(folder, 3000)).toEqual([]);
     expect(early.stdout).not.toContain('HAL9 is up');

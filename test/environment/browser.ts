@@ -4,8 +4,11 @@ import { launchChromium } from '../../activities/browser/chromium.ts';
 import { findChromium } from '../../cli/recorder/chromium.ts';
 
 /** A headless Chromium: the one named by HAL9_CHROMIUM, the system's, or the one that npm carries. */
-export function launchBrowser(): Promise<Browser> {
-  return launchChromium({ executablePath: process.env['HAL9_CHROMIUM'] });
+export async function launchBrowser(): Promise<Browser> {
+  const browser = await launchChromium({ executablePath: process.env['HAL9_CHROMIUM'] });
+  // What a page waits for comes from other processes, on machines of any speed.
+  browser.on('context', (context) => context.setDefaultTimeout(90_000));
+  return browser;
 }
 
 /** The program of {@link launchBrowser}, for who starts it in another way. */

@@ -152,7 +152,7 @@ describe('health', () => {
       [],
     );
     const reader = new HealthReader(store, new WorkerStore(test.database), []);
-    await expect.poll(async () => (await reader.read(NOBODY, 0)).components.find(({ name }) => name === 'silent')?.state, { timeout: 5000 }).toBe('unhealthy');
+    await expect.poll(async () => (await reader.read(NOBODY, 0)).components.find(({ name }) => name === 'silent')?.state).toBe('unhealthy');
     expect((await reader.read(NOBODY, 0)).components.find(({ name }) => name === 'talking')).toMatchObject({ state: 'degraded', causes: ['silent'] });
     await store.removeFromPlatform(['silent', 'talking']);
   });

@@ -32,7 +32,7 @@ describe('keys of people', () => {
     const all = [mine.secret, second.secret, third.secret, rotated.secret];
     expect(await Promise.all(all.map(works))).toEqual([true, true, true, true]);
     await house.users.deactivate(root, person.actor.id);
-    await expect.poll(() => Promise.all(all.map(works)), { timeout: 1000, interval: 20 }).toEqual([false, false, false, false]);
+    await expect.poll(() => Promise.all(all.map(works)), { interval: 20 }).toEqual([false, false, false, false]);
     await house.users.activate(root, person.actor.id);
     expect(await keys.authenticate(mine.secret)).toBeUndefined();
     expect((await keys.get(root, mine.key.id)).revokedAt).not.toBeNull();
@@ -44,7 +44,7 @@ describe('keys of people', () => {
     const { key, secret } = await keys.create(person, { name: 'mine', scopes: ['runs:read'] });
     expect(await works(secret)).toBe(true);
     await house.users.remove(house.admin(orgId), person.actor.id);
-    await expect.poll(() => works(secret), { timeout: 1000, interval: 20 }).toBe(false);
+    await expect.poll(() => works(secret), { interval: 20 }).toBe(false);
     await expect(keys.get(house.admin(orgId), key.id)).rejects.toMatchObject({ type: 'NotFound' });
   });
 
@@ -60,11 +60,11 @@ describe('keys of people', () => {
     const both = () => Promise.all([works(machine.secret), works(made.secret)]);
     expect(await both()).toEqual([true, true]);
     await house.organisations.suspend(root, left.orgId);
-    await expect.poll(both, { timeout: 1000, interval: 20 }).toEqual([false, false]);
+    await expect.poll(both, { interval: 20 }).toEqual([false, false]);
     await house.organisations.resume(root, left.orgId);
-    await expect.poll(both, { timeout: 1000, interval: 20 }).toEqual([true, true]);
+    await expect.poll(both, { interval: 20 }).toEqual([true, true]);
     await house.organisations.move(root, below.orgId, right.orgId);
-    await expect.poll(both, { timeout: 1000, interval: 20 }).toEqual([true, false]);
+    await expect.poll(both, { interval: 20 }).toEqual([true, false]);
   });
 
   it('cannot do what the person may do under conditions only', async () => {

@@ -142,7 +142,7 @@ describe.skipIf(folder === undefined)('sign-in with SAML at Keycloak', () => {
     expect((await session(page)).status).toBe(200);
     const [user] = (await idp.admin('GET', `/${REALM}/users?username=ada`)) as { id: string }[];
     await idp.admin('POST', `/${REALM}/users/${user?.id ?? ''}/logout`);
-    await expect.poll(async () => (await session(page)).status, { timeout: 10_000, interval: 50 }).toBe(401);
+    await expect.poll(async () => (await session(page)).status, { interval: 50 }).toBe(401);
     await context.close();
   });
 });

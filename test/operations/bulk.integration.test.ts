@@ -31,7 +31,7 @@ describe('actions on many runs', () => {
   const somebody = async (): Promise<Caller> => ({ ...systemCaller(await project.test.organisation(), 'test'), actor: { kind: 'api-key', id: KEY } });
   const waiting = async (caller: Caller, count: number): Promise<string[]> => {
     const runs = await Promise.all(Array.from({ length: count }, () => project.operations.start(caller, { operation: 'greet', input: { name: 'Ada', waitFor: true }, origin: 'api', tags: ['many'] })));
-    await expect.poll(async () => (await project.operations.list(caller, { tag: 'many', status: 'running' })).runs.length, { timeout: 10_000 }).toBe(count);
+    await expect.poll(async () => (await project.operations.list(caller, { tag: 'many', status: 'running' })).runs.length).toBe(count);
     return runs.map(({ runId }) => runId);
   };
   const begin = async (caller: Caller, request: Partial<BulkRequest> & Pick<BulkRequest, 'action'>) => bulk.begin(caller, { reason: 'test', perSecond: 50, ...request });
@@ -71,13 +71,13 @@ describe('actions on many runs', () => {
     const caller = await somebody();
     const ids = await waiting(caller, 4);
     const { id, runId } = await begin(caller, { action: 'terminate', runIds: ids, perSecond: 1 });
-    await expect.poll(async () => (await bulk.report(caller, id)).counts.done, { timeout: 10_000 }).toBeGreaterThan(0);
+    await expect.poll(async () => (await bulk.report(caller, id)).counts.done).toBeGreaterThan(0);
     await project.operations.cancel(caller, runId);
     expect(await project.operations.result(caller, runId, 20_000)).toMatchObject({ status: 'cancelled' });
     const { counts } = await bulk.report(caller, id);
     expect(counts.aborted).toBeGreaterThan(0);
     expect(counts.aborted + counts.done).toBe(4);
-    await expect.poll(async () => (await project.operations.list(caller, { status: 'running', tag: 'many' })).runs.length, { timeout: 10_000 }).toBe(counts.aborted);
+    await expect.poll(async () => (await project.operations.list(caller, { status: 'running', tag: 'many' })).runs.length).toBe(counts.aborted);
   });
 
   it('begins what a process that was killed between the rows and the start of the run left behind', async () => {

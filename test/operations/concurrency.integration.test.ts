@@ -42,12 +42,12 @@ describe('concurrency keys', () => {
     expect([first.queued, second.queued, third.queued]).toEqual([undefined, true, true]);
     const tokens = [(await leases.of(caller.orgId, first.runId))?.token ?? 0];
     await end(caller, first.runId);
-    await expect.poll(() => state(caller, second.runId), { timeout: 10_000 }).toBe('held');
+    await expect.poll(() => state(caller, second.runId)).toBe('held');
     tokens.push((await leases.of(caller.orgId, second.runId))?.token ?? 0);
     expect(await state(caller, third.runId)).toBe('queued');
     expect(await project.operations.describe(caller, third.runId)).toMatchObject({ status: 'running', lease: { state: 'queued', token: null } });
     await end(caller, second.runId);
-    await expect.poll(() => state(caller, third.runId), { timeout: 10_000 }).toBe('held');
+    await expect.poll(() => state(caller, third.runId)).toBe('held');
     tokens.push((await leases.of(caller.orgId, third.runId))?.token ?? 0);
     expect(tokens).toEqual(tokens.toSorted((a, b) => a - b));
     await end(caller, third.runId);

@@ -79,7 +79,7 @@ describe('operations', () => {
 
   it('says in plain words what an open run waits for', async () => {
     const { runId } = await project.operations.start(caller, greet({ stumble: true }));
-    await expect.poll(async () => (await project.operations.describe(caller, runId)).pendingActivities, { timeout: 10_000 }).toMatchObject([
+    await expect.poll(async () => (await project.operations.describe(caller, runId)).pendingActivities).toMatchObject([
       {
         name: 'stumble',
         state: 'retrying',

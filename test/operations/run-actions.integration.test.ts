@@ -24,7 +24,7 @@ describe('actions on runs', () => {
     await project.close();
   });
 
-  const recorded = (runId: string): Promise<unknown> => expect.poll(async () => (await project.operations.read(caller, runId)).source, { timeout: 5_000 }).toBe('read-model');
+  const recorded = (runId: string): Promise<unknown> => expect.poll(async () => (await project.operations.read(caller, runId)).source).toBe('read-model');
   const eventsOf = async (runId: string, after = 0): Promise<RunEvent[]> => {
     const events: RunEvent[] = [];
     for await (const batch of await project.operations.watch(caller, runId, after, AbortSignal.timeout(20_000))) events.push(...batch);
@@ -60,7 +60,7 @@ describe('actions on runs', () => {
     const { operations } = project;
     const { runId } = await operations.start(caller, greet({ waitFor: true }));
     await recorded(runId);
-    await expect.poll(async () => (await operations.read(caller, runId)).progress, { timeout: 10_000 }).toMatchObject({ step: 'waiting', done: 0, total: 2 });
+    await expect.poll(async () => (await operations.read(caller, runId)).progress).toMatchObject({ step: 'waiting', done: 0, total: 2 });
     const watching = eventsOf(runId);
     await operations.signal(caller, runId, 'proceed', { title: 'Dr' });
     await operations.result(caller, runId, 10_000);
@@ -144,7 +144,7 @@ describe('actions on runs', () => {
     await project.operations.start(mine, greet());
     for (const { runId } of failed) await project.operations.result(mine, runId, 10_000);
     const query = { from: new Date(Date.now() - 60_000), to: new Date(Date.now() + 60_000), limit: 10 };
-    await expect.poll(() => project.operations.failures(mine, query), { timeout: 10_000 }).toMatchObject([{ operation: 'greet', failure: 'ActionRefused', count: 2, samples: expect.arrayContaining(failed.map(({ runId }) => runId)) }]);
+    await expect.poll(() => project.operations.failures(mine, query)).toMatchObject([{ operation: 'greet', failure: 'ActionRefused', count: 2, samples: expect.arrayContaining(failed.map(({ runId }) => runId)) }]);
     const ids = async (filter: Record<string, string>): Promise<number> => (await project.operations.list(mine, filter)).runs.length;
     expect([await ids({ failure: 'refus' }), await ids({ failure: '%' }), await ids({ actor: `api-key:${KEY}` }), await ids({ actor: 'user:nobody' }), await ids({ origin: 'schedule' })]).toEqual([2, 0, 3, 0, 0]);
   });

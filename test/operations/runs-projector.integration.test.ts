@@ -30,7 +30,7 @@ describe('runs projector', () => {
       .poll(async () => {
         await projector.run(idle);
         return statuses();
-      }, { timeout: 10_000 })
+      })
       .toEqual({ [done.runId]: 'completed', [failed.runId]: 'ActionRefused', [cancelled.runId]: 'cancelled', [open.runId]: 'running' });
     const listed = await project.operations.list(caller, { status: 'completed' });
     expect(listed.runs).toMatchObject([{ runId: done.runId, origin: 'api', tags: ['x'], startedBy: 'system:test', closedAt: expect.any(Date) }]);
@@ -46,7 +46,7 @@ describe('runs projector', () => {
       .poll(async () => {
         await drain().run(idle);
         return Object.keys(await statuses()).sort();
-      }, { timeout: 10_000 })
+      })
       .toEqual(Object.keys(before).sort());
     expect(await store.list(caller.orgId, { operations: ['greet'], limit: 10, tag: 'x' })).toHaveLength(4);
   });

@@ -53,7 +53,7 @@ describe('traces', () => {
     const caller = systemCaller(await project.test.organisation(), 'test', `00-${traceId}-${root}-01`);
     const { runId } = await project.operations.start(caller, { operation: 'greet', input: { name: 'Canary Ada' }, origin: 'api' });
     await project.operations.result(caller, runId, 10_000);
-    await expect.poll(() => Object.keys(traceOf(traceId)).sort(), { timeout: 10_000 }).toEqual(['compose', 'run greet', 'start greet']);
+    await expect.poll(() => Object.keys(traceOf(traceId)).sort()).toEqual(['compose', 'run greet', 'start greet']);
     const spans = traceOf(traceId);
     expect(spans['start greet']?.parentSpanId).toBe(root);
     expect(spans['run greet']?.parentSpanId).toBe(spans['start greet']?.spanId);
@@ -66,7 +66,7 @@ describe('traces', () => {
     const caller = systemCaller(await project.test.organisation(), 'test', `00-${traceId}-00f067aa0ba902b7-01`);
     const { runId } = await project.operations.start(caller, { operation: 'greet', input: { name: 'Canary Bob', fail: true }, origin: 'api' });
     await project.operations.result(caller, runId, 10_000);
-    await expect.poll(() => Object.keys(traceOf(traceId)).sort(), { timeout: 10_000 }).toEqual(['refuse', 'run greet', 'start greet']);
+    await expect.poll(() => Object.keys(traceOf(traceId)).sort()).toEqual(['refuse', 'run greet', 'start greet']);
     expect(traceOf(traceId)['refuse']?.status).toMatchObject({ code: 2, message: 'ActionRefused' });
     expect(traceOf(traceId)['run greet']?.status).toMatchObject({ code: 2 });
     expect(received.text()).not.toContain('Canary');

@@ -59,7 +59,7 @@ describe('upgrade with open runs', () => {
     expect(new Set([first.hash, second.hash, careless.hash]).size).toBe(3);
     const old = await serving(first, async () => {
       const runId = await begin();
-      await expect.poll(async () => (await operations.describe(caller, runId)).historyLength, { timeout: 10_000 }).toBeGreaterThanOrEqual(10);
+      await expect.poll(async () => (await operations.describe(caller, runId)).historyLength).toBeGreaterThanOrEqual(10);
       return runId;
     });
 

@@ -89,7 +89,7 @@ describe('metering', () => {
       await blocker.query('lock table usage_hours in share mode');
       const doomed = new UsageStore(folder).foldAcrossOrganisations(100).then(() => 'folded', () => 'killed');
       await expect
-        .poll(async () => (await killer.query<{ n: number }>("select count(*)::int as n from pg_stat_activity where application_name = 'doomed-folder' and wait_event_type = 'Lock'")).rows[0]?.n, { timeout: 10_000 })
+        .poll(async () => (await killer.query<{ n: number }>("select count(*)::int as n from pg_stat_activity where application_name = 'doomed-folder' and wait_event_type = 'Lock'")).rows[0]?.n)
         .toBe(1);
       await killer.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'doomed-folder'");
       expect(await doomed).toBe('killed');
