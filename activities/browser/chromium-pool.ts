@@ -35,8 +35,8 @@ interface Process {
 
 const WATCH_MS = 1_000;
 const CLOSE_MS = 5_000;
-/** How long an idle Chromium is kept for the next session, ms. */
-const IDLE_MS = 5_000;
+/** How long a Chromium without a context is kept for the next one, ms; ready contexts keep it longer. */
+const IDLE_MS = 2_000;
 
 /** The Chromium under a session died: nothing is wrong with the session itself. */
 export class BrowserGone extends Error {
@@ -62,6 +62,11 @@ export class ChromiumPool {
   /** Slots that are free. */
   get free(): number {
     return this.#options.slots - this.#taken;
+  }
+
+  /** Whether a slot is taken. */
+  get inUse(): boolean {
+    return this.#taken > 0;
   }
 
   /** Takes a slot, first come, first served. Answers whether one was free within the time; `release` it, or open a context with it. */
