@@ -183,15 +183,16 @@ export class ScheduleStore {
     return this.#database.withOrg(orgId, (tx) => spent(tx, id, limitFrom));
   }
 
-  /** Takes note of a firing; the second time it answers what the first stored. */
-  async begin(orgId: string, firing: { readonly id: string; readonly scheduleId: string; readonly dueAt: Date; readonly runId: string | null }): Promise<ScheduleFiring> {
+  /** Takes note of a firing, with `missed` as one that is left out for that reason; the second time it answers what the first stored. */
+  async begin(orgId: string, { id, scheduleId, dueAt, runId, missed }: { readonly id: string; readonly scheduleId: string; readonly dueAt: Date; readonly runId: string | null; readonly missed: string | undefined }): Promise<ScheduleFiring> {
+    const begun = missed === undefined ? { state: 'running' as const, run_id: runId } : { state: 'skipped' as const, run_id: null, reason: missed, done_at: sql<Date>`now()` };
     return this.#database.withOrg(orgId, async (tx) => {
       await tx
         .insertInto('schedule_firings')
-        .values({ org_id: orgId, id: firing.id, schedule_id: firing.scheduleId, due_at: firing.dueAt, state: 'running', run_id: firing.runId })
+        .values({ org_id: orgId, id, schedule_id: scheduleId, due_at: dueAt, ...begun })
         .onConflict((conflict) => conflict.columns(['org_id', 'id']).doNothing())
         .execute();
-      return firingOf(await tx.selectFrom('schedule_firings').selectAll().where('org_id', '=', orgId).where('id', '=', firing.id).executeTakeFirstOrThrow());
+      return firingOf(await tx.selectFrom('schedule_firings').selectAll().where('org_id', '=', orgId).where('id', '=', id).executeTakeFirstOrThrow());
     });
   }
 

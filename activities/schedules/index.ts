@@ -9,7 +9,7 @@ import type { ActivityDependencies, RegisteredActivities } from '../dependencies
 
 export interface ScheduleActivities {
   /** Starts what is due, once for a firing. @throws {HalError} what may pass by itself (retried). */
-  fireSchedule(input: { readonly scheduleId: string; readonly firing: string; /** RFC 3339. */ readonly dueAt: string }): Promise<FiringStart>;
+  fireSchedule(input: { readonly scheduleId: string; readonly firing: string; /** RFC 3339. */ readonly dueAt: string; /** RFC 3339; missing from firings of builds before it was there. */ readonly firedAt?: string }): Promise<FiringStart>;
   /** How the run stands, after waiting up to `waitMs` for its end. */
   awaitScheduledRun(input: { readonly runId: string; readonly waitMs: number }): Promise<{ readonly status: string }>;
   /** Asks the run to end; one that has ended already is fine. */
@@ -20,7 +20,7 @@ export interface ScheduleActivities {
 
 export function createScheduleActivities(firer: ScheduleFirer, operations: Pick<Operations, 'result' | 'cancel'>): ScheduleActivities {
   return {
-    fireSchedule: ({ scheduleId, firing, dueAt }) => firer.fire(activityOrganisation(), { scheduleId, id: firing, dueAt: new Date(dueAt) }),
+    fireSchedule: ({ scheduleId, firing, dueAt, firedAt }) => firer.fire(activityOrganisation(), { scheduleId, id: firing, dueAt: new Date(dueAt), firedAt: firedAt === undefined ? new Date() : new Date(firedAt) }),
     async awaitScheduledRun({ runId, waitMs }) {
       const { status } = await operations.result(systemCaller(activityOrganisation(), 'scheduler'), runId, waitMs);
       return { status };

@@ -10160,7 +10160,7 @@ export interface components {
                 })[];
             }[];
             /**
-             * @description How late a firing may come after an outage; older ones are counted as missed.
+             * @description How late a firing may come after an outage; what Temporal was away for is counted as missed, what the workers were away for is skipped with the reason.
              * @default 3600
              */
             catchUpSeconds: number;
@@ -10348,7 +10348,7 @@ export interface components {
                 })[];
             }[];
             /**
-             * @description How late a firing may come after an outage; older ones are counted as missed.
+             * @description How late a firing may come after an outage; what Temporal was away for is counted as missed, what the workers were away for is skipped with the reason.
              * @default 3600
              */
             catchUpSeconds: number;
@@ -23144,7 +23144,7 @@ export interface operations {
                         })[];
                     }[];
                     /**
-                     * @description How late a firing may come after an outage; older ones are counted as missed.
+                     * @description How late a firing may come after an outage; what Temporal was away for is counted as missed, what the workers were away for is skipped with the reason.
                      * @default 3600
                      */
                     catchUpSeconds?: number;
@@ -23360,7 +23360,7 @@ export interface operations {
                         })[];
                     }[];
                     /**
-                     * @description How late a firing may come after an outage; older ones are counted as missed.
+                     * @description How late a firing may come after an outage; what Temporal was away for is counted as missed, what the workers were away for is skipped with the reason.
                      * @default 3600
                      */
                     catchUpSeconds?: number;

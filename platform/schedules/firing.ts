@@ -29,6 +29,8 @@ export interface DueFiring {
   /** Temporal's id of the firing; the run it starts has it as its uuid. */
   readonly id: string;
   readonly dueAt: Date;
+  /** When Temporal fired it: later than `dueAt` for a backfill, a buffered one, or one that Temporal caught up with. */
+  readonly firedAt: Date;
 }
 
 /** What came of it: a run to stay with, or the end already. */
@@ -54,7 +56,7 @@ export class ScheduleFirer {
     if (schedule === undefined) return { reason: 'the schedule was deleted', skipped: true, failed: false };
     const { action } = schedule.draft;
     const runId = action.kind === 'operation' ? formatRunId({ operation: action.operation, uuid: due.id }) : null;
-    const firing = await this.#store.begin(orgId, { ...due, runId });
+    const firing = await this.#store.begin(orgId, { ...due, runId, missed: missedBy(due, schedule.draft.catchUpSeconds) });
     if (firing.state !== 'running') return endOf(firing);
     try {
       const needed = permissionOf(action, this.#parts.operations.contracts);
@@ -152,6 +154,15 @@ export class ScheduleFirer {
   #system(orgId: string): Caller {
     return systemCaller(orgId, 'scheduler');
   }
+}
+
+/**
+ * Why a firing comes too late: Temporal leaves out what it was itself away for too long, but fires on time while no worker is there
+ * (or no database), and such a firing waits in its queue for as long as that lasts.
+ */
+function missedBy({ firedAt }: DueFiring, catchUpSeconds: number): string | undefined {
+  const late = Math.floor((Date.now() - firedAt.getTime()) / 1000);
+  return late > catchUpSeconds ? `nothing was there to act on it for ${String(late)} s; it may come ${String(catchUpSeconds)} s late` : undefined;
 }
 
 function endOf({ state, reason, runId }: ScheduleFiring): FiringStart {

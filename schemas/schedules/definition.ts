@@ -89,7 +89,7 @@ export const scheduleDraftSchema = z
     startAt: z.iso.datetime({ offset: true }).optional(),
     endAt: z.iso.datetime({ offset: true }).optional(),
     overlap: overlapSchema.default('skip').describe('What happens when one is due while an earlier run is open.'),
-    catchUpSeconds: z.int().min(10).max(31_536_000).default(3600).describe('How late a firing may come after an outage; older ones are counted as missed.'),
+    catchUpSeconds: z.int().min(10).max(31_536_000).default(3600).describe('How late a firing may come after an outage; what Temporal was away for is counted as missed, what the workers were away for is skipped with the reason.'),
     pauseOnFailure: z.boolean().default(false).describe('Whether a run that fails or times out pauses the schedule.'),
     limit: z.int().min(1).max(1_000_000).optional().describe('Fires so many times, then no more; by hand it still can.'),
     action: z.discriminatedUnion('kind', [operationAction, signalAction]),

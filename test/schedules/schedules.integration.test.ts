@@ -166,6 +166,16 @@ describe('a schedule', () => {
     expect(new Set(late).size).toBeGreaterThan(1);
   });
 
+  it('fires when it said, jitter included', async () => {
+    const caller = await owner();
+    const { schedule, times } = await schedules.create(caller, draft({ intervals: [{ everySeconds: 2 }], jitterSeconds: 2, overlap: 'allow-all' }));
+    const announced = new Map((times?.next ?? []).map((at) => [Math.floor(at.getTime() / 2000) * 2000, at.getTime()]));
+    expect([...announced].some(([due, at]) => due !== at)).toBe(true);
+    const fired = await firings(caller, schedule.id, (all) => settled(all).filter(({ dueAt }) => announced.has(dueAt.getTime())).length >= 4);
+    // It is due at the wall clock's time, and comes when jitter says.
+    for (const { dueAt, createdAt } of fired) expect(createdAt.getTime()).toBeGreaterThanOrEqual(announced.get(dueAt.getTime()) ?? dueAt.getTime());
+  });
+
   it('fires so often and no more', async () => {
     const caller = await owner();
     const { schedule } = await schedules.create(caller, draft({ ...EVERY_SECOND, limit: 2 }));
@@ -216,6 +226,20 @@ describe('a schedule', () => {
     const made = await firings(caller, schedule.id, (all) => settled(all).length === 3);
     expect(made.map(({ dueAt, state }) => [dueAt.toISOString(), state])).toEqual(['01', '02', '03'].map((hour) => [`2026-01-01T${hour}:00:00.000Z`, 'done']));
     await expect(schedules.backfill(caller, schedule.id, { from: new Date('2026-01-01T00:30:00Z'), to: new Date('2126-01-01T03:30:00Z'), overlap: 'skip' })).rejects.toMatchObject({ type: 'InvalidInput' });
+  });
+
+  it('fires across changes of clocks: not at what is left out, twice at what comes twice', async () => {
+    const caller = await owner();
+    const { schedule } = await schedules.create(caller, draft({ cron: ['30 1,2,3 * * *'], timeZone: 'Europe/Berlin', action: { kind: 'signal', type: 'night' } }));
+    const fired = async (from: string, to: string, times: number) => {
+      const before = (await schedules.firings(caller, schedule.id, 100)).length;
+      await schedules.backfill(caller, schedule.id, { from: new Date(from), to: new Date(to), overlap: 'buffer-all' });
+      const all = await firings(caller, schedule.id, (found) => settled(found).length === before + times);
+      return all.slice(before).map(({ dueAt }) => dueAt.toISOString());
+    };
+    // 2026: 29 March 02:00 becomes 03:00, 25 October 03:00 becomes 02:00.
+    expect(await fired('2026-03-28T23:00:00Z', '2026-03-29T12:00:00Z', 2)).toEqual(['2026-03-29T00:30:00.000Z', '2026-03-29T01:30:00.000Z']);
+    expect(await fired('2025-10-25T22:00:00Z', '2025-10-26T12:00:00Z', 4)).toEqual(['2025-10-25T23:30:00.000Z', '2025-10-26T00:30:00.000Z', '2025-10-26T01:30:00.000Z', '2025-10-26T02:30:00.000Z']);
   });
 
   it('hands its catch-up window to Temporal', async () => {

@@ -16,7 +16,7 @@ const ASK_AFTER_MS = [1_000, 2_000, 5_000, 15_000, 60_000] as const;
 export async function scheduledRun(input: ScheduledRunInput): Promise<ScheduledRunResult> {
   const { scheduleId, kept } = input;
   const firing = workflowInfo().firstExecutionRunId;
-  const started = input.open ?? (await fireSchedule({ scheduleId, firing, dueAt: dueAt() }));
+  const started = input.open ?? (await fireSchedule({ scheduleId, firing, dueAt: dueAt(), firedAt: workflowInfo().startTime.toISOString() }));
   if (!('runId' in started)) {
     if (started.failed) throw ApplicationFailure.nonRetryable(started.reason ?? 'it failed', 'ScheduledRunFailed');
     return { outcome: started.skipped ? 'skipped' : 'done', runId: null, reason: started.reason };
