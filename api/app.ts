@@ -14,8 +14,10 @@ import { HalError } from '../schemas/errors.ts';
 import type { ActWriter } from '../platform/audit/act-writer.ts';
 import { audited } from './audited.ts';
 import { HttpMetrics } from './http-metrics.ts';
-import { factsOf, pipeline } from './pipeline.ts';
+import { OpenHandlers } from './open-handlers.ts';
+import { pipeline } from './pipeline.ts';
 import { PROBLEM_TYPE, problemOf } from './problem.ts';
+import { RequestFacts } from './request-facts.ts';
 import { requestLog } from './request-log.ts';
 import { traceparentOf } from './request-trace.ts';
 import type { AnyRoute } from './route.ts';
@@ -65,11 +67,10 @@ export function createApp(options: AppOptions): Express {
     uiOrigin: options.uiOrigin,
     bodyLimitBytes: options.bodyLimitBytes,
     ...(options.bodyArrivalMs === undefined ? {} : { bodyArrivalMs: options.bodyArrivalMs }),
-    metrics,
+    open: new OpenHandlers(),
   };
 
-  app.use(identified(metrics));
-  app.use(requestLog(options.logger));
+  app.use(identified(metrics, requestLog(options.logger)));
   app.use(hardened(options.https));
   app.use(crossOrigin(options));
   // A router tries its paths one after the other. Those without parameters, most of all, are told by one look.
@@ -78,7 +79,7 @@ export function createApp(options: AppOptions): Express {
   for (const [path, routes] of byPath(options.routes)) {
     if (!path.includes(':')) fixedPaths.add(plainPath(path));
     const endpoint = (path.includes(':') ? named : fixed).route(path);
-    for (const route of routes) endpoint[route.method](audited(route, pipeline(route, pipelineOptions), options.acts, (request) => factsOf(request)?.caller));
+    for (const route of routes) endpoint[route.method](audited(route, pipeline(route, pipelineOptions), options.acts));
     endpoint.all(refuseMethod(routes));
   }
   // `/v1/runs/:id` would take `/v1/runs/bulk` for the run "bulk".
@@ -91,10 +92,11 @@ export function createApp(options: AppOptions): Express {
   return app;
 }
 
-/** Gives the request its id and measures it. */
-function identified(metrics: HttpMetrics): RequestHandler {
+/** Gives the request its id, and measures and logs it when it is over. */
+function identified(metrics: HttpMetrics, log: (request: Request, response: Response, ms: number) => void): RequestHandler {
   return (request, response, next) => {
-    const began = performance.now();
+    const facts = new RequestFacts(request.method, request.path);
+    request.facts = facts;
     const sent = request.headers['x-request-id'];
     const id = typeof sent === 'string' && REQUEST_ID.test(sent) ? sent : randomUUID();
     request.id = id;
@@ -104,9 +106,14 @@ function identified(metrics: HttpMetrics): RequestHandler {
     response.setHeader('traceresponse', request.traceparent);
     response.setHeader('Cache-Control', 'no-store');
     metrics.begin();
-    const unreadable = unreadableIn(request);
-    response.once('close', () => metrics.end(request.method, factsOf(request)?.route ?? 'unmatched', response.statusCode, (performance.now() - began) / 1000));
-    next(unreadable);
+    // One listener for all that has to be told: each costs as much as what it does.
+    response.once('close', () => {
+      const ms = performance.now() - facts.began;
+      metrics.end(facts.method, facts.route ?? 'unmatched', response.statusCode, ms / 1000);
+      facts.trace?.end(response.statusCode);
+      log(request, response, ms);
+    });
+    next(unreadableIn(request));
   };
 }
 
@@ -184,7 +191,7 @@ function refuseMethod(routes: readonly AnyRoute[]): RequestHandler {
 function failed(metrics: HttpMetrics, logger: Logger): ErrorRequestHandler {
   return (thrown: unknown, request: Request, response: Response, _next) => {
     const error = toHalError(thrown);
-    const route = factsOf(request)?.route ?? 'unmatched';
+    const route = request.facts.route ?? 'unmatched';
     metrics.failure(route, error.type);
     if (error.failure.status >= 500) logger.error({ requestId: request.id, route, failure: error.type, err: error.cause ?? error }, 'request failed');
     if (response.headersSent) {

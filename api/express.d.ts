@@ -1,3 +1,5 @@
+import type { RequestFacts } from './request-facts.ts';
+
 declare global {
   namespace Express {
     interface Request {
@@ -5,8 +7,7 @@ declare global {
       id: string;
       /** W3C trace context of the request: the client's, or made here. */
       traceparent: string;
+      facts: RequestFacts;
     }
   }
 }
-
-export {};

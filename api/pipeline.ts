@@ -7,40 +7,23 @@ import { HalError, type FieldError } from '../schemas/errors.ts';
 import type { Authenticated } from '../platform/identity/credentials.ts';
 import { STEP_UP_SECONDS } from '../platform/identity/sessions.ts';
 import { authenticate, type AuthenticationOptions } from './authentication.ts';
-import type { HttpMetrics } from './http-metrics.ts';
 import { incomingFacts } from './incoming-facts.ts';
 import { readJson } from './json-body.ts';
+import type { OpenHandler, OpenHandlers } from './open-handlers.ts';
 import { addRateLimits } from './rate-limit-headers.ts';
+import type { RequestFacts } from './request-facts.ts';
 import { RequestTrace } from './request-trace.ts';
 import type { AnyRoute, RouteAnswer, RouteContext } from './route.ts';
 
 /** Time a handler has unless its route says otherwise, milliseconds. */
 const HANDLER_MS = 30_000;
-/** How often what takes long (a stream, a wait for a run's end) asks whether its credential still allows it, milliseconds: it ends within a second of a revocation. */
-const WATCH_MS = 250;
 /** A stream that sends nothing for so long is ended, milliseconds. */
 const STREAM_IDLE_MS = 120_000;
 
 export interface PipelineOptions extends AuthenticationOptions {
   bodyLimitBytes: number;
   bodyArrivalMs?: number;
-  metrics: HttpMetrics;
-}
-
-/** Who asked through which route; kept for the log line of the request. */
-export interface RequestFacts {
-  route: string;
-  traceId?: string;
-  orgId?: string;
-  keyId?: string;
-  /** Who asked, as soon as that is known. */
-  caller?: Caller;
-}
-
-const facts = new WeakMap<object, RequestFacts>();
-
-export function factsOf(request: object): RequestFacts | undefined {
-  return facts.get(request);
+  open: OpenHandlers;
 }
 
 const TOO_MANY = { key: 'this credential is over its requests per second', organisation: 'the organisation is over the requests per second of its plan', operation: 'the operation is over its starts' } as const;
@@ -53,19 +36,20 @@ const NOBODY = { orgId: '', actor: { kind: 'system', id: 'public' }, scopes: [] 
  */
 export function pipeline(route: AnyRoute, options: PipelineOptions): RequestHandler {
   return async (request: Request, response: Response, _next: NextFunction) => {
-    const fact: RequestFacts = { route: route.id };
-    facts.set(request, fact);
+    const { facts } = request;
+    facts.route = route.id;
     const trace = new RequestTrace(request, route.id, route.path);
-    fact.traceId = trace.traceId;
-    response.setHeader('X-Trace-Id', trace.traceId);
-    response.setHeader('traceresponse', trace.traceparent);
-    response.once('close', () => trace.end(response.statusCode));
+    facts.trace = trace;
+    if (trace.traceparent !== request.traceparent) {
+      response.setHeader('X-Trace-Id', trace.traceId);
+      response.setHeader('traceresponse', trace.traceparent);
+    }
 
-    const { caller, stillAllowed } = await callerOf(route, request, response, trace.traceparent, fact, options);
+    const { caller, stillAllowed } = await callerOf(route, request, response, trace.traceparent, facts, options);
     const params = validate(route.params, request.params, '/params');
     const query = validate(route.query, request.query, '/query');
     const body = route.body === undefined ? undefined : validate(route.body, await readJson(request, limits(options)), '');
-    await handle(route, { caller, params, query, body, request, response }, stillAllowed);
+    await handle(route, { caller, params, query, body, request, response }, stillAllowed, options.open);
   };
 }
 
@@ -79,18 +63,18 @@ interface Admitted {
   readonly stillAllowed: (() => Promise<boolean>) | undefined;
 }
 
-async function callerOf(route: AnyRoute, request: Request, response: Response, traceparent: string, fact: RequestFacts, options: PipelineOptions): Promise<Admitted> {
+async function callerOf(route: AnyRoute, request: Request, response: Response, traceparent: string, facts: RequestFacts, options: PipelineOptions): Promise<Admitted> {
   const requestId = String(request.id);
   const { address, userAgent } = incomingFacts(request, options.https);
   const client = { address, userAgent };
   if (route.permission === 'public') return { caller: { ...NOBODY, requestId, traceparent, client }, stillAllowed: undefined };
   const found = await authenticate(request, response, route.session === true ? 'origin' : 'token', options);
-  fact.orgId = found.orgId;
-  fact.keyId = found.session?.id ?? found.actor.id;
+  facts.orgId = found.orgId;
+  facts.keyId = found.session?.id ?? found.actor.id;
   const { orgId, homeOrgId, actor, scopes, impersonatorId, risk } = found;
   const caller: Caller = { orgId, homeOrgId, actor, scopes, requestId, traceparent, client, sessionId: found.session?.id, impersonatorId, risk };
-  fact.caller = caller;
-  const { standings, refused } = options.limits.takeRequest(found.orgId, fact.keyId);
+  facts.caller = caller;
+  const { standings, refused } = options.limits.takeRequest(found.orgId, facts.keyId);
   addRateLimits(response, standings);
   if (refused !== undefined) throw new HalError('RateLimited', TOO_MANY[refused.name], { retryAfterSeconds: refused.resetSeconds });
   assertAllowed(route, request, caller);
@@ -137,7 +121,12 @@ function assertRecentProof({ session }: Authenticated): void {
 }
 
 function textParams(params: Request['params']): Record<string, string> {
-  return Object.fromEntries(Object.entries(params).map(([name, value]) => [name, Array.isArray(value) ? value.join('/') : value]));
+  const texts: Record<string, string> = {};
+  for (const name in params) {
+    const value = params[name];
+    if (value !== undefined) texts[name] = Array.isArray(value) ? value.join('/') : value;
+  }
+  return texts;
 }
 
 /** @throws {HalError} `InvalidInput` naming every offending field. */
@@ -152,50 +141,56 @@ function validate(schema: z.ZodType | undefined, value: unknown, prefix: string)
 
 type Unbound = Omit<RouteContext<unknown, unknown, unknown>, 'signal'>;
 
-async function handle(route: AnyRoute, context: Unbound, stillAllowed: Admitted['stillAllowed']): Promise<void> {
+async function handle(route: AnyRoute, context: Unbound, stillAllowed: Admitted['stillAllowed'], open: OpenHandlers): Promise<void> {
   const { request, response } = context;
   const abort = new LateAbort(response);
-  const limit = route.timeoutMs ?? (route.rawBody === undefined ? HANDLER_MS : 0);
+  const limitMs = route.timeoutMs ?? (route.rawBody === undefined ? HANDLER_MS : 0);
   // Node destroys a socket that times out when nobody listens for it.
-  if (limit === 0) request.socket.setTimeout(STREAM_IDLE_MS);
-  let timer: NodeJS.Timeout | undefined;
-  let watch: NodeJS.Timeout | undefined;
+  if (limitMs === 0) request.socket.setTimeout(STREAM_IDLE_MS);
+  // Whoever waits is cut off by a revocation; a change under way is not, for its answer tells whether it was made.
+  const waits = limitMs === 0 || limitMs > HANDLER_MS || request.method === 'GET';
+  const handler = new Handler(limitMs, waits ? stillAllowed : undefined, response, abort);
+  open.add(handler);
   try {
-    const running = route.handler(new HandlerContext(context, abort));
-    // Whoever waits is cut off by a revocation; a change under way is not, for its answer tells whether it was made.
-    const waits = limit === 0 || limit > HANDLER_MS || request.method === 'GET';
-    const answer = await Promise.race([running, ...(limit > 0 ? [expiry()] : []), ...(waits && stillAllowed !== undefined ? [revocation(stillAllowed)] : [])]);
+    const answer = await handler.answer(route.handler(new HandlerContext(context, abort)));
     if (answer !== undefined && !response.writableEnded) send(route, response, answer);
   } finally {
-    clearTimeout(timer);
-    clearTimeout(watch);
-    if (limit === 0) request.socket.setTimeout(0);
+    open.remove(handler);
+    if (limitMs === 0) request.socket.setTimeout(0);
+  }
+}
+
+/** A handler under way: its answer, unless its time or its credential ends before. */
+class Handler implements OpenHandler {
+  readonly until: number;
+  readonly limitMs: number;
+  readonly stillAllowed: Admitted['stillAllowed'];
+  readonly #response: Response;
+  readonly #abort: LateAbort;
+  #refuse: ((reason: HalError) => void) | undefined;
+
+  constructor(limitMs: number, stillAllowed: Admitted['stillAllowed'], response: Response, abort: LateAbort) {
+    this.limitMs = limitMs;
+    this.until = limitMs === 0 ? Number.POSITIVE_INFINITY : performance.now() + limitMs;
+    this.stillAllowed = stillAllowed;
+    this.#response = response;
+    this.#abort = abort;
   }
 
-  function revocation(allowed: () => Promise<boolean>): Promise<never> {
-    return new Promise((_, reject) => {
-      const look = async (): Promise<void> => {
-        // A database that does not answer is no reason to go on: what cannot be checked does not count.
-        if (await allowed().catch(() => false)) {
-          if (!response.closed) watch = setTimeout(() => void look(), WATCH_MS);
-          return;
-        }
-        const revoked = new HalError('Unauthenticated', 'the credential has ended');
-        abort.abort(revoked);
-        reject(revoked);
-      };
-      watch = setTimeout(() => void look(), WATCH_MS);
+  answer(running: Promise<RouteAnswer | void>): Promise<RouteAnswer | void> {
+    return new Promise((resolve, reject) => {
+      this.#refuse = reject;
+      running.then(resolve, reject);
     });
   }
 
-  function expiry(): Promise<never> {
-    return new Promise((_, reject) => {
-      timer = setTimeout(() => {
-        const late = new HalError('Timeout', `no answer within ${limit / 1000} s`);
-        abort.abort(late);
-        reject(late);
-      }, limit);
-    });
+  gone(): boolean {
+    return this.#response.closed;
+  }
+
+  end(reason: HalError): void {
+    this.#abort.abort(reason);
+    this.#refuse?.(reason);
   }
 }
 

@@ -20,8 +20,19 @@ const FAILURE_DAYS = 7;
 const tag = 'Runs';
 const accepted = z.object({ accepted: z.literal(true) });
 
+const JSON_TEXT = { 'Content-Type': 'application/json' } as const;
+
 /** Runs of the caller's organisation; any other run's id is not found. */
 export function createRunRoutes({ operations, temporalUi }: RunRouteDependencies): AnyRoute[] {
+  const texts = new WeakMap<RunDescription, string>();
+  /** The answer about a run, which is the same object as long as nothing changed: a dashboard asks for it again and again. */
+  const text = (orgId: string, run: RunDescription): string => {
+    const known = texts.get(run);
+    if (known !== undefined) return known;
+    const written = JSON.stringify({ ...detail(run), links: runLinks(orgId, run.runId, temporalUi) });
+    texts.set(run, written);
+    return written;
+  };
   return [
     // Before the runs themselves: Express tries paths in order.
     defineRoute({
@@ -53,7 +64,7 @@ export function createRunRoutes({ operations, temporalUi }: RunRouteDependencies
       responses: { 200: { description: 'The run.', schema: runDetail } },
       async handler({ caller, params, query }) {
         const run = await (query.include === 'pending' ? operations.describe(caller, params.id) : operations.read(caller, params.id));
-        return { status: 200, body: { ...detail(run), links: runLinks(caller.orgId, run.runId, temporalUi) } };
+        return { status: 200, headers: JSON_TEXT, body: text(caller.orgId, run) };
       },
     }),
     defineRoute({

@@ -35,6 +35,8 @@ export class RunReader {
   readonly #contracts: ReadonlyMap<string, OperationContract>;
   readonly #feed: RunFeed;
   readonly #describing = new Map<string, Promise<RunDescription>>();
+  /** Of rows that are remembered, so that who asks again gets the same object. */
+  readonly #descriptions = new WeakMap<RunRow, RunDescription>();
   readonly #leases: ConcurrencyLeaseStore;
   /** Writes started runs that still wait to be written. */
   readonly #flush: () => Promise<void>;
@@ -102,10 +104,15 @@ export class RunReader {
     };
   }
 
-  /** From memory or PostgreSQL; a run so young that it is not there yet is asked for in Temporal. */
+  /** From memory or PostgreSQL, the same object while the run has not changed; a run so young that it is not there yet is asked for in Temporal. */
   async read(caller: Caller, runId: string, workflowId: string): Promise<RunDescription> {
     const row = (await this.#feed.row(caller.orgId, runId)) ?? (await this.#rowOnceWritten(caller.orgId, runId));
-    return row === undefined ? this.#describeOnce(caller, runId, workflowId) : fromRow(row);
+    if (row === undefined) return this.#describeOnce(caller, runId, workflowId);
+    const known = this.#descriptions.get(row);
+    if (known !== undefined) return known;
+    const description = fromRow(row);
+    this.#descriptions.set(row, description);
+    return description;
   }
 
   /** A run this process started a moment ago may wait to be written. */

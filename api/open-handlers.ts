@@ -1,0 +1,58 @@
+import { HalError } from '../schemas/errors.ts';
+
+/** How often the open handlers are looked at, milliseconds: what takes long ends within a second of a revocation of its credential. */
+const LOOK_MS = 250;
+
+export interface OpenHandler {
+  /** When its time is up, of `performance.now()`; Infinity for streams. */
+  readonly until: number;
+  /** What that time was, milliseconds, for who is told that it is up. */
+  readonly limitMs: number;
+  /** Whether the credential still allows it; undefined where a revocation must not cut it off. */
+  readonly stillAllowed: (() => Promise<boolean>) | undefined;
+  /** Whether nobody waits for the answer any more. */
+  gone(): boolean;
+  end(reason: HalError): void;
+}
+
+/**
+ * Handlers that have not answered yet, with one clock for all of them: most answer within a millisecond, and two timers for each cost as
+ * much as finding who asked.
+ */
+export class OpenHandlers {
+  readonly #open = new Set<OpenHandler>();
+  readonly #asked = new WeakSet<OpenHandler>();
+  #clock: NodeJS.Timeout | undefined;
+
+  add(handler: OpenHandler): void {
+    this.#open.add(handler);
+    if (this.#clock !== undefined) return;
+    this.#clock = setInterval(() => this.#look(), LOOK_MS);
+    this.#clock.unref();
+  }
+
+  remove(handler: OpenHandler): void {
+    this.#open.delete(handler);
+  }
+
+  #look(): void {
+    if (this.#open.size === 0) {
+      clearInterval(this.#clock);
+      this.#clock = undefined;
+      return;
+    }
+    const now = performance.now();
+    for (const handler of this.#open) {
+      if (now >= handler.until) handler.end(new HalError('Timeout', `no answer within ${handler.limitMs / 1000} s`));
+      else if (handler.stillAllowed !== undefined && !handler.gone() && !this.#asked.has(handler)) void this.#ask(handler, handler.stillAllowed);
+    }
+  }
+
+  async #ask(handler: OpenHandler, stillAllowed: () => Promise<boolean>): Promise<void> {
+    this.#asked.add(handler);
+    // A database that does not answer is no reason to go on: what cannot be checked does not count.
+    const allowed = await stillAllowed().catch(() => false);
+    this.#asked.delete(handler);
+    if (!allowed && this.#open.has(handler)) handler.end(new HalError('Unauthenticated', 'the credential has ended'));
+  }
+}
