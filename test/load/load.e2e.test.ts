@@ -10,10 +10,12 @@ const answer = z.object({
   p99Ms: z.number().positive(),
   errors: z.literal(0),
   bottleneck: z.string().min(10),
-  atHalfTheKnee: z.object({ readP50Ms: z.number(), readP95Ms: z.number(), errors: z.literal(0) }),
+  atHalfTheKnee: z.object({ readP50Ms: z.number(), readP95Ms: z.number(), errors: z.literal(0), withinTarget: z.boolean() }),
+  target: z.object({ readP50Ms: z.literal(10), readP95Ms: z.literal(100) }),
   burst: z.object({ connections: z.literal(400), answered: z.literal(400), errors: z.literal(0) }),
   generatorProcessors: z.number(),
   verdict: z.literal('not judged'),
+  saved: z.literal(false),
 });
 
 let folder: string;

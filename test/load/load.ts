@@ -7,7 +7,7 @@ import { bottleneckOf } from './bottleneck.ts';
 import type { BurstResult, Order, StepResult } from './generator.ts';
 import { machineFacts, Watch, type Observation } from './machine.ts';
 import { MIX } from './users.ts';
-import { baselineSchema, judge, type Baseline, type Figures } from './verdict.ts';
+import { baselineSchema, isQuiet, isWithinTarget, judge, TARGET, type Baseline, type Figures } from './verdict.ts';
 
 const BASELINE = join(import.meta.dirname, 'baseline.json');
 /** Each step offers so much more than the one before. */
@@ -35,7 +35,7 @@ interface Step {
  * stands in the way beyond it. Then it measures at half the knee, and opens `--connections` connections at once.
  *
  * Options: `--users` (1000), `--seconds` of each step (20), `--from` the first rate (40 a second), `--most` the last (5000), `--connections` (10000; 0 for none),
- * `--save` (adds the run to the baseline).
+ * `--save` (adds the run to the baseline, unless other work disturbed it).
  */
 export const run: Bench = async (args) => {
   const users = args.number('users', 1000);
@@ -60,7 +60,9 @@ export const run: Bench = async (args) => {
     const machine = machineFacts();
     const foreign = Math.max(knee.seen.foreign, half.seen.foreign);
     const judged = judge(figures, baseline(), { machine, users, foreign });
-    if (args.options['save'] !== undefined) save(figures, { machine, users });
+    const saved = args.options['save'] !== undefined && isQuiet(foreign);
+    if (saved) save(figures, { machine, users });
+    else if (args.options['save'] !== undefined) args.progress(`not saved: other work took ${Math.round(foreign * 100)} % of the processors`);
     if (judged.verdict === 'regressed') process.exitCode = 3;
     return {
       users,
@@ -70,7 +72,8 @@ export const run: Bench = async (args) => {
       p99Ms: rounded(at(knee.result.all, 0.99)),
       errors: knee.result.errors,
       bottleneck: bottleneckOf((beyond ?? knee).seen),
-      atHalfTheKnee: { requestsPerSecond: rounded(half.result.perSecond), readP50Ms: rounded(figures.readP50Ms), readP95Ms: rounded(figures.readP95Ms), readP99Ms: rounded(at(half.result.reads, 0.99)), errors: half.result.errors },
+      atHalfTheKnee: { requestsPerSecond: rounded(half.result.perSecond), readP50Ms: rounded(figures.readP50Ms), readP95Ms: rounded(figures.readP95Ms), readP99Ms: rounded(at(half.result.reads, 0.99)), errors: half.result.errors, withinTarget: isWithinTarget(figures) },
+      target: TARGET,
       beyondTheKnee: beyond === undefined ? null : { offeredPerSecond: rounded(beyond.rate), answeredPerSecond: rounded(beyond.result.perSecond), p95Ms: rounded(at(beyond.result.all, 0.95)), errors: beyond.result.errors, failures: beyond.result.failures },
       burst,
       generatorProcessors: rounded(knee.seen.processors['generator'] ?? 0),
@@ -79,6 +82,7 @@ export const run: Bench = async (args) => {
       mix: MIX,
       machine,
       ...judged,
+      saved,
     };
   } finally {
     generator.end();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { bottleneckOf } from './bottleneck.ts';
 import type { Observation } from './machine.ts';
-import { judge, type Baseline, type Figures } from './verdict.ts';
+import { isQuiet, isWithinTarget, judge, type Baseline, type Figures } from './verdict.ts';
 
 const machine = { processors: 2, model: 'A', memoryGiB: 24 };
 const figures = (changes: Partial<Figures> = {}): Figures => ({ kneePerSecond: 400, readP50Ms: 5, readP95Ms: 20, apiCpuMsPerRequest: 1, ...changes });
@@ -24,6 +24,11 @@ describe('the verdict of a load run', () => {
     const noisy: Baseline = { ...steady, runs: [5, 8, 6, 9, 4].map((readP50Ms) => figures({ readP50Ms })) };
     expect(judge(figures({ readP50Ms: 10 }), noisy, quiet).verdict).toBe('as before');
     expect(judge(figures({ readP50Ms: 20 }), noisy, quiet).verdict).toBe('regressed');
+  });
+
+  it('holds reads at half the knee to what was promised, and keeps disturbed runs out of the baseline', () => {
+    expect([figures(), figures({ readP50Ms: 10 }), figures({ readP95Ms: 100 }), figures({ readP50Ms: Number.NaN })].map(isWithinTarget)).toEqual([true, false, false, false]);
+    expect([0, 0.15, 0.4].map(isQuiet)).toEqual([true, true, false]);
   });
 
   it('judges nothing that cannot be compared', () => {

@@ -28,6 +28,18 @@ const MAD_TO_SIGMA = 1.4826;
 /** Share of the processors that other work may take. */
 const QUIET = 0.15;
 
+/** What reads at half the knee are to take, milliseconds. */
+export const TARGET: Readonly<Pick<Figures, 'readP50Ms' | 'readP95Ms'>> = { readP50Ms: 10, readP95Ms: 100 };
+
+export function isWithinTarget({ readP50Ms, readP95Ms }: Figures): boolean {
+  return readP50Ms < TARGET.readP50Ms && readP95Ms < TARGET.readP95Ms;
+}
+
+/** Whether a run can be compared with others. @param foreign share of the processors that other work took meanwhile, 0 to 1. */
+export function isQuiet(foreign: number): boolean {
+  return foreign <= QUIET;
+}
+
 /** Where less is better. */
 const LESS_IS_BETTER: Readonly<Record<keyof Figures, boolean>> = { kneePerSecond: false, readP50Ms: true, readP95Ms: true, apiCpuMsPerRequest: true };
 
@@ -40,7 +52,7 @@ export function judge(figures: Figures, baseline: Baseline | undefined, run: { r
   const { machine, users, foreign } = run;
   if (machine.processors !== baseline.machine.processors || machine.model !== baseline.machine.model) return { verdict: 'not judged', because: [`the baseline is of another machine: ${baseline.machine.processors} x ${baseline.machine.model}`] };
   if (users !== baseline.users) return { verdict: 'not judged', because: [`the baseline is of ${baseline.users} users`] };
-  if (foreign > QUIET) return { verdict: 'not judged', because: [`other work took ${Math.round(foreign * 100)} % of the processors`] };
+  if (!isQuiet(foreign)) return { verdict: 'not judged', because: [`other work took ${Math.round(foreign * 100)} % of the processors`] };
   const moved = (Object.keys(LESS_IS_BETTER) as (keyof Figures)[]).map((name) => ({ name, ...change(figures[name], baseline.runs.map((earlier) => earlier[name]), LESS_IS_BETTER[name]) }));
   const worse = moved.filter(({ by, allowed }) => by > allowed);
   const better = moved.filter(({ by, allowed }) => by < -allowed);
