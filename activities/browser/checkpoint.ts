@@ -14,7 +14,7 @@ const loopSchema = z.union([
 const checkpointSchema = z.object({
   version: z.literal(1),
   sessionId: z.string(),
-  state: z.object({ frames: z.array(z.object({ path: z.string(), index: z.int(), loop: loopSchema.optional() })), vars: z.record(z.string(), z.unknown()), taken: z.int(), asked: z.string().optional() }),
+  state: z.object({ frames: z.array(z.object({ path: z.string(), index: z.int(), loop: loopSchema.optional() })), vars: z.record(z.string(), z.unknown()), taken: z.int(), asked: z.string().optional(), solving: z.object({ key: z.string(), tries: z.int() }).optional() }),
   /** Cookies, localStorage and IndexedDB, in Playwright's form. */
   storage: z.custom<Awaited<ReturnType<BrowserContext['storageState']>>>((value) => typeof value === 'object' && value !== null),
   /** Items of sessionStorage by tab and origin. */

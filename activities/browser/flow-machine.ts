@@ -29,6 +29,8 @@ export interface FlowState {
   taken: number;
   /** The execution of a step for which a person was asked to solve a CAPTCHA. */
   asked?: string | undefined;
+  /** The execution of a step for which a model was asked to solve one, and how often. */
+  solving?: { readonly key: string; readonly tries: number } | undefined;
 }
 
 /** The step to take now. */

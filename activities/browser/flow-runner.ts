@@ -3,7 +3,7 @@ import type { Flow, FlowStep, Leaf, LeafOf } from '../../schemas/browser/flow.ts
 import type { TurnFailure } from '../../schemas/browser/turn.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { BrowserError, stepFailed } from './browser-error.ts';
-import { captchaOn } from './captcha.ts';
+import { captchaOn, type Captcha } from './captcha.ts';
 import { holds, waitFor } from './conditions.ts';
 import { fill } from './expressions.ts';
 import { explain } from './explanation.ts';
@@ -60,6 +60,14 @@ export type FlowOutcome =
   /** All steps that were asked for so far are taken, or the last of them failed; more may come. */
   | { readonly kind: 'answered'; readonly failure: TurnFailure | null; readonly value: unknown };
 
+/** What came of showing a CAPTCHA to a model. */
+export type CaptchaAttempt =
+  | { readonly kind: 'solved' }
+  /** It is still there. */
+  | { readonly kind: 'wrong'; readonly reason: string }
+  /** Asking again makes no sense: there is no such neuron, no budget, or nothing that it could solve. */
+  | { readonly kind: 'none'; readonly reason: string };
+
 /** Of a flow whose steps come one by one. */
 export interface OpenFlow {
   /** Number of the first of `flow.steps`. */
@@ -76,6 +84,8 @@ export interface FlowRunOptions {
   readonly ports: Omit<StepPorts, 'tabs'>;
   /** Asks a model what a step in words comes to; words are its own, filled in. Default: there is none. */
   readonly propose?: (due: WordedDue, words: string) => Promise<Proposal>;
+  /** Shows a CAPTCHA to the model that the flow names, once, and does what it says. Default: there is none. */
+  readonly solve?: (captcha: Captcha, tries: number) => Promise<CaptchaAttempt>;
   /** Where to go on; default the beginning. */
   readonly state?: FlowState;
   /** For a flow whose steps come one by one: a step that fails is answered instead of thrown, and the next may follow. */
@@ -110,7 +120,7 @@ export function isSeen(verb: Leaf['do']): boolean {
  * Runs a flow step by step until it is done, needs a person or is asked to stop.
  * @throws {BrowserError} when a step fails or the session may not go on.
  */
-export async function runFlow({ flow, input, session, journal, ports, propose, state, open, yields, onStep, onState, onCheckpoint }: FlowRunOptions): Promise<FlowOutcome> {
+export async function runFlow({ flow, input, session, journal, ports, propose, solve, state, open, yields, onStep, onState, onCheckpoint }: FlowRunOptions): Promise<FlowOutcome> {
   const machine = new FlowMachine(flow, input, (condition, scope) => holds(session.page(), condition, scope), state, open?.from, proposed);
   const stepPorts: StepPorts = { ...ports, tabs: session };
   let address = session.page().url();
@@ -153,10 +163,14 @@ export async function runFlow({ flow, input, session, journal, ports, propose, s
     const obstacle = await guarded(due).then(() => undefined, (error: unknown) => obstacleOf(due, error));
     if (obstacle !== undefined) {
       machine.again();
+      if (solve !== undefined && triesLeft(due) > 0) {
+        await attempt(solve, due, obstacle);
+        return undefined;
+      }
       machine.state.asked = due.key;
       await store();
       onState?.(machine.state);
-      return { kind: 'hand-over', reason: `${due.path}: a CAPTCHA is in the way (${obstacle})`, deadlineSeconds: flow.captcha.deadlineSeconds };
+      return { kind: 'hand-over', reason: `${due.path}: a CAPTCHA is in the way (${obstacle.name})`, deadlineSeconds: flow.captcha.deadlineSeconds };
     }
     const moved = session.page().url() !== address;
     if (moved || session.takeEffects() > 0 || due.step.guard !== undefined) await store();
@@ -164,12 +178,34 @@ export async function runFlow({ flow, input, session, journal, ports, propose, s
   }
 
   /** The CAPTCHA because of which a step could not be taken; a person is asked once for each. @throws what the step failed with, when it is something else. */
-  async function obstacleOf(due: DueStep, error: unknown): Promise<string | undefined> {
+  async function obstacleOf(due: DueStep, error: unknown): Promise<Captcha> {
     if (!(error instanceof BrowserError) || error.type !== 'StepFailed') throw error;
     const captcha = await captchaOn(session.page()).catch(() => undefined); // a page that cannot be looked at shows none
     if (captcha === undefined) throw error;
-    if (flow.captcha.do === 'fail' || machine.state.asked === due.key) throw new BrowserError('StepFailed', `${error.message}; a CAPTCHA stands on the page (${captcha})`, { cause: error });
+    if (triesLeft(due) === 0 && (flow.captcha.do === 'fail' || machine.state.asked === due.key)) throw new BrowserError('StepFailed', `${error.message}; a CAPTCHA stands on the page (${captcha.name})`, { cause: error });
     return captcha;
+  }
+
+  /** How often a model may still be asked to solve a CAPTCHA for a step: never again once a person was. */
+  function triesLeft(due: DueStep): number {
+    if (solve === undefined || flow.captcha.neuron === undefined || machine.state.asked === due.key) return 0;
+    return flow.captcha.tries - (machine.state.solving?.key === due.key ? machine.state.solving.tries : 0);
+  }
+
+  /** Has a model look at a CAPTCHA, try by try, each on record and counted before it is made. Whether it is solved shows when the step is taken again. */
+  async function attempt(show: NonNullable<FlowRunOptions['solve']>, due: DueStep, first: Captcha): Promise<void> {
+    for (let captcha: Captcha | undefined = first; captcha !== undefined && triesLeft(due) > 0; captcha = await captchaOn(session.page()).catch(() => undefined)) { // as above
+      const tries = flow.captcha.tries - triesLeft(due) + 1;
+      machine.state.solving = { key: due.key, tries };
+      await store();
+      const startedAt = new Date();
+      const tried = await Promise.race([show(captcha, tries), session.ended]);
+      await journal.record({ ...described(due), key: `${due.key}#captcha${String(tries)}`, verb: 'act', name: `CAPTCHA: ${captcha.name}`, outcome: tried.kind === 'solved' ? 'done' : 'failed', target: null, way: null, failure: tried.kind === 'solved' ? null : tried.reason, url: session.page().url(), startedAt, endedAt: new Date() }, session.page());
+      if (tried.kind === 'none') machine.state.solving = { key: due.key, tries: flow.captcha.tries };
+      if (tried.kind === 'solved') break;
+    }
+    session.takeEffects();
+    await store();
   }
 
   /** Puts the asking on record like any other step. */

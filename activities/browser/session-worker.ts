@@ -13,11 +13,14 @@ import type { Turn } from '../../schemas/browser/turn.ts';
 import type { BrowserSegmentOutcome, BrowserTurnResult } from './activity-contract.ts';
 import { BrowserError, stepFailed } from './browser-error.ts';
 import type { BrowserModel } from './browser-model.ts';
+import type { Captcha } from './captcha.ts';
+import { applyAnswer, pictureOf } from './captcha-attempt.ts';
 import { decodeCheckpoint, restoreTabs } from './checkpoint.ts';
 import { BrowserGone, type ChromiumPool, type PooledContext } from './chromium-pool.ts';
 import { ContextStock, type StockedContext } from './context-stock.ts';
 import type { EgressProxy } from './egress-proxy.ts';
-import { runFlow, type FlowOutcome, type FlowRunOptions, type OpenFlow } from './flow-runner.ts';
+import { explain } from './explanation.ts';
+import { runFlow, type CaptchaAttempt, type FlowOutcome, type FlowRunOptions, type OpenFlow } from './flow-runner.ts';
 import { lookAt, snapshotOf } from './look.ts';
 import { stepsOf } from './proposal.ts';
 import type { FlowState, Proposal, WordedDue } from './flow-machine.ts';
@@ -32,8 +35,8 @@ export interface SessionWorkerParts {
   readonly connections: Pick<Connections, 'open'>;
   readonly egress: Pick<Egress, 'address'>;
   readonly logger: Logger;
-  /** Asked where steps are in words. */
-  readonly model: Pick<BrowserModel, 'ask'>;
+  /** Asked where steps are in words, and shown CAPTCHAs. */
+  readonly model: Pick<BrowserModel, 'ask' | 'look'>;
   readonly keys: Pick<KeyRing, 'seal' | 'open'>;
   readonly views: BrowserLiveViewStore;
   /** Name of this worker. */
@@ -156,6 +159,7 @@ export class SessionWorker {
         journal: held.journal,
         ports: { signal: AbortSignal.any([signal, over.signal]), secret: (reference, url) => this.#secret(name.orgId, held, reference, url), keep: (bytes) => this.#blobsOf(name).put(name.orgId, bytes) },
         propose: (due, words) => this.#propose(name, held, flow, due, words, AbortSignal.any([signal, over.signal])),
+        solve: (captcha, tries) => this.#solve(name, held, flow, { captcha, tries }, AbortSignal.any([signal, over.signal])),
         ...(held.state === undefined ? {} : { state: held.state }),
         ...more,
         yields: () => Date.now() - began > STRETCH_MS,
@@ -305,10 +309,34 @@ export class SessionWorker {
     return stepsOf(answer, { step, url, hosts: flow.hosts });
   }
 
+  /** Shows a CAPTCHA to the model that the flow names, and does what it says. What it is shown has no secret in it. */
+  async #solve(name: SessionName, held: Held, flow: Flow, { captcha, tries }: { captcha: Captcha; tries: number }, signal: AbortSignal): Promise<CaptchaAttempt> {
+    const { neuron } = flow.captcha;
+    if (neuron === undefined || captcha.by === 'hand') return { kind: 'none', reason: 'a hand is needed for a CAPTCHA of this kind' };
+    // What its page asks the site for is no effect of the step behind it.
+    held.key = `${held.key}#captcha`;
+    const page = held.session.page();
+    try {
+      const picture = await pictureOf(page, captcha, await this.#hidden(name.orgId, held, flow));
+      const answer = await this.#parts.model.look(name.orgId, name.id, neuron, { captcha, tries, picture }, signal);
+      if (answer.text === undefined && answer.places === undefined) return { kind: 'none', reason: 'the model cannot solve it' };
+      return (await applyAnswer(page, captcha, picture, answer, signal)) ? { kind: 'solved' } : { kind: 'wrong', reason: 'the CAPTCHA is still there' };
+    } catch (error) {
+      if (signal.aborted || !isOfPage(error)) throw error;
+      const { type, message } = explain(error);
+      return { kind: type === 'ModelUnavailable' ? 'none' : 'wrong', reason: message };
+    }
+  }
+
   /** Takes all secrets out of a text that were typed, or that the flow could type, whichever worker typed them. */
   async #redaction(orgId: string, held: Held, flow: Flow): Promise<(text: string) => string> {
+    const secrets = await this.#hidden(orgId, held, flow);
+    return (text) => redacted(text, secrets);
+  }
+
+  async #hidden(orgId: string, held: Held, flow: Flow): Promise<Set<string>> {
     const secrets = await this.#secretsOf(orgId, new Set([...credentialsOf(flow), ...held.credentials]));
-    return (text) => redacted(text, new Set([...held.secrets, ...secrets]));
+    return new Set([...held.secrets, ...secrets]);
   }
 
   /** All that credentials hold, and the one-time codes that pages may still show. */
@@ -354,6 +382,11 @@ function recentCodes(seed: string | undefined): string[] {
   if (seed === undefined) return [];
   const totp = new TOTP({ secret: Secret.fromBase32(seed.toUpperCase()) });
   return Array.from({ length: 21 }, (_, index) => totp.generate({ timestamp: Date.now() - index * 30_000 }));
+}
+
+/** Whether an attempt failed because of the page or the model, not because HAL9's own parts do. */
+function isOfPage(error: unknown): boolean {
+  return error instanceof BrowserError || (error instanceof Error && /^(TimeoutError|Error)$/.test(error.name) && /^(locator|page|mouse|frame|elementHandle|keyboard)\./.test(error.message));
 }
 
 /** Names of the credentials that steps of a flow type, or offer to a model. */

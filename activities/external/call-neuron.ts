@@ -17,7 +17,7 @@ import type { HttpBehaviour, LlmBehaviour } from '../../schemas/neurons/definiti
 import { parseSubject } from '../../schemas/operations/operation.ts';
 import { callService, type HttpInput } from './http-call.ts';
 import { countCall } from './metrics.ts';
-import { callModel, worstTokens, type ModelInput, type TokenUse } from './model-call.ts';
+import { callModel, worstTokens, type ModelInput, type Picture, type TokenUse } from './model-call.ts';
 
 export interface CallDependencies {
   readonly connections: Connections;
@@ -36,6 +36,8 @@ export interface NeuronCall {
   readonly batchId: string;
   readonly neuron: ExternalNeuron;
   readonly signal: NeuronSignal;
+  /** Shown to a model with the prompt. */
+  readonly pictures?: readonly Picture[];
 }
 
 export interface NeuronCallResult {
@@ -136,17 +138,17 @@ function prepare(deps: CallDependencies, call: NeuronCall, seen: SignalContext):
   return behaviour.kind === 'llm' ? prepareModel(deps, call, behaviour, seen) : prepareService(deps, call, behaviour, seen);
 }
 
-function prepareModel(deps: CallDependencies, { orgId, batchId, neuron }: NeuronCall, behaviour: LlmBehaviour, seen: SignalContext): PreparedCall {
+function prepareModel(deps: CallDependencies, { orgId, batchId, neuron, pictures = [] }: NeuronCall, behaviour: LlmBehaviour, seen: SignalContext): PreparedCall {
   const { connection: name, model, system, answer, maxOutputTokens, price } = behaviour;
   const prompt = seen.text(Expression.compile(behaviour.prompt, '/behaviour/prompt', 'string', behaviour.recall === undefined ? false : 'memory'));
-  const input: ModelInput = { kind: 'llm', connection: name, model, system, prompt, answer, maxOutputTokens };
+  const input: ModelInput = { kind: 'llm', connection: name, model, system, prompt, answer, maxOutputTokens, ...(pictures.length === 0 ? {} : { pictures: pictures.map(({ mediaType, bytes }) => ({ mediaType, sha256: createHash('sha256').update(bytes).digest('hex') })) }) };
   return {
     input,
     async make(_key, signal) {
       if (deps.models === 'fallback') return refused('this installation asks no models');
       const connection = await openOrUndefined(() => deps.connections.open(orgId, name, ['llm']));
       if (connection === undefined) return refused(`there is no llm connection "${name}"`);
-      const worst = worstTokens(input);
+      const worst = worstTokens(input, connection.settings.provider);
       const worstUsd = tokenCost(price, worst.input, worst.output);
       const reservation = await deps.budgets.reserve(orgId, {
         batchId,
@@ -158,7 +160,7 @@ function prepareModel(deps: CallDependencies, { orgId, batchId, neuron }: Neuron
       if (reservation.kind === 'refused') return refused(reservation.reason);
       const whole = { calls: 1, tokens: worst.input + worst.output, usd: worstUsd };
       try {
-        const outcome = await callModel(deps.egress, connection.settings, behaviour, input, signal);
+        const outcome = await callModel(deps.egress, connection.settings, behaviour, input, pictures, signal);
         // Whoever may have billed without saying how much is taken to have billed the worst case.
         const tokens = outcome.tokens ?? worst;
         const costUsd = tokenCost(price, tokens.input, tokens.output);

@@ -10,6 +10,12 @@ import type { LlmSettings } from '../../schemas/rest/connections.ts';
 // The SDK prints warnings to the console, with parts of the request.
 globalThis.AI_SDK_LOG_WARNINGS = false;
 
+/** A picture that goes with a prompt. */
+export interface Picture {
+  readonly mediaType: 'image/png' | 'image/jpeg';
+  readonly bytes: Buffer;
+}
+
 /** Everything that is sent; hashed, so that equal calls of a batch are made once. */
 export interface ModelInput {
   readonly kind: 'llm';
@@ -17,6 +23,8 @@ export interface ModelInput {
   readonly model: string;
   readonly system: string;
   readonly prompt: string;
+  /** What stands for the pictures that go with it: what they show is kept nowhere. */
+  readonly pictures?: readonly { readonly mediaType: Picture['mediaType']; readonly sha256: string }[];
   readonly answer: Readonly<Record<string, unknown>>;
   readonly maxOutputTokens: number;
 }
@@ -38,29 +46,36 @@ const RETRIES = 2;
 const ANSWER_LIMIT = 4 * 1024 * 1024;
 /** What providers add to a request: the frame around a tool and its use (a few hundred tokens), with room. */
 const OVERHEAD_TOKENS = 1024;
+/**
+ * Most tokens of a picture, of the models of each provider that count the most: Anthropic's high resolution ones 4,784
+ * (https://docs.anthropic.com/en/docs/build-with-claude/vision), gpt-4o-mini 2,833 and 5,667 for each of eight tiles
+ * (https://platform.openai.com/docs/guides/images-vision). Compatible servers do not say.
+ */
+const PICTURE_TOKENS: Readonly<Record<LlmSettings['provider'], number>> = { 'anthropic': 5_000, 'openai': 50_000, 'openai-compatible': 50_000 };
 
 /**
  * Most tokens a call can use: tokenizers of these providers make at most one token of one byte of UTF-8, and the output is capped.
  * Retries are only made when the try before was refused, which providers do not bill.
  */
-export function worstTokens(input: ModelInput): TokenUse {
+export function worstTokens(input: ModelInput, provider: LlmSettings['provider']): TokenUse {
   const bytes = Buffer.byteLength(input.system) + Buffer.byteLength(input.prompt) + Buffer.byteLength(JSON.stringify(input.answer));
-  return { input: bytes + OVERHEAD_TOKENS, output: input.maxOutputTokens };
+  return { input: bytes + OVERHEAD_TOKENS + (input.pictures ?? []).length * PICTURE_TOKENS[provider], output: input.maxOutputTokens };
 }
 
 /**
  * Asks the model for an answer that fits the neuron's JSON Schema.
+ * @param pictures those that `input` names.
  * @param signal cancels the call; the neuron's own time limit comes on top.
  * @throws when `signal` aborts, and on nothing else.
  */
-export async function callModel(egress: Egress, settings: LlmSettings, behaviour: LlmBehaviour, input: ModelInput, signal: AbortSignal): Promise<ModelOutcome> {
+export async function callModel(egress: Egress, settings: LlmSettings, behaviour: LlmBehaviour, input: ModelInput, pictures: readonly Picture[], signal: AbortSignal): Promise<ModelOutcome> {
   const check = answerCheck(input.answer);
   if (check === undefined) return { kind: 'failure', reason: 'the JSON Schema of the answer uses what is not supported', tokens: NO_TOKENS };
   try {
     const result = await generateText({
       model: languageModel(egress, settings, input.model),
       instructions: input.system,
-      prompt: input.prompt,
+      prompt: pictures.length === 0 ? input.prompt : [{ role: 'user', content: [...pictures.map(({ mediaType, bytes }) => ({ type: 'file' as const, mediaType, data: bytes })), { type: 'text', text: input.prompt }] }],
       output: Output.object({ schema: jsonSchema<unknown>({ ...input.answer }, { validate: check }) }),
       maxOutputTokens: input.maxOutputTokens,
       maxRetries: RETRIES,

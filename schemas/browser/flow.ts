@@ -193,7 +193,15 @@ export const flowSchema = z
     hosts: z.strictObject({ allow: z.array(z.string().max(253)).max(200).optional(), deny: z.array(z.string().max(253)).max(200).default([]) }).default({ deny: [] }).describe('Hosts that pages may reach, e.g. `shop.example`, `*.example`; default all public ones.'),
     overlays: z.array(z.strictObject({ on: locatorSchema, click: locatorSchema })).max(20).default([]).describe('What may get in the way at any time, and what closes it.'),
     dialogs: z.enum(['accept', 'dismiss']).default('dismiss').describe('What is answered to alert, confirm and prompt.'),
-    captcha: z.strictObject({ do: z.enum(['hand-over', 'fail']).default('hand-over'), deadlineSeconds: z.int().min(10).max(604_800).default(3600) }).default({ do: 'hand-over', deadlineSeconds: 3600 }).describe('When a step cannot be taken and a CAPTCHA stands on the page: whether a person is asked, and for how long; the step is tried again afterwards.'),
+    captcha: z
+      .strictObject({
+        neuron: z.string().min(1).max(200).optional().describe('Neuron of kind `llm`, of a model that sees pictures, that is asked first; default: none is.'),
+        tries: z.int().min(1).max(10).default(3).describe('How often it may look and answer, for one step.'),
+        do: z.enum(['hand-over', 'fail']).default('hand-over'),
+        deadlineSeconds: z.int().min(10).max(604_800).default(3600),
+      })
+      .default({ tries: 3, do: 'hand-over', deadlineSeconds: 3600 })
+      .describe('When a step cannot be taken and a CAPTCHA stands on the page: whether a model, and then a person, is asked, and for how long; the step is tried again afterwards.'),
     viewport: z.strictObject({ width: z.int().min(200).max(4000), height: z.int().min(200).max(4000) }).default({ width: 1280, height: 800 }),
     locale: z.string().max(35).default('en-US'),
     timeZone: z.string().max(60).default('UTC'),

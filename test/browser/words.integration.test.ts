@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inflateSync } from 'node:zlib';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BrowserModel } from '../../activities/browser/browser-model.ts';
@@ -28,6 +29,7 @@ import { createTestDatabase, type TestDatabase } from '../environment/database.t
 import { startHttpServer, type LocalServer } from '../environment/http-server.ts';
 import { answerMessage } from '../external/anthropic.ts';
 import { BOOKING_LOGIN, startBookingSite, type BookingSite } from './sites/booking.ts';
+import { PUZZLE, startCaptchaSite, TILES } from './sites/captcha.ts';
 
 /** Steps in words: a real Chromium, and a local server that speaks the model's protocol. */
 describe('steps in words', () => {
@@ -39,6 +41,7 @@ describe('steps in words', () => {
   let folder = '';
   let site: BookingSite;
   let provider: LocalServer;
+  let puzzles: LocalServer;
   let pool: ChromiumPool;
   let worker: SessionWorker;
   let store: BrowserSessionStore;
@@ -68,7 +71,7 @@ describe('steps in words', () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'hal9-words-'));
-    [test, site, provider] = await Promise.all([createTestDatabase(), startBookingSite(), startHttpServer((request, response) => answerMessage(response, request.body, answers.shift() ?? { done: true, steps: [] }))]);
+    [test, site, puzzles, provider] = await Promise.all([createTestDatabase(), startBookingSite(), startCaptchaSite(BOOKING_LOGIN.password), startHttpServer((request, response) => answerMessage(response, request.body, answers.shift() ?? { done: true, steps: [] }))]);
     org = await test.organisation();
     store = new BrowserSessionStore(test.database);
     pool = new ChromiumPool({ slots: 2, executablePath: process.env['HAL9_CHROMIUM'], logger });
@@ -88,7 +91,7 @@ describe('steps in words', () => {
     await worker.close();
     await pool.close();
     await egress.close();
-    await Promise.all([site.close(), provider.close(), test.drop()]);
+    await Promise.all([site.close(), puzzles.close(), provider.close(), test.drop()]);
     await rm(folder, { recursive: true, force: true });
   });
 
@@ -153,6 +156,55 @@ describe('steps in words', () => {
     expect((await store.steps(org, id, 10)).at(-1)).toMatchObject({ verb: 'act', outcome: 'failed' });
   });
 
+  describe('beside CAPTCHAs', () => {
+    /** The credential is never typed: that a flow could type it is enough for nobody to see it. */
+    const pass = (page: string, captcha: Record<string, unknown> = {}): Record<string, unknown> => ({
+      captcha: { neuron: 'browser', ...captcha },
+      steps: [{ do: 'navigate', url: `${puzzles.url}/${page}` }, { do: 'if', when: { that: 'false' }, steps: [{ do: 'type', into: { label: 'Password' }, secret: { credential: 'booking', field: 'password' } }] }, { do: 'extract', as: 'state', on: { css: '#state' }, match: '^(open)$' }],
+    });
+    const attempts = async (id: string): Promise<string[]> => (await store.steps(org, id, 100)).filter(({ verb }) => verb === 'act').map(({ name, outcome, failure }) => `${name ?? ''} ${outcome}${failure === null ? '' : `: ${failure}`}`);
+    const pictures = (from: number): Buffer[] =>
+      provider.received.slice(from).map(({ body }) => {
+        const [picture] = (JSON.parse(body) as { messages: { content: { type: string; source?: { data: string } }[] }[] }).messages[0]?.content ?? [];
+        return Buffer.from(picture?.source?.data ?? '', 'base64');
+      });
+
+    it('show the picture to the neuron that the flow names, type what it reads, and try again when it was wrong', async () => {
+      answers = [{ text: 'wrong' }, { text: PUZZLE }];
+      const [id, before] = [randomUUID(), provider.received.length];
+      await expect(play(pass('read'), { id })).resolves.toMatchObject({ kind: 'done', result: { state: 'open' } });
+      expect(await attempts(id)).toEqual(['CAPTCHA: a picture to be read failed: the CAPTCHA is still there', 'CAPTCHA: a picture to be read done']);
+      expect(pictures(before).map((picture) => picture.subarray(1, 4).toString())).toEqual(['PNG', 'PNG']);
+    });
+
+    it('click where it says; what it sees has no secret in it', async () => {
+      answers = [{ places: TILES.right }];
+      const [id, before] = [randomUUID(), provider.received.length];
+      await expect(play(pass('tiles'), { id })).resolves.toMatchObject({ kind: 'done', result: { state: 'open' } });
+      expect(await attempts(id)).toEqual(['CAPTCHA: hCaptcha done']);
+      const [picture] = pictures(before);
+      if (picture === undefined) throw new Error('no picture was sent');
+      const colourAt = coloursOf(picture);
+      const { x, y, width, height } = TILES.secret;
+      const seen = new Set<string>();
+      for (let across = x + 1; across < x + width - 1; across += 1) for (let down = y + 1; down < y + height - 1; down += 1) seen.add(colourAt(across, down));
+      expect([...seen]).toEqual(['ff00ff']);
+      expect(colourAt(TILES.right[0].x, TILES.right[0].y)).toBe('00ff00');
+    });
+
+    it.each<[string, unknown[], Record<string, unknown>, string[]]>([
+      ['it cannot solve it', [{}], {}, ['the model cannot solve it']],
+      ['its tries are used up', [{ places: [{ x: 9_000, y: 5 }] }, { text: 'tiles' }], { tries: 2 }, ['the model named a place outside of the CAPTCHA', 'the model named no place of the CAPTCHA']],
+      ['there is none', [], { neuron: 'nobody' }, ['no model is configured for CAPTCHAs: there is no neuron of kind llm named "nobody"; make one (with a connection of kind llm), or leave out `captcha.neuron`']],
+    ])('are for a person when %s', async (_, given, captcha, failures) => {
+      answers = [...given];
+      const [id, before] = [randomUUID(), provider.received.length];
+      await expect(play(pass('tiles', captcha), { id })).resolves.toMatchObject({ kind: 'hand-over', reason: 'steps/2: a CAPTCHA is in the way (hCaptcha)' });
+      expect(await attempts(id)).toEqual(failures.map((failure) => `CAPTCHA: hCaptcha failed: ${failure}`));
+      expect(provider.received.length - before).toBe(given.length);
+    });
+  });
+
   it('keep to the budget of the organisation', async () => {
     const other = systemCaller(org, 'test');
     await new Budgets(test.database).replace(other, { day: { calls: 0 } });
@@ -163,3 +215,29 @@ describe('steps in words', () => {
     }
   });
 });
+
+/** The colours of a PNG of 8 bits a channel, not interlaced (https://www.w3.org/TR/png-3/), as RGB in hexadecimal. */
+function coloursOf(png: Buffer): (x: number, y: number) => string {
+  let [width, height, channels] = [0, 0, 3];
+  const data: Buffer[] = [];
+  for (let at = 8; at < png.length; at += 12 + png.readUInt32BE(at)) {
+    const [type, body] = [png.toString('latin1', at + 4, at + 8), png.subarray(at + 8, at + 8 + png.readUInt32BE(at))];
+    if (type === 'IHDR') [width, height, channels] = [body.readUInt32BE(0), body.readUInt32BE(4), body[9] === 6 ? 4 : 3];
+    if (type === 'IDAT') data.push(body);
+  }
+  const raw = inflateSync(Buffer.concat(data));
+  const line = width * channels;
+  const rows: Uint8Array[] = [];
+  for (let row = 0; row < height; row += 1) {
+    const [begin, above, current] = [row * (line + 1), rows.at(-1) ?? new Uint8Array(line), new Uint8Array(line)];
+    for (let index = 0; index < line; index += 1) {
+      const [left, up, corner] = [current[index - channels] ?? 0, above[index] ?? 0, above[index - channels] ?? 0];
+      const guess = left + up - corner;
+      const [a, b, c] = [Math.abs(guess - left), Math.abs(guess - up), Math.abs(guess - corner)];
+      const paeth = a <= b && a <= c ? left : b <= c ? up : corner;
+      current[index] = (raw[begin + 1 + index] ?? 0) + ([0, left, up, Math.floor((left + up) / 2), paeth][raw[begin] ?? 0] ?? 0);
+    }
+    rows.push(current);
+  }
+  return (x, y) => Buffer.from(rows[y]?.subarray(x * channels, x * channels + 3) ?? []).toString('hex');
+}

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { callNeuron, type CallDependencies, type NeuronCallResult } from '../../activities/external/call-neuron.ts';
+import type { Picture } from '../../activities/external/model-call.ts';
 import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
 import { NeuronCallStore } from '../../database/neuron-calls.ts';
 import { isExternal, type ExternalNeuron } from '../../neurons/external.ts';
@@ -26,7 +27,7 @@ export interface ExternalBench extends CallDependencies {
   readonly keys: KeyRing;
   organisation(): Promise<Caller>;
   connect(caller: Caller, name: string, settings: ConnectionSettings): Promise<unknown>;
-  call(caller: Caller, neuron: ExternalNeuron, signal: NeuronSignal, options?: { batchId?: string; abort?: AbortSignal }): Promise<NeuronCallResult>;
+  call(caller: Caller, neuron: ExternalNeuron, signal: NeuronSignal, options?: { batchId?: string; abort?: AbortSignal; pictures?: readonly Picture[] }): Promise<NeuronCallResult>;
   close(): Promise<void>;
 }
 
@@ -55,7 +56,7 @@ export async function externalBench(options: { allowPrivate: boolean } = { allow
     keys,
     organisation: async () => systemCaller(await test.organisation(), 'test'),
     connect: (caller, name, settings) => deps.connections.create(caller, { name, settings }, { test: false, signal: AbortSignal.timeout(5000) }),
-    call: (caller, neuron, signal, { batchId = randomUUID(), abort = AbortSignal.timeout(30_000) } = {}) => callNeuron(deps, { orgId: caller.orgId, batchId, neuron, signal }, abort),
+    call: (caller, neuron, signal, { batchId = randomUUID(), abort = AbortSignal.timeout(30_000), pictures = [] } = {}) => callNeuron(deps, { orgId: caller.orgId, batchId, neuron, signal, pictures }, abort),
     async close() {
       await egress.close();
       await test.drop();

@@ -9,6 +9,9 @@ import { answerError, answerMessage } from './anthropic.ts';
 import { externalBench, neuronOf, signalOf, type ExternalBench } from './bench.ts';
 
 const CANARY = 'sk-ant-canary';
+/** A PNG of one pixel. */
+const PICTURE = { mediaType: 'image/png', bytes: Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64') } as const;
+const DATA_URL = `data:image/png;base64,${PICTURE.bytes.toString('base64')}`;
 
 describe('llm neurons', () => {
   let bench: ExternalBench;
@@ -160,6 +163,28 @@ describe('llm neurons', () => {
     expect((await bench.call(caller, neuron, signalOf({ value: 1 }))).outcome.fallback).toBe(false);
   });
 
+  it('shows pictures with the prompt, pays equal ones once, and keeps what stands for them only', async () => {
+    const [batchId, signal, neuron] = [randomUUID(), signalOf({ value: 5 }), judge()];
+    const first = await bench.call(caller, neuron, signal, { batchId, pictures: [PICTURE] });
+    expect(first.outcome).toMatchObject({ fallback: false, answer: { action: 'restart' } });
+    expect(JSON.parse(server.received[0]!.body).messages).toEqual([{ role: 'user', content: [{ type: 'image', source: { type: 'base64', media_type: 'image/png', data: PICTURE.bytes.toString('base64') } }, { type: 'text', text: 'Cpu is at 5' }] }]);
+    expect(await bench.call(caller, neuron, signal, { batchId, pictures: [PICTURE] })).toEqual(first);
+    expect(server.received).toHaveLength(1);
+    await bench.call(caller, neuron, signal, { batchId, pictures: [{ ...PICTURE, bytes: Buffer.from('another') }] });
+    await bench.call(caller, neuron, signal, { batchId });
+    expect(server.received).toHaveLength(3);
+    if (!isBlobRef(first.context)) throw new Error('no context');
+    const kept = (await bench.blobs.get(caller.orgId, first.context)).toString();
+    expect(kept).toContain('"sha256"');
+    expect(kept).not.toContain(PICTURE.bytes.toString('base64'));
+  });
+
+  it('reserves what the dearest picture of the provider could cost', async () => {
+    await bench.budgets.replace(caller, { day: { tokens: 5_000 } });
+    expect((await bench.call(caller, judge(), signalOf({ value: 1 }), { pictures: [PICTURE] })).outcome).toMatchObject({ fallback: true, reason: expect.stringContaining('budget of the day is used up') });
+    expect((await bench.call(caller, judge(), signalOf({ value: 1 }))).outcome).toMatchObject({ fallback: false });
+  });
+
   it('falls back without a connection, a usable prompt, or a usable schema', async () => {
     expect((await bench.call(caller, judge({ connection: 'none' }), signalOf({ value: 1 }))).outcome).toEqual({ fallback: true, reason: 'there is no llm connection "none"' });
     expect((await bench.call(caller, judge(), signalOf({}))).outcome).toEqual({ fallback: true, reason: 'the request cannot be made from this signal' });
@@ -174,20 +199,20 @@ describe('llm neurons', () => {
       await bench.connect(caller, 'openai', { kind: 'llm', provider: 'openai', apiKey: CANARY, baseUrl: `${server.url}/v1` });
       server.answer = (_, response) =>
         json(response, 200, { id: 'resp_1', object: 'response', created_at: 1, status: 'completed', model: 'gpt-5-mini', output: [{ type: 'message', id: 'msg_1', role: 'assistant', status: 'completed', content: [{ type: 'output_text', text: '{"action":"wait","confidence":0.5}', annotations: [] }] }], usage });
-      const result = await bench.call(caller, judge({ connection: 'openai', model: 'gpt-5-mini' }), signalOf({ value: 1 }));
+      const result = await bench.call(caller, judge({ connection: 'openai', model: 'gpt-5-mini' }), signalOf({ value: 1 }), { pictures: [PICTURE] });
       expect(result).toMatchObject({ outcome: { fallback: false, answer: { action: 'wait' } }, tokens: { input: 50, output: 10 } });
       expect(server.received[0]).toMatchObject({ path: '/v1/responses', headers: { authorization: `Bearer ${CANARY}` } });
-      expect(JSON.parse(server.received[0]!.body)).toMatchObject({ max_output_tokens: 200, text: { format: { type: 'json_schema' } } });
+      expect(JSON.parse(server.received[0]!.body)).toMatchObject({ max_output_tokens: 200, text: { format: { type: 'json_schema' } }, input: expect.arrayContaining([{ role: 'user', content: [{ type: 'input_image', image_url: DATA_URL }, { type: 'input_text', text: 'Cpu is at 1' }] }]) });
     });
 
     it('speaks Chat Completions with compatible servers', async () => {
       await bench.connect(caller, 'own', { kind: 'llm', provider: 'openai-compatible', apiKey: CANARY, baseUrl: `${server.url}/api` });
       server.answer = (_, response) =>
         json(response, 200, { id: 'c1', object: 'chat.completion', created: 1, model: 'own', choices: [{ index: 0, finish_reason: 'stop', message: { role: 'assistant', content: '{"action":"restart","confidence":1}' } }], usage: { prompt_tokens: 40, completion_tokens: 12, total_tokens: 52 } });
-      const result = await bench.call(caller, judge({ connection: 'own', model: 'own' }), signalOf({ value: 1 }));
+      const result = await bench.call(caller, judge({ connection: 'own', model: 'own' }), signalOf({ value: 1 }), { pictures: [PICTURE] });
       expect(result).toMatchObject({ outcome: { fallback: false, answer: { action: 'restart' } }, tokens: { input: 40, output: 12 } });
       expect(server.received[0]?.path).toBe('/api/chat/completions');
-      expect(JSON.parse(server.received[0]!.body)).toMatchObject({ response_format: { type: 'json_schema' } });
+      expect(JSON.parse(server.received[0]!.body)).toMatchObject({ response_format: { type: 'json_schema' }, messages: expect.arrayContaining([{ role: 'user', content: [{ type: 'image_url', image_url: { url: DATA_URL } }, { type: 'text', text: 'Cpu is at 1' }] }]) });
     });
 
     it('says when the answer was cut short', async () => {
