@@ -47,6 +47,19 @@ export class BrowserRetentionStore {
     return rows;
   }
 
+  /** Sessions that ended, and of whose checkpoint, answers or proposals something is left: whoever ended them was cut off. */
+  async leftBehindAcrossOrganisations(): Promise<{ readonly orgId: string; readonly id: string }[]> {
+    const { rows } = await sql<{ orgId: string; id: string }>`
+      select s.org_id as "orgId", s.id from (
+        select org_id, id from browser_sessions where state <> 'open' and checkpoint is not null
+        union select org_id, session_id from browser_answers
+        union select org_id, session_id from browser_proposals
+      ) as holding join browser_sessions s on s.org_id = holding.org_id and s.id = holding.id
+      where s.state <> 'open' and s.closed_at < now() - make_interval(mins => ${GRACE_MINUTES})
+      limit ${SESSIONS}`.execute(this.#database.system);
+    return rows;
+  }
+
   async #remove(days: number, whose: RawBuilder<unknown>, removePictures: (pictures: readonly BrowserPicture[]) => Promise<void>): Promise<number> {
     return this.#database.system.transaction().execute(async (tx) => {
       const { rows: lock } = await sql<{ mine: boolean }>`select pg_try_advisory_xact_lock(${LOCK}) as mine`.execute(tx);

@@ -225,29 +225,38 @@ export class BrowserSessionStore {
     return row?.proposal;
   }
 
-  /** Forgets the answers of a session, and what was proposed in it. Answers the references of what is to be deleted with them. */
-  async forgetAnswers(orgId: string, id: string): Promise<string[]> {
+  /** Blobs that nobody needs once the session has ended: its checkpoint, which holds logins, its answers, and what was proposed in it. */
+  async leftBy(orgId: string, id: string): Promise<string[]> {
     return this.#database.withOrg(orgId, async (tx) => {
-      const answers = await tx.deleteFrom('browser_answers').where('org_id', '=', orgId).where('session_id', '=', id).returning('answer').execute();
-      const proposals = await tx.deleteFrom('browser_proposals').where('org_id', '=', orgId).where('session_id', '=', id).returning('proposal').execute();
-      return [...answers.map(({ answer }) => answer), ...proposals.map(({ proposal }) => proposal)];
+      const session = await tx.selectFrom('browser_sessions').select('checkpoint').where('org_id', '=', orgId).where('id', '=', id).where('state', '<>', 'open').executeTakeFirst();
+      if (session === undefined) return [];
+      const answers = await tx.selectFrom('browser_answers').select('answer').where('org_id', '=', orgId).where('session_id', '=', id).execute();
+      const proposals = await tx.selectFrom('browser_proposals').select('proposal').where('org_id', '=', orgId).where('session_id', '=', id).execute();
+      return [...(session.checkpoint === null ? [] : [session.checkpoint]), ...answers.map(({ answer }) => answer), ...proposals.map(({ proposal }) => proposal)];
     });
   }
 
-  /** Ends a session, and counts what of its work was not counted yet, a second begun as a whole one; its checkpoint, which holds logins, is to be deleted. Answers the reference of it. */
-  async close(orgId: string, id: string, state: Exclude<BrowserSessionState, 'open'>): Promise<string | null> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const current = await tx.selectFrom('browser_sessions').select(['checkpoint', 'worked_ms as workedMs', 'metered_seconds as meteredSeconds']).where('org_id', '=', orgId).where('id', '=', id).forUpdate().executeTakeFirst();
-      if (current === undefined) return null;
+  /** Forgets what an ended session left, and what people saw of its page and did to it; the blobs are deleted before, so that none is left that nobody knows. */
+  async forget(orgId: string, id: string): Promise<void> {
+    await this.#database.withOrg(orgId, async (tx) => {
+      for (const table of ['browser_answers', 'browser_proposals', 'browser_live_frames', 'browser_live_inputs'] as const) await tx.deleteFrom(table).where('org_id', '=', orgId).where('session_id', '=', id).execute();
+      await tx.updateTable('browser_sessions').set({ checkpoint: null }).where('org_id', '=', orgId).where('id', '=', id).where('state', '<>', 'open').execute();
+    });
+  }
+
+  /** Ends a session, and counts what of its work was not counted yet, a second begun as a whole one. What it left is to be deleted: {@link leftBy}. */
+  async close(orgId: string, id: string, state: Exclude<BrowserSessionState, 'open'>): Promise<void> {
+    await this.#database.withOrg(orgId, async (tx) => {
+      const current = await tx.selectFrom('browser_sessions').select(['worked_ms as workedMs', 'metered_seconds as meteredSeconds']).where('org_id', '=', orgId).where('id', '=', id).forUpdate().executeTakeFirst();
+      if (current === undefined) return;
       const seconds = Math.ceil(current.workedMs / 1000);
       await meter(tx, { orgId, id }, current.meteredSeconds, seconds);
       await tx
         .updateTable('browser_sessions')
-        .set((row) => ({ state, checkpoint: null, metered_seconds: seconds, closed_at: new Date(), fence: row('fence', '+', 1) }))
+        .set((row) => ({ state, metered_seconds: seconds, closed_at: new Date(), fence: row('fence', '+', 1) }))
         .where('org_id', '=', orgId)
         .where('id', '=', id)
         .execute();
-      return current.checkpoint;
     });
   }
 

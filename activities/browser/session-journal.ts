@@ -130,7 +130,9 @@ export class SessionJournal implements Journal {
     const { store, blobs, hold } = this.#options;
     // The id keeps equal answers apart: each is deleted by itself.
     const answer = { ...turn, answer: await blobs.put(hold.orgId, Buffer.from(JSON.stringify({ turn: turn.turnId, ...seen }))) };
-    this.#mustHold(await store.answer(hold, answer));
+    const kept = await store.answer(hold, answer);
+    if (!kept && isBlobRef(answer.answer)) await blobs.delete(hold.orgId, answer.answer);
+    this.#mustHold(kept);
     return answer;
   }
 

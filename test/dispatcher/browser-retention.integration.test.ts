@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { sql } from 'kysely';
 import pino from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BrowserLiveViewStore } from '../../database/browser-live-views.ts';
 import { BrowserSessionStore } from '../../database/browser-sessions.ts';
 import type { BlobRef, BlobStore } from '../../platform/blobs/blob-store.ts';
 import { createBlobStore } from '../../platform/blobs/create.ts';
@@ -99,7 +100,32 @@ describe('browser sessions that have had their time', () => {
     }));
     expect(await run()).toBe(true);
     expect(await Promise.all(sessions.map(async ({ id }) => (await left(orgId, id))?.state))).toEqual(['cancelled', 'open', 'open']);
+    expect((await store.ofRun(orgId, terminated?.runId ?? ''))[0]?.checkpoint).toBeNull();
     expect(await Promise.all(kept.map((refs) => Promise.all(refs.map((ref) => isThere(orgId, ref)))))).toEqual([[false, false, false], [true, true, true], [true, true, true]]);
+    expect(await run()).toBe(false);
+  });
+
+  it('are emptied of logins, answers and pictures of the live page where whoever ended them was cut off', async () => {
+    const orgId = await test.organisation();
+    const views = new BrowserLiveViewStore(test.database);
+    const sessions = await Promise.all([session(orgId, [], null), session(orgId, [], null), session(orgId, [], null)]);
+    const kept = await Promise.all(sessions.map(async ({ id, runId }, index) => {
+      const hold = { orgId, id, fence: (await store.takeUp(orgId, { id, runId, flow: null, worker: 'test' })).fence };
+      const [login, answer, proposal] = [await blobs.put(orgId, Buffer.from(`login ${id}`)), await blobs.put(orgId, Buffer.from(`answer ${id}`)), await blobs.put(orgId, Buffer.from(`proposal ${id}`))];
+      if (index !== 1) await store.checkpoint(hold, { reference: login, over: [], workedMs: 0 }, []);
+      await store.answer(hold, { turnId: randomUUID(), failure: null, answer, needed: 0 });
+      await store.propose(hold, '0', proposal);
+      await views.show(orgId, id, { picture: Buffer.from('page'), width: 1, height: 1, attended: true });
+      await store.close(orgId, id, 'done');
+      return index === 1 ? [answer, proposal] : [login, answer, proposal];
+    }));
+    // The last one is being ended at this moment.
+    await test.database.withOrg(orgId, (tx) => sql`update browser_sessions set closed_at = now() - interval '11 minutes' where org_id = ${orgId} and id <> ${sessions[2]?.id ?? ''}`.execute(tx));
+    // The first was cut off after the first blob.
+    await blobs.delete(orgId, kept[0]?.[0] ?? 'blob:none');
+    expect(await run()).toBe(true);
+    expect(await Promise.all(kept.map((refs) => Promise.all(refs.map((ref) => isThere(orgId, ref)))))).toEqual([[false, false, false], [false, false], [true, true, true]]);
+    expect(await Promise.all(sessions.map(async ({ id }) => [(await left(orgId, id))?.state, (await store.leftBy(orgId, id)).length, (await views.frame(orgId, id, 0)) === undefined]))).toEqual([['done', 0, true], ['done', 0, true], ['done', 3, false]]);
     expect(await run()).toBe(false);
   });
 });
