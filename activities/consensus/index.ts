@@ -1,17 +1,10 @@
 import { ApplicationFailure } from '@temporalio/activity';
-import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
-import { NeuronCallStore } from '../../database/neuron-calls.ts';
 import { NeuronStore } from '../../database/neurons.ts';
-import { createBlobStore } from '../../platform/blobs/create.ts';
-import { Budgets } from '../../platform/budgets/budgets.ts';
 import { ConsensusRounds, type RoundsDependencies } from '../../platform/chain/consensus/rounds.ts';
 import { Deployment } from '../../platform/chain/deployment.ts';
-import { Connections } from '../../platform/connections/connections.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { systemCaller } from '../../platform/identity/caller.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
-import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
-import { Memories } from '../../platform/memory/memories.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { chainNetworkInputSchema } from '../../schemas/operations/chain-network.ts';
@@ -19,6 +12,7 @@ import { consensusInputSchema, type ConsensusInput } from '../../schemas/operati
 import { activityRun } from '../activity-run.ts';
 import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
+import { createCallDependencies } from '../external/call-dependencies.ts';
 import type { ConsensusActivities, NetworkActivities, VoteActivities } from './activity-contract.ts';
 import { computeResult, type ComputeDependencies } from './compute.ts';
 
@@ -83,9 +77,8 @@ export function createNetworkActivities(dependencies: RoundsDependencies): Netwo
 export default async function register({ config, database }: ActivityDependencies): Promise<RegisteredActivities> {
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
   const keys = await loadKeyRing(config);
-  const subjects = new SubjectKeys({ database, keys });
   const dependencies: RoundsDependencies = { database, egress, places: { keys, environment: process.env, folder: config.HAL9_CHAIN_KEYS_DIR } };
-  const calls = { connections: new Connections({ database, keys, egress }), egress, budgets: new Budgets(database), calls: new NeuronCallStore(database), breakers: new NeuronBreakerStore(database), blobs: createBlobStore(config, keys, subjects), memories: new Memories({ database, keys, subjects }) };
+  const calls = createCallDependencies({ config, database }, keys, egress);
   return {
     queues: {
       [TASK_QUEUES.core]: { ...createConsensusActivities(dependencies), ...createNetworkActivities(dependencies) },

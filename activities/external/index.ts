@@ -1,20 +1,14 @@
 import { ApplicationFailure } from '@temporalio/activity';
-import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
-import { NeuronCallStore } from '../../database/neuron-calls.ts';
 import { ExternalCallStore, type CallOutcome } from '../../database/external-calls.ts';
 import { isExternal } from '../../neurons/external.ts';
-import { createBlobStore } from '../../platform/blobs/create.ts';
-import { Budgets } from '../../platform/budgets/budgets.ts';
-import { Connections } from '../../platform/connections/connections.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
-import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
-import { Memories } from '../../platform/memory/memories.ts';
 import type { Layer } from '../../schemas/names/layers.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { activityOrganisation } from '../activity-run.ts';
 import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
+import { createCallDependencies } from './call-dependencies.ts';
 import { callNeuron, type CallDependencies } from './call-neuron.ts';
 
 /** Calls one activity has under way at once. */
@@ -75,20 +69,7 @@ async function outcomeOf(deps: ExternalActivityDependencies, orgId: string, id: 
 
 /** Discovered: calls of llm and http neurons. */
 export default async function register({ config, database }: ActivityDependencies): Promise<RegisteredActivities> {
-  const keys = await loadKeyRing(config);
-  const subjects = new SubjectKeys({ database, keys });
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
-  const activities = createExternalActivities({
-    connections: new Connections({ database, keys, egress }),
-    egress,
-    budgets: new Budgets(database, config.HAL9_MODEL_MONTHLY_USD),
-    models: config.HAL9_MODELS,
-    calls: new NeuronCallStore(database),
-    breakers: new NeuronBreakerStore(database),
-    blobs: createBlobStore(config, keys, subjects),
-    memories: new Memories({ database, keys, subjects }),
-    store: new ExternalCallStore(database),
-  });
+  const activities = createExternalActivities({ ...createCallDependencies({ config, database }, await loadKeyRing(config), egress), store: new ExternalCallStore(database) });
   return { queues: { [TASK_QUEUES.neuronsExternal]: { ...activities } }, shutdown: () => egress.close() };
 }
-

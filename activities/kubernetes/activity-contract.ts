@@ -43,6 +43,17 @@ export interface Look {
   readonly sinceMs: number;
 }
 
+/** Metrics that neurons judge, and what the others found in the same look. */
+export interface NeuronLook extends Omit<Look, 'looks'> {
+  readonly measured: readonly Verdict[];
+}
+
+/** Served by `neurons-external`. */
+export interface RolloutNeuronActivities {
+  /** Asks each neuron once. Never fails for what a neuron does: one that does not answer, or only by its fallback rules, decides nothing. */
+  lookByNeurons(look: NeuronLook): Promise<Verdict[]>;
+}
+
 /** Served by `core`. Whatever changes something says what is to be, and does nothing where it is so. */
 export interface KubernetesActivities {
   /**
@@ -72,6 +83,8 @@ export interface KubernetesActivities {
   standing(target: Target): Promise<'new' | 'old' | 'edited'>;
   /** Looks at every metric, and answers the last look. Never fails for what it looks at: what cannot be had decides nothing. */
   look(look: Look): Promise<Verdict[]>;
+  /** Whether neurons that metrics name can be asked at all. @throws {ApplicationFailure} ROLLOUT_PROBLEM `neuron-unusable`. */
+  requireNeurons(names: readonly string[]): Promise<void>;
   /** When the freeze that holds now ends, and why it is there; null without one. */
   frozen(calendar: readonly Freeze[]): Promise<{ readonly until: string; readonly reason: string } | null>;
 }

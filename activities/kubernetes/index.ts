@@ -1,6 +1,8 @@
 import { activityInfo, cancellationSignal, heartbeat, sleep } from '@temporalio/activity';
+import { NeuronStore } from '../../database/neurons.ts';
 import { RolloutStore } from '../../database/rollouts.ts';
-import { Connections } from '../../platform/connections/connections.ts';
+import { SignalReadStore } from '../../database/signal-reads.ts';
+import type { Connections } from '../../platform/connections/connections.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { MERGE_PATCH, type KubernetesApi } from '../../platform/connections/kubernetes.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';
@@ -10,11 +12,14 @@ import type { RolloutService, Strategy, Verdict } from '../../schemas/operations
 import { activityRun } from '../activity-run.ts';
 import { beating } from '../beating.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
-import type { KubernetesActivities, Look, Target, Version } from './activity-contract.ts';
+import { unaskable } from '../external/ask-neuron.ts';
+import { createCallDependencies } from '../external/call-dependencies.ts';
+import type { KubernetesActivities, Look, RolloutNeuronActivities, Target, Version } from './activity-contract.ts';
 import { Clusters, problem } from './cluster.ts';
 import { diagnose, isReady, podsOf } from './diagnosis.ts';
 import { freezeAt } from './freeze.ts';
 import { lookAt } from './look.ts';
+import { lookByNeuron, type NeuronLookDependencies } from './neuron-look.ts';
 import type { Service, Workload } from './objects.ts';
 import { requirePermissions } from './permissions.ts';
 import { RolloutRecorder } from './recorder.ts';
@@ -29,6 +34,7 @@ export interface KubernetesActivityDependencies {
   readonly clusters: Clusters;
   readonly connections: Pick<Connections, 'open'>;
   readonly egress: Egress;
+  readonly neurons: Pick<NeuronStore, 'named'>;
   readonly recorder: RolloutRecorder;
 }
 
@@ -93,7 +99,28 @@ export function createKubernetesActivities(deps: KubernetesActivityDependencies)
     },
     standing,
     look: (look) => takeLook(deps, look),
+    async requireNeurons(names) {
+      for (const name of names) {
+        const reason = unaskable(await deps.neurons.named(activityRun().orgId, name));
+        if (reason !== undefined) throw problem('neuron-unusable', `${name}: ${reason}`);
+      }
+    },
     frozen: (calendar) => Promise.resolve(freezeAt(calendar, new Date())),
+  };
+}
+
+export function createRolloutNeuronActivities(deps: NeuronLookDependencies & { readonly recorder: RolloutRecorder }): RolloutNeuronActivities {
+  return {
+    lookByNeurons: (look) => {
+      const { orgId } = activityRun();
+      const { activityId, workflowExecution } = activityInfo();
+      const key = `${workflowExecution?.runId ?? ''}/${activityId}/1`;
+      return beating(async (signal) => {
+        const verdicts = await Promise.all(look.metrics.map((metric) => lookByNeuron(deps, { orgId, key, look, signal }, metric)));
+        await deps.recorder.judged(look.target, key, verdicts);
+        return verdicts;
+      });
+    },
   };
 }
 
@@ -270,10 +297,17 @@ async function takeLook(deps: KubernetesActivityDependencies, look: Look): Promi
   });
 }
 
-/** Discovered: workloads of Kubernetes clusters. */
+/** Discovered: workloads of Kubernetes clusters, and the neurons that judge what runs there. */
 export default async function register({ config, database, logger }: ActivityDependencies): Promise<RegisteredActivities> {
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
-  const connections = new Connections({ database, keys: await loadKeyRing(config), egress });
-  const activities = createKubernetesActivities({ clusters: new Clusters(connections, egress), connections, egress, recorder: new RolloutRecorder(new RolloutStore(database), logger) });
-  return { queues: { [TASK_QUEUES.core]: { ...activities } }, shutdown: () => egress.close() };
+  const calls = createCallDependencies({ config, database }, await loadKeyRing(config), egress);
+  const { connections } = calls;
+  const [neurons, recorder] = [new NeuronStore(database), new RolloutRecorder(new RolloutStore(database), logger)];
+  return {
+    queues: {
+      [TASK_QUEUES.core]: { ...createKubernetesActivities({ clusters: new Clusters(connections, egress), connections, egress, neurons, recorder }) },
+      [TASK_QUEUES.neuronsExternal]: { ...createRolloutNeuronActivities({ neurons, signals: new SignalReadStore(database), calls, recorder }) },
+    },
+    shutdown: () => egress.close(),
+  };
 }

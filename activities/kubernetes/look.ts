@@ -51,6 +51,9 @@ async function findingOf(deps: LookDependencies, look: Look, metric: RolloutMetr
         return await askService(deps, metric, metric.source);
       case 'job':
         return await runJob(deps, look.target, metric, metric.source);
+      case 'neuron':
+        // Asked where calls of neurons have their slots, limits and settings.
+        return { ...inconclusive('neurons are asked by `lookByNeurons`'), queries: {}, samples: {} };
     }
   } catch (error) {
     deps.signal.throwIfAborted();

@@ -25,6 +25,7 @@ export const ROLLOUT_CAUSES = {
   'missing-permission': 'Give the service account of the connection the verb on the resource named in the reason, then start again.',
   'selector-mismatch': 'Name the Service that selects these pods, or mend its selector.',
   'unknown-container': 'Name containers that the pod template has.',
+  'neuron-unusable': 'Name an enabled neuron of kind rules, llm or http; the reason says which is not.',
   busy: 'Wait for the run named in the reason, or abort it. If it is no more, remove the annotation hal9.ai/rollout.',
   invalid: 'The API server refuses the change; the reason says why.',
   unreachable: 'Check the address, certificate and token of the connection.',

@@ -96,7 +96,36 @@ export const metricSourceSchema = z.discriminatedUnion('kind', [
     template: z.record(z.string(), z.unknown()),
     timeoutSeconds: z.number().min(1).max(3600).default(300),
   }),
+  z.strictObject({
+    kind: z.literal('neuron'),
+    /**
+     * Name of a neuron of kind `rules`, `llm` or `http`. It sees one signal from `hal9/rollout`: `data` `{service, cluster, namespace, workload, step, since, from, to, metrics, signals}`, where
+     * `metrics` are the verdicts of those looked at with it, by name, and answers with the data of what it emits or delegates: {@link neuronVerdictSchema}.
+     */
+    neuron: z.string().min(1).max(128),
+    /** Type of that signal. */
+    type: z.string().min(1).max(256).default('hal9.rollout.look'),
+    /** Which signals it is shown, the newest first; default none. */
+    signals: z
+      .strictObject({
+        type: z.string().min(1).max(256).optional(),
+        source: z.string().min(1).max(512).optional(),
+        subject: z.string().min(1).max(512).optional(),
+        /** Of the last so many seconds. */
+        seconds: z.number().min(1).max(86_400).default(600),
+        limit: z.int().min(1).max(100).default(20),
+      })
+      .optional(),
+  }),
 ]);
+
+/** What a neuron answers that is asked whether a version is good. What it says counts as it is; with thresholds the score must be within them, too. */
+export const neuronVerdictSchema = z.object({
+  outcome: z.enum(['pass', 'fail', 'inconclusive']).optional(),
+  score: z.number().optional(),
+  reason: z.string().optional(),
+});
+export type NeuronVerdict = z.infer<typeof neuronVerdictSchema>;
 
 export const metricJudgeSchema = z.discriminatedUnion('kind', [
   z.strictObject({
@@ -122,7 +151,7 @@ export const rolloutMetricSchema = z
   .strictObject({
     name: z.string().min(1).max(100),
     source: metricSourceSchema,
-    /** Default: an HTTP check passes by its status, a Job by completing. */
+    /** Default: an HTTP check passes by its status, a Job by completing, a neuron by saying so. */
     judge: metricJudgeSchema.optional(),
     /** `soak`: again and again while a step is watched; `before`: once, before all traffic goes to the new version; `after`: once, when it is out. */
     when: z.enum(['soak', 'before', 'after']).default('soak'),
@@ -136,6 +165,7 @@ export const rolloutMetricSchema = z
     if (judge?.kind === 'sequential' && (source.kind !== 'prometheus' || source.baseline === undefined || source.exposure === undefined || source.baselineExposure === undefined)) wrong('the sequential judge needs Prometheus queries of events and exposure, of both versions');
     if (judge?.kind === 'threshold' && source.kind === 'http' && source.value === undefined) wrong('thresholds need `value`, a pointer to a number');
     if (judge !== undefined && source.kind === 'job') wrong('a Job is judged by its end');
+    if (judge?.kind === 'threshold' && source.kind === 'neuron' && judge.minimumSamples > 1) wrong('a neuron gives one score a look');
   });
 export type RolloutMetric = z.infer<typeof rolloutMetricSchema>;
 

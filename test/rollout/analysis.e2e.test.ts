@@ -107,6 +107,26 @@ describe.skipIf(!present)('the analysis of a rollout', { timeout: PATIENCE_MS },
     expect(await shop.image('checked')).toBe('shop/checked:1');
   });
 
+  it('lets a neuron of the organisation judge, and waits for people while it cannot answer', async () => {
+    behaviour.times = 1;
+    await shop.sells('guarded');
+    await bench.teach('guard', { kind: 'rules', rules: [{ when: 'true', emit: { type: 'shop.verdict', data: '{"outcome": signal.data.metrics["health"].outcome, "score": 1.0, "reason": "the page is well"}' } }] });
+    await bench.teach('away', { kind: 'http', url: `http://127.0.0.1:${await freePort()}/`, timeoutSeconds: 5, rules: [{ when: 'true', emit: { type: 'shop.verdict', data: '{"outcome": "pass"}' } }], fallback: [{ when: 'true', emit: { type: 'shop.verdict', data: '{"outcome": "pass"}' } }] });
+    const health = { name: 'health', when: 'before', source: { kind: 'http', url: `${prometheus.url}/-/healthy` } };
+    const judged = (neuron: string) => ({ name: neuron, when: 'before', source: { kind: 'neuron', neuron } });
+    const rollout = (metrics: object[]) => ({ services: [service('guarded', 'shop/guarded:2')], waves: WAVE, strategy: { kind: 'blue-green', soakSeconds: 0, scaleDownDelaySeconds: 0 }, analysis: { intervalSeconds: 1, metrics, patience: 0 } });
+    expect(await (await bench.start({ ...rollout([judged('guard'), health]), dryRun: true })).result()).toMatchObject({ outcome: 'planned', plan: expect.arrayContaining(['judged by guard (neuron guard), before all traffic goes over']) as string[] });
+    expect(await (await bench.start(rollout([judged('nobody')]))).result()).toMatchObject({ outcome: 'refused', reason: 'nobody: the neuron is not there', cause: { code: 'neuron-unusable' } });
+    const waiting = await bench.start(rollout([judged('away'), health]));
+    await expect.poll(async () => (await waiting.standing()).waitingFor).toContain('no verdict but by fallback rules');
+    await waiting.decide('abort');
+    expect(await waiting.result()).toMatchObject({ outcome: 'rolled-back', units: [{ state: 'old' }] });
+    const run = await bench.start(rollout([judged('guard'), health]));
+    expect(await run.result()).toMatchObject({ outcome: 'promoted', verdicts: [{ metric: 'health', outcome: 'pass' }, { metric: 'guard', outcome: 'pass', reason: 'the page is well', statistic: { answer: 'pass', score: 1 } }] });
+    expect((await run.verdicts()).map(({ metric }) => metric).sort()).toEqual(['guard', 'health']);
+    await bench.record(run, 'judged-by-neuron');
+  });
+
   it('never promotes on what decides nothing: it waits for people, with the reason', async () => {
     behaviour.times = 1;
     const newest = 'avg(latency_ms{version="new"})';

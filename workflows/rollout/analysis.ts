@@ -1,5 +1,6 @@
-import { proxyActivities, sleep } from '@temporalio/workflow';
-import type { KubernetesActivities } from '../../activities/kubernetes/activity-contract.ts';
+import { ActivityFailure, isCancellation, proxyActivities, sleep } from '@temporalio/workflow';
+import type { KubernetesActivities, Look, RolloutNeuronActivities } from '../../activities/kubernetes/activity-contract.ts';
+import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import type { RolloutInput, RolloutMetric, Verdict } from '../../schemas/operations/rollout.ts';
 import type { People } from './people.ts';
 import type { Standing, Unit } from './standing.ts';
@@ -35,7 +36,7 @@ export async function soak(analysis: Analysis, unit: Unit, step: string, seconds
   for (;;) {
     await sleep(intervalSeconds * MILLISECONDS);
     const looks = Math.max(1, Math.min(together, Math.floor((endMs - Date.now()) / (intervalSeconds * MILLISECONDS))));
-    const verdicts = await lookFor(looks, intervalSeconds)({ target: unit.target, metrics, step, intervalSeconds, looks, sinceMs });
+    const verdicts = await lookAt({ target: unit.target, metrics, step, intervalSeconds, looks, sinceMs });
     standing.judged(verdicts);
     stopAtFailures(metrics, verdicts, failures);
     if (Date.now() < endMs) continue;
@@ -59,7 +60,7 @@ export async function check(analysis: Analysis, unit: Unit, when: 'before' | 'af
   const failures = new Map<string, number>();
   let patience = input.analysis?.patience ?? 0;
   for (;;) {
-    const verdicts = await lookFor(1, intervalSeconds)({ target: unit.target, metrics, step, intervalSeconds, looks: 1, sinceMs });
+    const verdicts = await lookAt({ target: unit.target, metrics, step, intervalSeconds, looks: 1, sinceMs });
     standing.judged(verdicts);
     stopAtFailures(metrics, verdicts, failures);
     const undecided = verdicts.filter(({ outcome }) => outcome !== 'pass');
@@ -87,11 +88,48 @@ function undecidedWords(step: string, undecided: readonly Verdict[]): string {
   return `${step}: ${undecided.map(({ metric, reason }) => `${metric}: ${reason}`).join('; ')}`;
 }
 
+/** Neurons judge last: they see what the others found. */
+async function lookAt(look: Look): Promise<Verdict[]> {
+  const asked = look.metrics.filter(({ source }) => source.kind === 'neuron');
+  const metrics = look.metrics.filter(({ source }) => source.kind !== 'neuron');
+  if (metrics.length === 0 && look.looks > 1) await sleep((look.looks - 1) * look.intervalSeconds * MILLISECONDS);
+  const measured = metrics.length === 0 ? [] : await lookFor(look)({ ...look, metrics });
+  return asked.length === 0 ? measured : [...measured, ...(await askNeurons(look, asked, measured))];
+}
+
 /** A look may hold a Job of an hour. */
-function lookFor(looks: number, intervalSeconds: number): KubernetesActivities['look'] {
+function lookFor({ looks, intervalSeconds }: Look): KubernetesActivities['look'] {
   return proxyActivities<KubernetesActivities>({
     startToCloseTimeout: `${Math.ceil(looks * intervalSeconds) + 4200} seconds`,
     heartbeatTimeout: '15 seconds',
     retry: { initialInterval: '500 milliseconds', maximumInterval: '5 seconds' },
   }).look;
 }
+
+/** Longer than any neuron may take to answer. Who does not take the question up or fails again and again decides nothing. */
+const { lookByNeurons } = proxyActivities<RolloutNeuronActivities>({
+  taskQueue: TASK_QUEUES.neuronsExternal,
+  scheduleToStartTimeout: '2 minutes',
+  startToCloseTimeout: '15 minutes',
+  heartbeatTimeout: '15 seconds',
+  retry: { initialInterval: '500 milliseconds', maximumInterval: '5 seconds', maximumAttempts: 10 },
+});
+
+async function askNeurons(look: Look, metrics: RolloutMetric[], measured: Verdict[]): Promise<Verdict[]> {
+  const { target, step, intervalSeconds, sinceMs } = look;
+  try {
+    return await lookByNeurons({ target, metrics, step, intervalSeconds, sinceMs, measured });
+  } catch (error) {
+    if (isCancellation(error)) throw error;
+    const cause = error instanceof ActivityFailure ? error.cause : error;
+    const reason = `no neuron could be asked: ${cause instanceof Error ? cause.message : String(cause)}`;
+    return metrics.map(({ name }) => ({ at: new Date().toISOString(), service: target.service, cluster: target.cluster, step, metric: name, outcome: 'inconclusive', reason, queries: {}, samples: {}, statistic: {}, threshold: {} }));
+  }
+}
+
+/** Of a dry run: what the new version would be judged by. */
+export function planOfAnalysis({ analysis }: RolloutInput): string[] {
+  return (analysis?.metrics ?? []).map(({ name, source, when }) => `judged by ${name} (${source.kind === 'neuron' ? `neuron ${source.neuron}` : source.kind}), ${PLANNED[when]}`);
+}
+
+const PLANNED = { soak: 'while it is watched', before: 'before all traffic goes over', after: 'when it is out' } as const;

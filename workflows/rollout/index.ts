@@ -3,14 +3,14 @@ import type { KubernetesActivities } from '../../activities/kubernetes/activity-
 import { RESERVED_QUERIES, type Progress } from '../../schemas/names/messages.ts';
 import { ROLLOUT_CAUSES, ROLLOUT_QUERY } from '../../schemas/names/rollouts.ts';
 import type { RolloutInput, RolloutResult, RolloutStanding } from '../../schemas/operations/rollout.ts';
-import type { Analysis } from './analysis.ts';
+import { planOfAnalysis, type Analysis } from './analysis.ts';
 import { People } from './people.ts';
 import { inOrder, planOf, Standing, type Unit } from './standing.ts';
 import { problemOf } from './stop.ts';
 import { bringOut, conclude, rollBack, thaw } from './unit.ts';
 
 /** A first look at a cluster: what is not there now is a mistake rather than an outage. */
-const { inspect } = proxyActivities<KubernetesActivities>({ startToCloseTimeout: '1 minute', retry: { initialInterval: '500 milliseconds', maximumInterval: '5 seconds', maximumAttempts: 6 } });
+const { inspect, requireNeurons } = proxyActivities<KubernetesActivities>({ startToCloseTimeout: '1 minute', retry: { initialInterval: '500 milliseconds', maximumInterval: '5 seconds', maximumAttempts: 6 } });
 
 /** Everything is read and checked; then the services go out, wave by wave; the first reason to stop takes all of them back in reverse. */
 export async function rollout(input: RolloutInput): Promise<RolloutResult> {
@@ -24,7 +24,7 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   let result: RolloutResult;
   try {
     await readAll(input, standing);
-    if (input.dryRun) return ended(standing, 'planned', 'nothing was changed', null, standing.units.flatMap(planOf));
+    if (input.dryRun) return ended(standing, 'planned', 'nothing was changed', null, [...standing.units.flatMap(planOf), ...planOfAnalysis(input)]);
     for (const wave of input.waves) {
       await thaw(analysis);
       await people.approve(wave.approval, `wave ${wave.name}`);
@@ -51,6 +51,9 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
 }
 
 async function readAll(input: RolloutInput, standing: Standing): Promise<void> {
+  const neurons = input.analysis?.metrics.flatMap(({ source }) => (source.kind === 'neuron' ? [source.neuron] : [])) ?? [];
+  // Runs of before there were such metrics have none.
+  if (neurons.length > 0) await requireNeurons([...new Set(neurons)]);
   for (const wave of input.waves) {
     for (const cluster of wave.clusters) {
       for (const service of inOrder(input.services)) {
