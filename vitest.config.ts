@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-/** Suites on a Kubernetes control plane, which takes minutes to build where it was never built: they come last. */
-const CLUSTER = ['test/cluster/*.e2e.test.ts', 'test/rollout/*.e2e.test.ts', 'test/operator/*.e2e.test.ts', 'test/helm/*.e2e.test.ts'];
+/** Suites on a Kubernetes control plane and on nodes of IPFS, which take minutes to build where they were never built: they come last. */
+const CLUSTER = ['test/content/*.e2e.test.ts', 'test/cluster/*.e2e.test.ts', 'test/rollout/*.e2e.test.ts', 'test/operator/*.e2e.test.ts', 'test/helm/*.e2e.test.ts'];
 /** Suites that measure the machine they run on: nothing else runs beside them. */
 const ALONE = ['test/demo/*.e2e.test.ts', 'test/load/*.e2e.test.ts', 'test/deploy/monitoring.e2e.test.ts'];
 const PROCESSES = ['test/environment/process-coverage.ts'];

@@ -34,7 +34,7 @@ async function succeeds(command: string, args: readonly string[], env: NodeJS.Pr
 }
 
 /**
- * Builds what the Kubernetes suites need where it is not there yet: ten minutes, which pass beside the suites that mostly wait. Those suites come
+ * Builds what the suites of Kubernetes and IPFS need where it is not there yet: twelve minutes, which pass beside the suites that mostly wait. Those suites come
  * last and wait for it; should it fail, they say why.
  */
 function prepareClusterTools(): { stop(): void } {

@@ -20,7 +20,7 @@ export function createContentRoutes({ contents }: { readonly contents: Contents 
       id: 'addContent',
       tag,
       summary: 'Keeps content, sealed, with every provider of IPFS',
-      description: 'Up to 100 MB (100,000,000 bytes). Providers are the connections of the kinds `ipfs` and `pinning`. Answered once one at least keeps all of it.',
+      description: 'Up to 100 MB (100,000,000 bytes). Providers are the connections of the kinds `ipfs` and `pinning`; without one of kind `ipfs` HAL9 keeps it itself. Answered once one at least keeps all of it.',
       permission: 'contents:write',
       audit: 'content.add',
       timeoutMs: 0,

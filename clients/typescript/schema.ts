@@ -1864,7 +1864,7 @@ export interface paths {
         put?: never;
         /**
          * Keeps content, sealed, with every provider of IPFS
-         * @description Up to 100 MB (100,000,000 bytes). Providers are the connections of the kinds `ipfs` and `pinning`. Answered once one at least keeps all of it.
+         * @description Up to 100 MB (100,000,000 bytes). Providers are the connections of the kinds `ipfs` and `pinning`; without one of kind `ipfs` HAL9 keeps it itself. Answered once one at least keeps all of it.
          */
         post: operations["addContent"];
         delete?: never;
@@ -7507,7 +7507,7 @@ export interface components {
             /** @description As the providers said last. */
             pins: {
                 failure: string | null;
-                /** @description Name of the connection. */
+                /** @description Name of the connection; `(embedded)`: HAL9 itself. */
                 provider: string;
                 /** @enum {string} */
                 state: "pinned" | "failed";

@@ -13,7 +13,7 @@ const list = (description: string, preset = '') =>
 const flag = (description: string) => z.enum(['true', 'false']).transform((value) => value === 'true').describe(description);
 
 export const configSchema = z.object({
-  HAL9_DATA: text('Data folder of this machine: embedded database, Temporal file, blobs, keys.').default('.hal9'),
+  HAL9_DATA: text('Data folder of this machine: embedded database, Temporal file, blobs, content, keys.').default('.hal9'),
   HAL9_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info').describe('Least severe log line written.'),
 
   DATABASE_URL: text('PostgreSQL as owner of the schema (migrations). Unset: embedded server in the data folder.').meta({ secret: true }).optional(),

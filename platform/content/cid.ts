@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto';
+import * as dagJson from '@ipld/dag-json';
+import { CID } from 'multiformats/cid';
+import * as raw from 'multiformats/codecs/raw';
+import { create as digestOf } from 'multiformats/hashes/digest';
+import { sha256 } from 'multiformats/hashes/sha2';
+import { z } from 'zod';
 
-/** What a block holds: bytes, or links to blocks in DAG-JSON. Codes of the multicodec table, as varints. */
-const CODECS = { 'raw': [0x55], 'dag-json': [0xa9, 0x02] } as const;
+/** What a block holds: bytes, or links to blocks in DAG-JSON (https://ipld.io/specs/codecs/dag-json/spec/). */
+const CODECS = { 'raw': raw.code, 'dag-json': dagJson.code } as const;
 export type Codec = keyof typeof CODECS;
 
 /** Content identifier, version 1 with SHA-256 in base32 (https://github.com/multiformats/cid): `b...`. */
@@ -13,7 +19,7 @@ export interface Block {
   readonly bytes: Uint8Array;
 }
 
-const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567';
+const rootSchema = z.object({ blocks: z.array(z.instanceof(CID)) });
 
 export function blockOf(codec: Codec, bytes: Uint8Array): Block {
   return { cid: cidOf(codec, createHash('sha256').update(bytes).digest()), codec, bytes };
@@ -21,21 +27,21 @@ export function blockOf(codec: Codec, bytes: Uint8Array): Block {
 
 /** @param digest SHA-256, 32 bytes. */
 export function cidOf(codec: Codec, digest: Uint8Array): Cid {
-  return `b${base32([0x01, ...CODECS[codec], 0x12, 0x20, ...digest])}`;
+  return CID.createV1(CODECS[codec], digestOf(sha256.code, digest)).toString();
 }
 
-/** The block that links to these, in their order: pinning it pins them. DAG-JSON (https://ipld.io/specs/codecs/dag-json/spec/). */
+/** The block that links to these, in their order: pinning it pins them. */
 export function rootOf(cids: readonly Cid[]): Block {
-  return blockOf('dag-json', Buffer.from(JSON.stringify({ blocks: cids.map((cid) => ({ '/': cid })) }), 'utf8'));
+  return blockOf('dag-json', dagJson.encode({ blocks: cids.map((cid) => CID.parse(cid)) }));
 }
 
-/** RFC 4648 in lower case, without padding. */
-function base32(bytes: readonly number[]): string {
-  let text = '';
-  let [held, bits] = [0, 0];
-  for (const byte of bytes) {
-    held = ((held << 8) | byte) & 0xfff;
-    for (bits += 8; bits >= 5; bits -= 5) text += ALPHABET.charAt((held >> (bits - 5)) & 31);
-  }
-  return bits === 0 ? text : text + ALPHABET.charAt((held << (5 - bits)) & 31);
+/** What {@link rootOf} links to. @throws {Error} when the bytes are no such block. */
+export function linksOf(root: Uint8Array): Cid[] {
+  return rootSchema.parse(dagJson.decode(root)).blocks.map(String);
+}
+
+/** Whether the bytes are those of the identifier. */
+export function isOf(cid: Cid, bytes: Uint8Array): boolean {
+  const { digest } = CID.parse(cid).multihash;
+  return createHash('sha256').update(bytes).digest().equals(digest);
 }

@@ -10,7 +10,8 @@ import type { Caller } from '../identity/caller.ts';
 import { KeyError, type KeyRing } from '../keys/key-ring.ts';
 import { SubjectKeyDestroyed, type SubjectKeys } from '../keys/subject-keys.ts';
 import { subjectHash } from '../privacy/identities.ts';
-import { blockOf, cidOf, rootOf, type Cid } from './cid.ts';
+import { blockOf, cidOf, isOf, rootOf, type Block, type Cid } from './cid.ts';
+import { EMBEDDED, embedded } from './embedded.ts';
 import { kubo } from './kubo.ts';
 import { pinningService } from './pinning-service.ts';
 import { ProviderFailed, type ContentProvider } from './provider.ts';
@@ -19,6 +20,8 @@ const PURPOSE = 'contents';
 /** Of the clear in one block, bytes: sealed, it stays below the mebibyte that every node takes. */
 const BLOCK_BYTES = 1_000_000;
 const DIGEST_BYTES = 32;
+/** Longest time for deleting blocks of content that nobody keeps, milliseconds. */
+const CLEANING_MS = 60_000;
 /** Connections looked at for providers. */
 const MOST_CONNECTIONS = 500;
 
@@ -40,9 +43,14 @@ export interface ContentsDependencies {
   readonly subjects: SubjectKeys;
   readonly connections: Connections;
   readonly egress: Pick<Egress, 'limited'>;
+  /** Of this machine: blocks of organisations that have no node. */
+  readonly folder: string;
 }
 
-/** Content of an organisation on IPFS: sealed in blocks, each checked by its identifier when it comes back, kept by every provider there is a connection to. */
+/**
+ * Content of an organisation on IPFS: sealed in blocks, each checked by its identifier when it comes back, kept by every provider there is a connection to; by HAL9
+ * itself where none of them is a node.
+ */
 export class Contents {
   readonly #store: ContentStore;
   readonly #dependencies: ContentsDependencies;
@@ -54,14 +62,15 @@ export class Contents {
 
   /**
    * Keeps it with every provider that takes it.
-   * @throws {HalError} `Conflict` without a connection of kind `ipfs`; `BodyTooLarge` beyond {@link CONTENT_BYTES}; `ExternalCallFailed` when nobody keeps it: then nothing is written.
+   * @throws {HalError} `BodyTooLarge` beyond {@link CONTENT_BYTES}; `ExternalCallFailed` when nobody keeps it: then nothing is written.
    */
   async add(caller: Caller, { mediaType, subject: about }: ContentDraft, stream: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Content> {
     const { orgId, actor } = caller;
     const subject = this.#subject(orgId, about);
-    const providers = await this.#providers(caller);
+    const connected = await this.#connected(caller);
+    const own = this.#own(orgId);
+    const providers = hasNode(connected) ? connected : [own, ...connected];
     const working = new Map(providers.filter(({ takesBlocks }) => takesBlocks).map((provider) => [provider, true]));
-    if (working.size === 0) throw new HalError('Conflict', 'there is no connection of kind ipfs: make one first');
     const failures = new Map<ContentProvider, string>();
     const each = async (of: readonly ContentProvider[], work: (provider: ContentProvider) => Promise<void>): Promise<void> => {
       await Promise.all(of.map((provider) => work(provider).catch((error: unknown) => {
@@ -76,17 +85,25 @@ export class Contents {
     const ring = await this.#ring(orgId, subjectKey);
     const digests: Buffer[] = [];
     let bytes = 0;
-    for await (const clear of inBlocks(stream)) {
-      bytes += clear.length;
-      const block = blockOf('raw', ring.seal(orgId, PURPOSE, clear, `${id}/${String(digests.length)}`));
-      digests.push(createHash('sha256').update(block.bytes).digest());
-      await each([...working.keys()], (provider) => provider.put(block, signal));
+    let root: Block;
+    try {
+      for await (const clear of inBlocks(stream)) {
+        bytes += clear.length;
+        const block = blockOf('raw', ring.seal(orgId, PURPOSE, clear, `${id}/${String(digests.length)}`));
+        digests.push(createHash('sha256').update(block.bytes).digest());
+        await each([...working.keys()], (provider) => provider.put(block, signal));
+      }
+      root = rootOf(cidsOf(Buffer.concat(digests)));
+      await each([...working.keys()], (provider) => provider.put(root, signal));
+      await each([...working.keys()], (provider) => provider.pin(root.cid, [], signal));
+    } catch (error) {
+      // Nodes collect what is not pinned; nobody else would delete these.
+      const cids = cidsOf(Buffer.concat(digests));
+      await own.unpin(rootOf(cids).cid, cids, AbortSignal.timeout(CLEANING_MS));
+      throw error;
     }
-    const root = rootOf(cidsOf(Buffer.concat(digests)));
-    await each([...working.keys()], (provider) => provider.put(root, signal));
-    await each([...working.keys()], (provider) => provider.pin(root.cid, [], signal));
-    const origins = await this.#origins([...working.keys()], signal);
-    await each(providers.filter(({ takesBlocks }) => !takesBlocks), (provider) => provider.pin(root.cid, origins, signal));
+    const services = providers.filter(({ takesBlocks }) => !takesBlocks);
+    await each(services, (provider) => this.#pinByService(provider, [...working.keys()], root.cid, signal));
     const pins = providers.map((provider): Pin => ({ provider: provider.name, state: failures.has(provider) ? 'failed' : 'pinned', failure: failures.get(provider) ?? null }));
     const record = { id, mediaType, bytes, root: root.cid, digests: Buffer.concat(digests), subjectKey: subjectKey ?? null, writtenBy: `${actor.kind}:${actor.id}` };
     const createdAt = await this.#store.insert(orgId, record, subject ?? null, pins, actOf(caller, 'content.add', { kind: 'content', id }, { bytes, about: subject !== undefined }));
@@ -112,7 +129,7 @@ export class Contents {
   async *read(caller: Caller, id: string, signal: AbortSignal): AsyncIterable<Buffer> {
     const { orgId } = caller;
     const record = await this.#record(orgId, id);
-    let providers = await this.#providers(caller);
+    let providers = [this.#own(orgId), ...(await this.#connected(caller))];
     try {
       const ring = await this.#ring(orgId, record.subjectKey?.replaceAll('-', ''));
       for (const [n, cid] of cidsOf(record.digests).entries()) {
@@ -128,19 +145,22 @@ export class Contents {
   }
 
   /**
-   * Looks at every provider, and has those keep it that lost it: blocks come from the others, checked. Connections made since are among them.
+   * Looks at every provider, and has those keep it that lost it: blocks come from the others, checked. Connections made since are among them. What HAL9 keeps itself it goes on keeping.
    * @throws {HalError} `NotFound`.
    */
   async repair(caller: Caller, id: string, signal: AbortSignal): Promise<Content> {
     const { orgId } = caller;
     const record = await this.#record(orgId, id);
-    const providers = await this.#providers(caller);
+    const connected = await this.#connected(caller);
+    const own = this.#own(orgId);
+    const kept = (await this.#store.pins(orgId, [id])).get(id) ?? [];
+    const providers = hasNode(connected) && !kept.some(({ provider }) => provider === EMBEDDED) ? connected : [own, ...connected];
     const pins: Pin[] = [];
     let repaired = 0;
     for (const provider of providers) {
       try {
         if (!(await provider.isPinned(record.root, signal))) {
-          await this.#repair(provider, providers, record, signal);
+          await this.#repair(provider, [own, ...connected], record, signal);
           repaired += 1;
         }
         pins.push({ provider: provider.name, state: 'pinned', failure: null });
@@ -155,8 +175,9 @@ export class Contents {
 
   /** Has providers let go of it, as far as they answer. What one keeps on keeping is sealed. @throws {HalError} `NotFound`. */
   async remove(caller: Caller, id: string, signal: AbortSignal): Promise<void> {
-    const { root } = await this.#record(caller.orgId, id);
-    const released = await Promise.all((await this.#providers(caller)).map((provider) => provider.unpin(root, signal).then(() => true, (error: unknown) => {
+    const { root, digests } = await this.#record(caller.orgId, id);
+    const blocks = cidsOf(digests);
+    const released = await Promise.all([this.#own(caller.orgId), ...(await this.#connected(caller))].map((provider) => provider.unpin(root, blocks, signal).then(() => true, (error: unknown) => {
       if (error instanceof ProviderFailed) return false;
       throw error;
     })));
@@ -164,12 +185,23 @@ export class Contents {
   }
 
   async #repair(provider: ContentProvider, all: readonly ContentProvider[], { root, digests }: ContentRecord, signal: AbortSignal): Promise<void> {
-    const others = all.filter((other) => other !== provider);
-    if (!provider.takesBlocks) return provider.pin(root, await this.#origins(others, signal), signal);
+    if (!provider.takesBlocks) return this.#pinByService(provider, all, root, signal);
+    const others = all.filter((other) => other.name !== provider.name);
     const cids = cidsOf(digests);
     for (const cid of cids) await provider.put({ cid, codec: 'raw', bytes: (await fetchBlock([provider, ...others], cid, signal)).bytes }, signal);
     await provider.put(rootOf(cids), signal);
     return provider.pin(root, [], signal);
+  }
+
+  /** @throws {ProviderFailed} when there is nobody whom it could fetch the blocks from. */
+  async #pinByService(service: ContentProvider, holders: readonly ContentProvider[], root: Cid, signal: AbortSignal): Promise<void> {
+    const nodes = holders.filter(({ isReachable }) => isReachable);
+    if (nodes.length === 0) throw new ProviderFailed('it fetches from nodes, and there is none: make a connection of kind ipfs');
+    return service.pin(root, await this.#origins(nodes, signal), signal);
+  }
+
+  #own(orgId: string): ContentProvider {
+    return embedded(this.#dependencies.folder, orgId);
   }
 
   async #origins(providers: readonly ContentProvider[], signal: AbortSignal): Promise<string[]> {
@@ -181,7 +213,7 @@ export class Contents {
     return found.flat();
   }
 
-  async #providers(caller: Caller): Promise<ContentProvider[]> {
+  async #connected(caller: Caller): Promise<ContentProvider[]> {
     const { connections, egress } = this.#dependencies;
     const providers: ContentProvider[] = [];
     for (const { name, kind } of await connections.list(caller, MOST_CONNECTIONS)) {
@@ -213,13 +245,17 @@ export class Contents {
   }
 }
 
+function hasNode(providers: readonly ContentProvider[]): boolean {
+  return providers.some(({ takesBlocks }) => takesBlocks);
+}
+
 /** Asks one after the other until somebody's bytes are what the identifier says. */
 async function fetchBlock(providers: readonly ContentProvider[], cid: Cid, signal: AbortSignal): Promise<{ readonly bytes: Buffer; readonly provider: ContentProvider }> {
   const failures: string[] = [];
   for (const provider of providers) {
     try {
       const bytes = await provider.read(cid, signal);
-      if (blockOf('raw', bytes).cid === cid) return { bytes, provider };
+      if (isOf(cid, bytes)) return { bytes, provider };
       failures.push(`${provider.name}: the bytes are not those of the identifier`);
     } catch (error) {
       if (!(error instanceof ProviderFailed)) throw error;

@@ -6,12 +6,14 @@ export interface ContentProvider {
   readonly name: string;
   /** Whether blocks are handed to it; others fetch them from those that hold them. */
   readonly takesBlocks: boolean;
+  /** Whether others can fetch blocks from it. */
+  readonly isReachable: boolean;
   put(block: Block, signal: AbortSignal): Promise<void>;
   /** Keeps what the block links to. @param origins multiaddresses of nodes that hold it. */
   pin(root: Cid, origins: readonly string[], signal: AbortSignal): Promise<void>;
   isPinned(root: Cid, signal: AbortSignal): Promise<boolean>;
-  /** Unpinning what is not pinned is fine. */
-  unpin(root: Cid, signal: AbortSignal): Promise<void>;
+  /** Unpinning what is not pinned is fine. @param blocks what the root links to. */
+  unpin(root: Cid, blocks: readonly Cid[], signal: AbortSignal): Promise<void>;
   /** Unverified: whoever asks compares it with the identifier. */
   read(cid: Cid, signal: AbortSignal): Promise<Buffer>;
   /** Multiaddresses at which its blocks are had. */

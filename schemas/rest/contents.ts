@@ -13,7 +13,7 @@ export const contentView = z
     root: z.string().describe('Identifier on IPFS (CID) of the block that links to the sealed blocks.'),
     blocks: z.int(),
     about: z.boolean().describe('Whether it is about somebody, whose key seals it.'),
-    pins: z.array(z.object({ provider: z.string().describe('Name of the connection.'), state: z.enum(['pinned', 'failed']), failure: z.string().nullable() })).describe('As the providers said last.'),
+    pins: z.array(z.object({ provider: z.string().describe('Name of the connection; `(embedded)`: HAL9 itself.'), state: z.enum(['pinned', 'failed']), failure: z.string().nullable() })).describe('As the providers said last.'),
     writtenBy: z.string(),
     createdAt: z.iso.datetime(),
   })

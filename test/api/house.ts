@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { sql } from 'kysely';
 import { expect } from 'vitest';
 import { MerkleBatch } from '../../platform/chain/merkle-batch.ts';
+import { rootOf } from '../../platform/content/cid.ts';
 import { Visitor, createPerson } from '../identity/person.ts';
 import type { TestApi, TestKey } from './running-api.ts';
 
@@ -77,7 +78,7 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
     await sql`insert into anchor_hashes (org_id, stream_id, hash, position) values (${orgId}, ${anchors}, decode(${anchored.slice(2)}, 'hex'), 0)`.execute(tx);
   });
   const stored = randomUUID();
-  await test.database.database.withOrg(orgId, (tx) => sql`insert into contents (org_id, id, media_type, bytes, root, digests, written_by) values (${orgId}, ${stored}, ${marker}, 0, 'b', '', ${marker})`.execute(tx));
+  await test.database.database.withOrg(orgId, (tx) => sql`insert into contents (org_id, id, media_type, bytes, root, digests, written_by) values (${orgId}, ${stored}, ${marker}, 0, ${rootOf([]).cid}, '', ${marker})`.execute(tx));
   const rows = await otherRows(test, { orgId, run, userId: user, webhook, endpoint, automation, connection, marker });
 
   const report = randomUUID();

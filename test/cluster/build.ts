@@ -1,4 +1,6 @@
+import { kuboExecutable } from '../environment/kubo.ts';
 import { clusterTools, CONTROL_PLANE } from './tools.ts';
 
-/** Gets everything the Kubernetes suites need into the cache. */
+/** Gets everything the suites need that come last into the cache: Kubernetes, and a node of IPFS. */
 await clusterTools([...CONTROL_PLANE, 'kubectl', 'helm']);
+await kuboExecutable();

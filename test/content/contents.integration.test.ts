@@ -1,4 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from 'vitest';
 import { OwnPersonalDataStore } from '../../database/own-personal-data.ts';
 import { Connections } from '../../platform/connections/connections.ts';
@@ -8,6 +11,7 @@ import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
 import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
 import { subjectHashes } from '../../platform/privacy/identities.ts';
+import { HalError } from '../../schemas/errors.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { startKubo, startPinningService, type KuboNode, type PinningService } from './ipfs.ts';
 
@@ -24,15 +28,17 @@ describe('content on IPFS', () => {
   let caller: Caller;
   let nodes: KuboNode[];
   let service: PinningService;
+  let folder: string;
   beforeAll(async () => {
-    test = await createTestDatabase();
+    [test, folder] = await Promise.all([createTestDatabase(), mkdtemp(join(tmpdir(), 'hal9-content-'))]);
     subjects = new SubjectKeys({ database: test.database, keys });
     connections = new Connections({ database: test.database, keys, egress });
-    contents = new Contents({ database: test.database, keys, subjects, connections, egress });
+    contents = new Contents({ database: test.database, keys, subjects, connections, egress, folder });
   });
   afterAll(async () => {
     await egress.close();
     await test.drop();
+    await rm(folder, { recursive: true, force: true });
   });
   beforeEach(async () => {
     caller = systemCaller(await test.organisation(), 'test');
@@ -129,8 +135,48 @@ describe('content on IPFS', () => {
     second.left = 1;
     await expect(add(randomBytes(2_000_000))).rejects.toMatchObject({ type: 'ExternalCallFailed' });
     expect(await contents.list(caller, 10)).toHaveLength(1);
-    const nobody = systemCaller(await test.organisation(), 'test');
-    await expect(contents.add(nobody, { mediaType: 'text/plain' }, pieces(Buffer.from('x')), signal)).rejects.toMatchObject({ type: 'Conflict' });
+  });
+
+  it('is kept by HAL9 itself where no node is connected: on its disk, sealed, nothing left of what was not whole', async () => {
+    caller = systemCaller(await test.organisation(), 'test');
+    const own = join(folder, caller.orgId);
+    const files = async (): Promise<string[]> => (await readdir(own, { recursive: true })).filter((name) => name.endsWith('.data')).map((name) => join(own, name));
+    const text = Buffer.from('canary of the content '.repeat(100_000));
+    const kept = await add(text);
+    expect(states(kept)).toEqual(['(embedded) pinned']);
+    expect(await files()).toHaveLength(4);
+    for (const file of await files()) expect((await readFile(file)).includes('canary')).toBe(false);
+    expect((await read(kept.id)).equals(text)).toBe(true);
+    async function* tooMuch(): AsyncIterable<Uint8Array> {
+      for (let n = 0; n < 3; n += 1) yield randomBytes(1_000_000);
+      throw new HalError('BodyTooLarge', 'more than there may be');
+    }
+    await expect(contents.add(caller, { mediaType: 'text/plain' }, tooMuch(), signal)).rejects.toMatchObject({ type: 'BodyTooLarge' });
+    expect(await files()).toHaveLength(4);
+    // A damaged block is none; nobody else has it.
+    const sizes = await Promise.all((await files()).map(async (file) => ({ file, size: (await stat(file)).size })));
+    const { file } = sizes.toSorted((a, b) => b.size - a.size)[0] ?? { file: '' };
+    const block = await readFile(file);
+    await writeFile(file, 'other');
+    await expect(read(kept.id)).rejects.toMatchObject({ type: 'ExternalCallFailed' });
+    expect(states(await contents.repair(caller, kept.id, signal))).toEqual(['(embedded) failed']);
+    await writeFile(file, block);
+    expect(states(await contents.repair(caller, kept.id, signal))).toEqual(['(embedded) pinned']);
+    // A service fetches from nodes, and nobody can fetch from here.
+    await connect('service', { kind: 'pinning', url: service.url, token: TOKEN, gateway: service.url });
+    expect(states(await contents.repair(caller, kept.id, signal))).toEqual(['(embedded) pinned', 'service failed']);
+    const [node] = nodes;
+    await connect('node-0', { kind: 'ipfs', url: node?.url ?? '', headers: {} });
+    expect(states(await contents.repair(caller, kept.id, signal))).toEqual(['(embedded) pinned', 'node-0 pinned', 'service pinned']);
+    expect(states(await add(Buffer.from('another')))).toEqual(['node-0 pinned', 'service pinned']);
+    expect(await files()).toHaveLength(4);
+    // From a node, what is lost here comes back.
+    await rm(own, { recursive: true });
+    expect((await read(kept.id)).equals(text)).toBe(true);
+    expect(states(await contents.repair(caller, kept.id, signal))).toEqual(['(embedded) pinned', 'node-0 pinned', 'service pinned']);
+    expect(await files()).toHaveLength(4);
+    await contents.remove(caller, kept.id, signal);
+    expect(await files()).toEqual([]);
   });
 
   it('goes with the key of whom it is about', async () => {
