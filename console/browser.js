@@ -1,5 +1,5 @@
 import { duration, shortId, statusTag } from './run-words.js';
-import { ask, askFile, askPicture, element, page, when } from './session.js';
+import { ask, askFile, askPicture, askText, element, page, when } from './session.js';
 
 const id = new URLSearchParams(location.search).get('id') ?? '';
 const path = `/v1/runs/${encodeURIComponent(id)}`;
@@ -11,6 +11,9 @@ const SAYS = { done: '', seen: 'had happened before the crash', skipped: 'left o
 const VERBS = { 'navigate': 'go to', 'history': 'go', 'click': 'click', 'type': 'type into', 'select': 'choose in', 'check': 'tick', 'press': 'press', 'hover': 'point at', 'focus': 'focus', 'scroll': 'scroll', 'drag': 'drag', 'upload': 'upload to', 'download': 'download', 'wait': 'wait', 'pause': 'pause', 'extract': 'read', 'assert': 'check that', 'set': 'compute', 'act': 'work out how to', 'observe': 'look for', 'screenshot': 'take a picture', 'pdf': 'print', 'tab': 'turn to tab' };
 
 const pictures = new Map();
+const snapshots = new Map();
+/** Whether the page in words is open: it stays so from step to step. */
+let inWords = false;
 let chosen;
 let steps = [];
 let session;
@@ -27,6 +30,24 @@ function picture(step, attributes) {
   const image = element('img', { ...attributes, alt: `The page after step ${steps.indexOf(step) + 1}`, loading: 'lazy' });
   pictureOf(step.seq).then((address) => image.setAttribute('src', address), (error) => image.replaceWith(element('div', { class: `${attributes.class} none` }, error.status === 403 ? 'You may not see pictures.' : error.message)));
   return image;
+}
+
+/** The page in words, asked for when somebody wants to see it. */
+function snapshot(step) {
+  if (!step.hasSnapshot) return undefined;
+  const text = element('pre', {});
+  const show = () => {
+    if (!snapshots.has(step.seq)) snapshots.set(step.seq, askText(`${path}/browser-steps/${step.seq}/snapshot`));
+    snapshots.get(step.seq).then((words) => (text.textContent = words.replace(/^#.*\n/, '')), (error) => (text.textContent = error.status === 403 ? 'You may not see pages.' : error.message));
+  };
+  const details = element('details', { class: 'words payload', id: 'words' }, element('summary', {}, 'The page in words'), text);
+  details.open = inWords;
+  if (inWords) show();
+  details.addEventListener('toggle', () => {
+    inWords = details.open;
+    if (inWords) show();
+  });
+  return details;
 }
 
 function sentence({ verb, target, name }) {
@@ -57,6 +78,7 @@ function detail(step) {
     SAYS[step.outcome] === '' ? undefined : element('p', { class: 'note' }, SAYS[step.outcome]),
     step.way > 0 ? offer(step) : undefined,
     picture(step, { class: 'big' }),
+    snapshot(step),
     element('dl', { class: 'facts' }, ...[['Page', step.url], ['Began', when(step.startedAt)], ['Took', duration(Date.parse(step.endedAt) - Date.parse(step.startedAt))], ['In the flow', step.path]].map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value)))),
     step.troubles.length === 0 ? undefined : element('ul', { class: 'troubles' }, ...step.troubles.map(({ kind, text }) => element('li', {}, element('span', { class: 'kind' }, kind), ' ', text))));
 }

@@ -32,6 +32,12 @@ export async function askPicture(path) {
   });
 }
 
+/** Asks the API for a text. @throws {Error} as {@link ask}. */
+export async function askText(path) {
+  const response = await send(path, { method: 'GET', headers: { Accept: '*/*' }, signal: AbortSignal.timeout(30_000) });
+  return response.text();
+}
+
 /** Fetches a file of the API and hands it to the person. @throws {Error} as {@link ask}. */
 export async function askFile(path, name) {
   const response = await send(path, { method: 'GET', headers: { Accept: '*/*' } });

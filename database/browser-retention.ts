@@ -9,10 +9,10 @@ const SESSIONS = 10;
 /** Whoever ends a session does so within this time after the end of the run; minutes. */
 const GRACE_MINUTES = 10;
 
-/** A picture that no step shows any more. */
-export interface BrowserPicture {
+/** A blob that no step shows any more: a picture, a page in words. */
+export interface BrowserBlob {
   readonly orgId: string;
-  readonly picture: string;
+  readonly reference: string;
 }
 
 /** Removes browser sessions that have had their time, across all organisations, as hal9_system. */
@@ -26,14 +26,14 @@ export class BrowserRetentionStore {
   /**
    * Removes sessions that ended more than `days` days ago, with their steps; a bounded part of them.
    * @param shorter organisations whose plan keeps less.
-   * @param removePictures removes pictures that only these sessions have; runs before the rows are gone for good, so that a crash in between
-   *   leaves a row that is removed again and never a picture that nobody knows.
+   * @param removeBlobs removes what only these sessions show; runs before the rows are gone for good, so that a crash in between
+   *   leaves a row that is removed again and never a blob that nobody knows.
    * @returns sessions removed; 0 when none is left, or another process is at it.
    */
-  async removeAcrossOrganisations(days: number, shorter: readonly ShorterRetention[], removePictures: (pictures: readonly BrowserPicture[]) => Promise<void>): Promise<number> {
-    let removed = await this.#remove(days, sql`true`, removePictures);
+  async removeAcrossOrganisations(days: number, shorter: readonly ShorterRetention[], removeBlobs: (blobs: readonly BrowserBlob[]) => Promise<void>): Promise<number> {
+    let removed = await this.#remove(days, sql`true`, removeBlobs);
     for (const { orgIds, days: most } of shorter) {
-      if (most < days) removed += await this.#remove(most, sql`old.org_id = any(${[...orgIds]}::uuid[])`, removePictures);
+      if (most < days) removed += await this.#remove(most, sql`old.org_id = any(${[...orgIds]}::uuid[])`, removeBlobs);
     }
     return removed;
   }
@@ -60,7 +60,7 @@ export class BrowserRetentionStore {
     return rows;
   }
 
-  async #remove(days: number, whose: RawBuilder<unknown>, removePictures: (pictures: readonly BrowserPicture[]) => Promise<void>): Promise<number> {
+  async #remove(days: number, whose: RawBuilder<unknown>, removeBlobs: (blobs: readonly BrowserBlob[]) => Promise<void>): Promise<number> {
     return this.#database.system.transaction().execute(async (tx) => {
       const { rows: lock } = await sql<{ mine: boolean }>`select pg_try_advisory_xact_lock(${LOCK}) as mine`.execute(tx);
       if (lock[0]?.mine !== true) return 0;
@@ -70,19 +70,21 @@ export class BrowserRetentionStore {
         order by old.closed_at limit ${SESSIONS}`.execute(tx);
       if (past.length === 0) return 0;
       const sessions = sql`unnest(${past.map(({ org_id }) => org_id)}::uuid[], ${past.map(({ id }) => id)}::uuid[]) as past (org_id, id)`;
-      await removePictures(await picturesOf(tx, sessions));
+      await removeBlobs(await blobsOf(tx, sessions));
       await sql`delete from browser_sessions as old using ${sessions} where old.org_id = past.org_id and old.id = past.id`.execute(tx);
       return past.length;
     });
   }
 }
 
-async function picturesOf(tx: Tx, sessions: RawBuilder<unknown>): Promise<BrowserPicture[]> {
-  const { rows } = await sql<BrowserPicture>`
-    select distinct step.org_id as "orgId", step.picture from browser_steps step join ${sessions} on step.org_id = past.org_id and step.session_id = past.id
+/** A picture may be that of several steps; a page in words is of its session alone. */
+async function blobsOf(tx: Tx, sessions: RawBuilder<unknown>): Promise<BrowserBlob[]> {
+  const { rows } = await sql<BrowserBlob>`
+    select distinct step.org_id as "orgId", step.picture as reference from browser_steps step join ${sessions} on step.org_id = past.org_id and step.session_id = past.id
     where step.picture is not null and not exists (
       select from browser_steps other
       where other.org_id = step.org_id and other.picture = step.picture and (other.org_id, other.session_id) not in (select past.org_id, past.id from ${sessions})
-    )`.execute(tx);
+    )
+    union select step.org_id, step.snapshot from browser_steps step join ${sessions} on step.org_id = past.org_id and step.session_id = past.id where step.snapshot is not null`.execute(tx);
   return rows;
 }

@@ -37,6 +37,7 @@ export interface BrowserTables {
     started_at: Date;
     ended_at: Date;
     picture: string | null;
+    snapshot: string | null;
     troubles: ColumnType<BrowserTrouble[], string, string>;
   };
   browser_effects: { org_id: string; session_id: string; key: string; begun_at: Timestamp };
@@ -72,6 +73,8 @@ export interface BrowserStep {
   readonly startedAt: Date;
   readonly endedAt: Date;
   readonly picture: string | null;
+  /** Blob of the page in words. */
+  readonly snapshot: string | null;
   readonly troubles: readonly BrowserTrouble[];
 }
 
@@ -289,7 +292,7 @@ export class BrowserSessionStore {
     const rows = await this.#database.withOrg(orgId, (tx) =>
       tx
         .selectFrom('browser_steps')
-        .select(['seq', 'key', 'path', 'verb', 'name', 'outcome', 'target', 'way', 'failure', 'url', 'started_at as startedAt', 'ended_at as endedAt', 'picture', 'troubles'])
+        .select(['seq', 'key', 'path', 'verb', 'name', 'outcome', 'target', 'way', 'failure', 'url', 'started_at as startedAt', 'ended_at as endedAt', 'picture', 'snapshot', 'troubles'])
         .where('org_id', '=', orgId)
         .where('session_id', '=', id)
         .where('seq', '>', String(after))

@@ -162,14 +162,14 @@ export class OwnPersonalDataStore {
     });
   }
 
-  /** Blobs of browser sessions of the person's runs, pictures and checkpoints, and copies that were made for them. */
+  /** Blobs of browser sessions of the person's runs, what their steps showed and checkpoints, and copies that were made for them. */
   async blobs(inquiry: OwnInquiry): Promise<string[]> {
     return this.#database.withOrg(inquiry.orgId, async (tx) => {
       const person = await follow(tx, inquiry);
       const { rows } = await sql<{ ref: string }>`
         select checkpoint as ref from browser_sessions where run_id = any (${runIds(person)}) and checkpoint is not null
         union select blob from access_exports where blob is not null and subjects && ${[...inquiry.subjects]}::bytea[]
-        union select picture from browser_steps where picture is not null and session_id in (select id from browser_sessions where run_id = any (${runIds(person)}))`.execute(tx);
+        union select shown from browser_steps cross join unnest(array[picture, snapshot]) as shown where shown is not null and session_id in (select id from browser_sessions where run_id = any (${runIds(person)}))`.execute(tx);
       return rows.map(({ ref }) => ref);
     });
   }

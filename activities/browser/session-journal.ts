@@ -1,12 +1,14 @@
 import type { Page } from 'playwright-core';
 import { z } from 'zod';
 import type { BrowserAnswer, BrowserSessionStore, BrowserStep, SessionHold } from '../../database/browser-sessions.ts';
+import type { Flow } from '../../schemas/browser/flow.ts';
 import type { TurnAnswer } from '../../schemas/browser/turn.ts';
 import { isBlobRef, type BlobStore } from '../../platform/blobs/blob-store.ts';
 import { captureCheckpoint, encodeCheckpoint } from './checkpoint.ts';
 import { isSeen, type Journal, type StepRecord } from './flow-runner.ts';
 import type { DueStep, FlowState } from './flow-machine.ts';
 import type { LiveSession } from './live-session.ts';
+import { snapshotWithin } from './snapshot.ts';
 import { withoutQuery } from './url-pattern.ts';
 
 /** Another worker has taken the session up: this one must not touch it any more. */
@@ -24,7 +26,7 @@ export interface SessionJournalOptions {
   readonly hold: SessionHold;
   readonly session: LiveSession;
   readonly begun: readonly string[];
-  readonly pictures: boolean;
+  readonly evidence: Flow['evidence'];
   /** Names of the credentials that were typed so far. */
   readonly credentials: ReadonlySet<string>;
   /** Takes secrets out of a text before it is kept. */
@@ -35,6 +37,8 @@ const proposalSchema = z.object({ proposal: z.unknown() });
 
 const PICTURE_MS = 5_000;
 const PICTURE = { type: 'jpeg', quality: 60, timeout: PICTURE_MS, animations: 'disabled', caret: 'initial' } as const;
+/** Elements of a page that is put into words beside its picture by default: a few milliseconds. */
+const FEW_ELEMENTS = 100;
 /** How long steps wait for others to be written with, ms. */
 const GATHER_MS = 200;
 
@@ -86,8 +90,10 @@ export class SessionJournal implements Journal {
     const { session, redact, blobs, hold } = this.#options;
     const troubles = session.takeTroubles().map(({ kind, text }) => ({ kind, text: redact(text) }));
     const step = { ...record, url: redact(withoutQuery(record.url)), failure: record.failure === null ? null : redact(record.failure), troubles };
-    const picture = isSeen(record.verb) ? await this.#picture(page) : undefined;
-    void this.#then(async () => void this.#waiting.push({ ...step, picture: picture === undefined ? null : await blobs.put(hold.orgId, picture) }));
+    const seen = isSeen(record.verb) || record.outcome === 'failed';
+    const [picture, snapshot] = await Promise.all([isSeen(record.verb) ? this.#picture(page) : undefined, seen ? this.#snapshot(page, record.outcome === 'failed') : undefined]);
+    const put = async (bytes: Buffer | undefined): Promise<string | null> => (bytes === undefined ? null : blobs.put(hold.orgId, bytes));
+    void this.#then(async () => void this.#waiting.push({ ...step, picture: await put(picture), snapshot: await put(snapshot) }));
     this.#gathering ??= setTimeout(() => this.#flush(), GATHER_MS).unref();
   }
 
@@ -158,9 +164,21 @@ export class SessionJournal implements Journal {
 
   /** Nothing of a page is worth failing a step that succeeded: a picture that cannot be taken is left out. */
   async #picture(page: Page): Promise<Buffer | undefined> {
-    if (!this.#options.pictures || page.isClosed()) return undefined;
+    if (this.#options.evidence === 'none' || page.isClosed()) return undefined;
     const mask = [page.locator('input[type=password]')];
     return page.screenshot({ ...PICTURE, mask }).catch(() => undefined);
+  }
+
+  /** The page in words; of a large one only where it is asked for, or a step failed. As a picture, it is left out when it cannot be taken. */
+  async #snapshot(page: Page, failed: boolean): Promise<Buffer | undefined> {
+    const { evidence, redact, hold } = this.#options;
+    if (evidence === 'none' || page.isClosed()) return undefined;
+    const taken = snapshotWithin(page, redact, evidence === 'full' || failed ? undefined : FEW_ELEMENTS).catch(() => undefined);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<undefined>((resolve) => (timer = setTimeout(resolve, PICTURE_MS)));
+    const snapshot = await Promise.race([taken, late]).finally(() => clearTimeout(timer));
+    // The session keeps equal pages of two sessions apart: each goes with its own.
+    return snapshot === undefined ? undefined : Buffer.from(`# ${hold.id}\n${snapshot}\n`);
   }
 
   #flush(): void {

@@ -21,12 +21,14 @@ import { ContextStock, type StockedContext } from './context-stock.ts';
 import type { EgressProxy } from './egress-proxy.ts';
 import { explain } from './explanation.ts';
 import { runFlow, type CaptchaAttempt, type FlowOutcome, type FlowRunOptions, type OpenFlow } from './flow-runner.ts';
-import { lookAt, snapshotOf } from './look.ts';
+import { lookAt } from './look.ts';
 import { stepsOf } from './proposal.ts';
 import type { FlowState, Proposal, WordedDue } from './flow-machine.ts';
 import { LiveSession } from './live-session.ts';
 import { LiveView } from './live-view.ts';
+import { redacted } from './redaction.ts';
 import { SessionJournal } from './session-journal.ts';
+import { snapshotOf } from './snapshot.ts';
 
 export interface SessionWorkerParts {
   readonly pool: ChromiumPool;
@@ -277,7 +279,7 @@ export class SessionWorker {
         if (held.key !== undefined) held.journal?.noteEffect(held.key);
       });
       ending.session = session;
-      const journal = new SessionJournal({ store, blobs, hold: { orgId: name.orgId, id: name.id, fence: stored.fence }, session, begun: stored.begun, pictures: flow.evidence === 'screenshots', credentials, redact: (text) => redacted(text, secrets) });
+      const journal = new SessionJournal({ store, blobs, hold: { orgId: name.orgId, id: name.id, fence: stored.fence }, session, begun: stored.begun, evidence: flow.evidence, credentials, redact: (text) => redacted(text, secrets) });
       if (checkpoint !== undefined) await restoreTabs(session, checkpoint);
       session.takeEffects();
       const view = LiveView.start({ store: this.#parts.views, keys: this.#parts.keys, logger }, name.orgId, name.id, session);
@@ -303,7 +305,7 @@ export class SessionWorker {
     const url = session.page().url();
     const answer = await held.journal.proposal(key, async () => {
       const redact = await this.#redaction(name.orgId, held, flow);
-      const [title, snapshot] = await Promise.all([session.page().title(), snapshotOf(session, redact)]);
+      const [title, snapshot] = await Promise.all([session.page().title(), snapshotOf(session.page(), redact)]);
       return this.#parts.model.ask(name.orgId, name.id, flow.neuron, { step, words: redact(words), url: redact(url), title: redact(title), snapshot, before }, signal);
     });
     return stepsOf(answer, { step, url, hosts: flow.hosts });
@@ -402,13 +404,6 @@ function credentialsOf(value: unknown): Set<string> {
   };
   visit(value);
   return names;
-}
-
-/** Console messages of pages quote what was typed. */
-function redacted(text: string, secrets: ReadonlySet<string>): string {
-  let clean = text;
-  for (const secret of secrets) if (secret.length > 2) clean = clean.replaceAll(secret, '[secret]').replaceAll(encodeURIComponent(secret), '[secret]');
-  return clean;
 }
 
 function aborted(signal: AbortSignal): Promise<never> {

@@ -76,7 +76,7 @@ export function createBrowserRoutes({ evidence, healings, interactive }: { evide
           status: 200,
           body: {
             session: { state, flow, takeUps: fence - (closedAt === null ? 0 : 1), checkpointedAt: checkpointedAt?.toISOString() ?? null, createdAt: createdAt.toISOString(), closedAt: closedAt?.toISOString() ?? null },
-            items: steps.map(({ picture, startedAt, endedAt, troubles, ...step }) => ({ ...step, hasPicture: picture !== null, startedAt: startedAt.toISOString(), endedAt: endedAt.toISOString(), troubles: [...troubles] })),
+            items: steps.map(({ picture, snapshot, startedAt, endedAt, troubles, ...step }) => ({ ...step, hasPicture: picture !== null, hasSnapshot: snapshot !== null, startedAt: startedAt.toISOString(), endedAt: endedAt.toISOString(), troubles: [...troubles] })),
           },
         };
       },
@@ -95,11 +95,23 @@ export function createBrowserRoutes({ evidence, healings, interactive }: { evide
     }),
     defineRoute({
       method: 'get',
+      path: '/v1/runs/:id/browser-steps/:seq/snapshot',
+      id: 'getBrowserSnapshot',
+      tag,
+      summary: 'The page after a step in words',
+      description: 'Roles, names and texts as assistive technology has them, without what stands in password fields and what came from the vault. Shows what the page showed, so it needs the permission to decrypt; each look is in the audit log.',
+      permission: 'codec:decode',
+      params: browserPictureParams,
+      responses: { 200: { description: 'The tree, as YAML.', contentType: 'application/yaml' } },
+      handler: async ({ caller, params }) => ({ status: 200, body: await evidence.snapshot(caller, params.id, params.seq), headers: { 'Cache-Control': 'private, max-age=3600' } }),
+    }),
+    defineRoute({
+      method: 'get',
       path: '/v1/runs/:id/browser-evidence',
       id: 'exportBrowserEvidence',
       tag,
       summary: 'Streams what the browser session of a run did as one archive',
-      description: 'A page to look at (`index.html`), the steps for programs (`steps.ndjson`), the session (`session.json`) and a picture of each step. Shows what pages showed, so it needs the permission to decrypt; each export is in the audit log.',
+      description: 'A page to look at (`index.html`), the steps for programs (`steps.ndjson`), the session (`session.json`), a picture of each step and pages in words. Shows what pages showed, so it needs the permission to decrypt; each export is in the audit log.',
       permission: 'codec:decode',
       audit: 'browser.evidence',
       timeoutMs: 0,

@@ -3490,7 +3490,7 @@ export interface paths {
         };
         /**
          * Streams what the browser session of a run did as one archive
-         * @description A page to look at (`index.html`), the steps for programs (`steps.ndjson`), the session (`session.json`) and a picture of each step. Shows what pages showed, so it needs the permission to decrypt; each export is in the audit log.
+         * @description A page to look at (`index.html`), the steps for programs (`steps.ndjson`), the session (`session.json`), a picture of each step and pages in words. Shows what pages showed, so it needs the permission to decrypt; each export is in the audit log.
          */
         get: operations["exportBrowserEvidence"];
         put?: never;
@@ -3551,6 +3551,26 @@ export interface paths {
          * @description Shows what the page showed, so it needs the permission to decrypt; each look is in the audit log.
          */
         get: operations["getBrowserPicture"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{id}/browser-steps/{seq}/snapshot": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The page after a step in words
+         * @description Roles, names and texts as assistive technology has them, without what stands in password fields and what came from the vault. Shows what the page showed, so it needs the permission to decrypt; each look is in the audit log.
+         */
+        get: operations["getBrowserSnapshot"];
         put?: never;
         post?: never;
         delete?: never;
@@ -5994,11 +6014,11 @@ export interface components {
              */
             dialogs: "accept" | "dismiss";
             /**
-             * @description What is kept of each step besides its outcome.
+             * @description What is kept of each step besides its outcome: a picture, and the page in words (roles, names, texts) where it is small or the step failed; `full` of every page.
              * @default screenshots
              * @enum {string}
              */
-            evidence: "none" | "screenshots";
+            evidence: "none" | "screenshots" | "full";
             /**
              * @description Sub-flows, for `call`.
              * @default {}
@@ -6190,11 +6210,11 @@ export interface components {
              */
             dialogs: "accept" | "dismiss";
             /**
-             * @description What is kept of each step besides its outcome.
+             * @description What is kept of each step besides its outcome: a picture, and the page in words (roles, names, texts) where it is small or the step failed; `full` of every page.
              * @default screenshots
              * @enum {string}
              */
-            evidence: "none" | "screenshots";
+            evidence: "none" | "screenshots" | "full";
             /**
              * @description Hosts that pages may reach, e.g. `shop.example`, `*.example`; default all public ones.
              * @default {
@@ -22306,6 +22326,8 @@ export interface operations {
                             /** @description The element, in the words of the flow. */
                             target: string | null;
                             troubles: {
+                            /** @description Whether the page is there in words. */
+                            hasSnapshot: boolean;
                                 /** @enum {string} */
                                 kind: "console" | "network" | "dialog";
                                 text: string;
@@ -22373,6 +22395,31 @@ export interface operations {
                     /**
                      * Format: uuid
                      * @description Names the turn: sent again, it is answered again and not taken again. Default: a new one.
+    getBrowserSnapshot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+                seq: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The tree, as YAML. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/yaml": unknown;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
                      */
                     id?: string;
                     /**

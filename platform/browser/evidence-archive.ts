@@ -5,26 +5,28 @@ import type { BrowserSession, StoredBrowserStep } from '../../database/browser-s
 export interface EvidenceParts {
   /** In their order. */
   readonly steps: () => AsyncIterable<StoredBrowserStep>;
-  /** The JPEG of a step, if there is one. */
-  readonly picture: (step: StoredBrowserStep) => Promise<Uint8Array | undefined>;
+  /** What a reference of a step stands for; undefined for none, and for what is gone. */
+  readonly blob: (reference: string | null) => Promise<Uint8Array | undefined>;
 }
 
 /** A step as the archive says it. */
-interface ArchivedStep extends Omit<StoredBrowserStep, 'picture' | 'startedAt' | 'endedAt'> {
+interface ArchivedStep extends Omit<StoredBrowserStep, 'picture' | 'snapshot' | 'startedAt' | 'endedAt'> {
   readonly startedAt: string;
   readonly endedAt: string;
   /** Path within the archive. */
   readonly picture: string | null;
+  /** Path within the archive. */
+  readonly snapshot: string | null;
 }
 
 /** Bytes of text that are compressed at a time. */
 const TEXT_BYTES = 64 * 1024;
 
 /**
- * What a browser session did, as one file that needs nothing else: `pictures/` with a JPEG a step, `steps.ndjson`, `session.json`, and `index.html`, which shows them.
+ * What a browser session did, as one file that needs nothing else: `pictures/` with a JPEG a step, `snapshots/` with pages in words, `steps.ndjson`, `session.json`, and `index.html`, which shows them.
  * @returns the parts of a ZIP archive, as they are made.
  */
-export async function* evidenceArchive(session: BrowserSession, { steps, picture }: EvidenceParts): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* evidenceArchive(session: BrowserSession, { steps, blob }: EvidenceParts): AsyncGenerator<Uint8Array, void, undefined> {
   const made: Uint8Array[] = [];
   let failure: Error | undefined;
   const zip = new Zip((error, bytes) => {
@@ -35,20 +37,23 @@ export async function* evidenceArchive(session: BrowserSession, { steps, picture
     if (failure !== undefined) throw failure;
     yield* made.splice(0);
   };
-  const pictured = new Set<number>();
+  const added = new Set<string>();
   for await (const step of steps()) {
-    const bytes = await picture(step);
-    if (bytes === undefined) continue;
-    pictured.add(step.seq);
-    // A JPEG is compressed already.
-    const file = new ZipPassThrough(pictureName(step.seq));
-    file.mtime = step.endedAt;
-    zip.add(file);
-    file.push(bytes, true);
-    yield* taken();
+    for (const [name, reference] of [[pictureName(step.seq), step.picture], [snapshotName(step.seq), step.snapshot]] as const) {
+      const bytes = await blob(reference);
+      if (bytes === undefined) continue;
+      added.add(name);
+      // Pictures are compressed already.
+      const file = name.endsWith('.yaml') ? new ZipDeflate(name, { level: 6 }) : new ZipPassThrough(name);
+      file.mtime = step.endedAt;
+      zip.add(file);
+      file.push(bytes, true);
+      yield* taken();
+    }
   }
+  const path = (name: string): string | null => (added.has(name) ? name : null);
   const archived = async function* (): AsyncGenerator<ArchivedStep, void, undefined> {
-    for await (const step of steps()) yield { ...step, startedAt: step.startedAt.toISOString(), endedAt: step.endedAt.toISOString(), picture: pictured.has(step.seq) ? pictureName(step.seq) : null };
+    for await (const step of steps()) yield { ...step, startedAt: step.startedAt.toISOString(), endedAt: step.endedAt.toISOString(), picture: path(pictureName(step.seq)), snapshot: path(snapshotName(step.seq)) };
   };
   for (const [name, text] of [['steps.ndjson', lines(archived())], ['session.json', once(described(session))], ['index.html', page(session, archived())]] as const) {
     const file = new ZipDeflate(name, { level: 6 });
@@ -73,6 +78,10 @@ function pictureName(seq: number): string {
   return `pictures/${String(seq).padStart(8, '0')}.jpg`;
 }
 
+function snapshotName(seq: number): string {
+  return `snapshots/${String(seq).padStart(8, '0')}.yaml`;
+}
+
 function described({ runId, flow, state, fence, createdAt, closedAt, workedMs }: BrowserSession): string {
   return `${JSON.stringify({ runId, flow, state, takeUps: fence - (closedAt === null ? 0 : 1), workedMs, createdAt: createdAt.toISOString(), closedAt: closedAt?.toISOString() ?? null }, undefined, 2)}\n`;
 }
@@ -92,10 +101,10 @@ async function* page({ runId, flow, state }: BrowserSession, steps: AsyncIterabl
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}li{margin:0 0 2rem}img{max-width:100%;border:1px solid #ccc}.failed{color:#a4161a}.fact{color:#555}</style></head>
 <body><h1>${html(title)}</h1><p class="fact">${html(runId)}, ${html(state)}</p><ol>
 `;
-  for await (const { verb, name, target, outcome, failure, url, startedAt, endedAt, troubles, picture } of steps) {
+  for await (const { verb, name, target, outcome, failure, url, startedAt, endedAt, troubles, picture, snapshot } of steps) {
     yield `<li><strong>${html(name ?? verb)}</strong> ${html(target ?? '')} <span class="${outcome === 'failed' ? 'failed' : 'fact'}">${html(outcome)}</span>
 <div class="fact">${html(url)}; ${html(startedAt)}, ${Date.parse(endedAt) - Date.parse(startedAt)} ms</div>
-${failure === null ? '' : `<p class="failed">${html(failure)}</p>`}${troubles.map(({ kind, text }) => `<div class="fact">${html(kind)}: ${html(text)}</div>`).join('')}${picture === null ? '' : `<img src="${html(picture)}" alt="The page afterwards" loading="lazy">`}</li>
+${failure === null ? '' : `<p class="failed">${html(failure)}</p>`}${troubles.map(({ kind, text }) => `<div class="fact">${html(kind)}: ${html(text)}</div>`).join('')}${picture === null ? '' : `<img src="${html(picture)}" alt="The page afterwards" loading="lazy">`}${snapshot === null ? '' : `<div><a href="${html(snapshot)}">The page in words</a></div>`}</li>
 `;
   }
   yield '</ol></body></html>\n';

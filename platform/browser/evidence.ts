@@ -30,12 +30,14 @@ export class BrowserEvidence {
 
   /** The picture taken after a step; that it was looked at is on record. @throws {HalError} NotFound. */
   async picture(caller: Caller, runId: string, seq: number): Promise<Buffer> {
-    const session = await this.#session(caller, runId);
-    const [step] = await this.#store.steps(caller.orgId, session.id, 1, seq - 1);
-    if (step?.seq !== seq || !isBlobRef(step.picture)) throw new HalError('NotFound', 'the step has no picture');
-    const picture = await this.#blobs.get(caller.orgId, step.picture);
-    await this.#acts.record(actOf(caller, 'browser.picture', { kind: 'run', id: runId }, { step: seq }));
-    return picture;
+    const { picture } = await this.#step(caller, runId, seq);
+    return this.#shown(caller, runId, seq, 'picture', picture);
+  }
+
+  /** The page after a step in words; that it was looked at is on record. @throws {HalError} NotFound. */
+  async snapshot(caller: Caller, runId: string, seq: number): Promise<Buffer> {
+    const { snapshot } = await this.#step(caller, runId, seq);
+    return this.#shown(caller, runId, seq, 'snapshot', snapshot);
   }
 
   /**
@@ -45,7 +47,7 @@ export class BrowserEvidence {
   async archive(caller: Caller, runId: string, signal: AbortSignal): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
     const session = await this.#session(caller, runId);
     await this.#acts.record(actOf(caller, 'browser.evidence', { kind: 'run', id: runId }));
-    return evidenceArchive(session, { steps: () => this.#all(caller.orgId, session.id, signal), picture: (step) => this.#pictureOf(caller.orgId, step) });
+    return evidenceArchive(session, { steps: () => this.#all(caller.orgId, session.id, signal), blob: (reference) => this.#there(caller.orgId, reference) });
   }
 
   async *#all(orgId: string, sessionId: string, signal: AbortSignal): AsyncGenerator<StoredBrowserStep, void, undefined> {
@@ -57,10 +59,24 @@ export class BrowserEvidence {
     }
   }
 
-  /** Undefined for a step without one, and when it was deleted since. */
-  async #pictureOf(orgId: string, { picture }: StoredBrowserStep): Promise<Buffer | undefined> {
-    if (!isBlobRef(picture)) return undefined;
-    return this.#blobs.get(orgId, picture).catch((error: unknown) => {
+  async #step(caller: Caller, runId: string, seq: number): Promise<StoredBrowserStep> {
+    const session = await this.#session(caller, runId);
+    const [step] = await this.#store.steps(caller.orgId, session.id, 1, seq - 1);
+    if (step?.seq !== seq) throw new HalError('NotFound', 'the session has no such step');
+    return step;
+  }
+
+  async #shown(caller: Caller, runId: string, seq: number, what: 'picture' | 'snapshot', reference: string | null): Promise<Buffer> {
+    if (!isBlobRef(reference)) throw new HalError('NotFound', `the step has no ${what}`);
+    const bytes = await this.#blobs.get(caller.orgId, reference);
+    await this.#acts.record(actOf(caller, `browser.${what}`, { kind: 'run', id: runId }, { step: seq }));
+    return bytes;
+  }
+
+  /** Undefined when there is none, and when it was deleted since. */
+  async #there(orgId: string, reference: string | null): Promise<Buffer | undefined> {
+    if (!isBlobRef(reference)) return undefined;
+    return this.#blobs.get(orgId, reference).catch((error: unknown) => {
       if (error instanceof HalError && error.type === 'NotFound') return undefined;
       throw error;
     });

@@ -215,7 +215,7 @@ export const flowSchema = z
         megabytes: z.number().positive().max(10_000).default(200).describe('That pages may receive.'),
       })
       .default({ minutes: 30, pages: 10, steps: 5000, megabytes: 200 }),
-    evidence: z.enum(['none', 'screenshots']).default('screenshots').describe('What is kept of each step besides its outcome.'),
+    evidence: z.enum(['none', 'screenshots', 'full']).default('screenshots').describe('What is kept of each step besides its outcome: a picture, and the page in words (roles, names, texts) where it is small or the step failed; `full` of every page.'),
   })
   .meta({ id: 'BrowserFlow' });
 /** How a session is set up, without its steps: what an interactive session is started with. */

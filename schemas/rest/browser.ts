@@ -24,6 +24,7 @@ export const browserStepView = z.object({
   startedAt: z.iso.datetime(),
   endedAt: z.iso.datetime(),
   hasPicture: z.boolean(),
+  hasSnapshot: z.boolean().describe('Whether the page is there in words.'),
   troubles: z.array(z.object({ kind: z.enum(['console', 'network', 'dialog']), text: z.string() })),
 });
 

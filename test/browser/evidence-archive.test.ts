@@ -5,14 +5,14 @@ import { evidenceArchive } from '../../platform/browser/evidence-archive.ts';
 
 const AT = new Date('2031-05-04T10:00:00.000Z');
 const SESSION: BrowserSession = { id: 's', runId: 'browser~1', flow: 'a <b> shop', fence: 3, worker: null, state: 'done', checkpoint: null, checkpointedAt: null, workedMs: 1200, createdAt: AT, closedAt: AT };
-const step = (seq: number, more: Partial<StoredBrowserStep> = {}): StoredBrowserStep => ({ seq, key: String(seq), path: `steps/${String(seq)}`, verb: 'click', name: null, outcome: 'done', target: 'button "Save"', way: 0, failure: null, url: 'https://shop.example/', startedAt: AT, endedAt: new Date(AT.getTime() + 250), picture: `blob:${String(seq)}`, troubles: [], ...more });
+const step = (seq: number, more: Partial<StoredBrowserStep> = {}): StoredBrowserStep => ({ seq, key: String(seq), path: `steps/${String(seq)}`, verb: 'click', name: null, outcome: 'done', target: 'button "Save"', way: 0, failure: null, url: 'https://shop.example/', startedAt: AT, endedAt: new Date(AT.getTime() + 250), picture: `blob:${String(seq)}`, snapshot: null, troubles: [], ...more });
 
-async function filesOf(steps: readonly StoredBrowserStep[], pictures: ReadonlyMap<number, Uint8Array>): Promise<Record<string, Uint8Array>> {
+async function filesOf(steps: readonly StoredBrowserStep[], blobs: Readonly<Record<string, Uint8Array>>): Promise<Record<string, Uint8Array>> {
   const parts: Uint8Array[] = [];
   const all = async function* (): AsyncGenerator<StoredBrowserStep> {
     yield* steps;
   };
-  for await (const part of evidenceArchive(SESSION, { steps: all, picture: async ({ seq }) => pictures.get(seq) })) parts.push(part);
+  for await (const part of evidenceArchive(SESSION, { steps: all, blob: async (reference) => blobs[reference ?? ''] })) parts.push(part);
   return unzipSync(new Uint8Array(Buffer.concat(parts)));
 }
 
@@ -21,13 +21,15 @@ const text = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? [])
 describe('an archive of evidence', () => {
   it('has the session, its steps and their pictures, and a page that shows them', async () => {
     const jpeg = new Uint8Array([0xff, 0xd8, 0xff, 0xe0]);
-    const files = await filesOf([step(7), step(9, { outcome: 'failed', failure: 'there is no <button>', troubles: [{ kind: 'console', text: 'oops & more' }] })], new Map([[7, jpeg]]));
-    expect(Object.keys(files).sort()).toEqual(['index.html', 'pictures/00000007.jpg', 'session.json', 'steps.ndjson']);
+    const files = await filesOf([step(7), step(9, { outcome: 'failed', failure: 'there is no <button>', troubles: [{ kind: 'console', text: 'oops & more' }], snapshot: 'blob:words' })], { 'blob:7': jpeg, 'blob:words': Buffer.from('- button "Go"\n') });
+    expect(Object.keys(files).sort()).toEqual(['index.html', 'pictures/00000007.jpg', 'session.json', 'snapshots/00000009.yaml', 'steps.ndjson']);
     expect(files['pictures/00000007.jpg']).toEqual(jpeg);
+    expect(text(files['snapshots/00000009.yaml'])).toBe('- button "Go"\n');
     expect(JSON.parse(text(files['session.json']))).toEqual({ runId: 'browser~1', flow: 'a <b> shop', state: 'done', takeUps: 2, workedMs: 1200, createdAt: AT.toISOString(), closedAt: AT.toISOString() });
-    expect(text(files['steps.ndjson']).trim().split('\n').map((line) => JSON.parse(line) as unknown)).toMatchObject([{ seq: 7, picture: 'pictures/00000007.jpg', startedAt: AT.toISOString() }, { seq: 9, outcome: 'failed', picture: null }]);
+    expect(text(files['steps.ndjson']).trim().split('\n').map((line) => JSON.parse(line) as unknown)).toMatchObject([{ seq: 7, picture: 'pictures/00000007.jpg', snapshot: null, startedAt: AT.toISOString() }, { seq: 9, outcome: 'failed', picture: null, snapshot: 'snapshots/00000009.yaml' }]);
     const page = text(files['index.html']);
     expect(page).toContain('src="pictures/00000007.jpg"');
+    expect(page).toContain('href="snapshots/00000009.yaml"');
     expect(page).toContain('there is no &#60;button&#62;');
     expect(page).toContain('oops &#38; more');
     expect(page).not.toContain('<b>');
@@ -35,13 +37,13 @@ describe('an archive of evidence', () => {
   });
 
   it('is as long as the session was', async () => {
-    const files = await filesOf(Array.from({ length: 3000 }, (_, index) => step(index + 1)), new Map());
+    const files = await filesOf(Array.from({ length: 3000 }, (_, index) => step(index + 1)), {});
     expect(text(files['steps.ndjson']).split('\n')).toHaveLength(3001);
     expect(text(files['index.html']).split('<li>')).toHaveLength(3001);
   });
 
   it('may be of a session that did nothing', async () => {
-    const files = await filesOf([], new Map());
+    const files = await filesOf([], {});
     expect(text(files['steps.ndjson'])).toBe('');
     expect(text(files['index.html'])).toContain('</html>');
   });

@@ -15,6 +15,7 @@ import { NeuronCallStore } from '../../database/neuron-calls.ts';
 import { NeuronStore } from '../../database/neurons.ts';
 import { BrowserLiveViewStore } from '../../database/browser-live-views.ts';
 import { BrowserSessionStore } from '../../database/browser-sessions.ts';
+import { isBlobRef } from '../../platform/blobs/blob-store.ts';
 import { FileBlobStore } from '../../platform/blobs/file-blob-store.ts';
 import { Budgets } from '../../platform/budgets/budgets.ts';
 import { Connections } from '../../platform/connections/connections.ts';
@@ -62,6 +63,11 @@ describe('a browser worker', () => {
       await by.release(id);
     }
   };
+  /** The pages in words that steps of a session left. */
+  const wordsOf = async (id: string): Promise<string[]> => {
+    const references = (await store.steps(org, id, 100)).map(({ snapshot }) => snapshot).filter(isBlobRef);
+    return Promise.all(references.map(async (reference) => (await blobs.get(org, reference)).toString('utf8')));
+  };
   const press = (name: string, more: FlowDraft['steps'] = []): FlowDraft => ({ evidence: 'none', stepSeconds: 6, steps: [{ do: 'navigate', url: `${hostile.url}/${name}` }, { do: 'click', on: { role: 'button' } }, ...more] });
 
   beforeAll(async () => {
@@ -95,6 +101,26 @@ describe('a browser worker', () => {
     expect(steps.every(({ outcome, failure }) => outcome === 'done' && failure === null)).toBe(true);
     expect(steps.find(({ name }) => name === 'book')).toMatchObject({ verb: 'click', target: 'button "Book"', way: 0 });
     expect((await blobs.get(org, `blob:${steps[0]?.picture?.replace('blob:', '') ?? ''}`)).subarray(0, 2).toString('hex')).toBe('ffd8');
+    // A page of the site is small: it is there in words too, without the password.
+    const words = await wordsOf(id);
+    expect(words[0]).toContain(`# ${id}\n`);
+    expect(words.join('')).toContain('textbox "Password": [secret]');
+    expect(words.join('')).toContain('button "Book"');
+    expect(words.join('')).not.toContain(BOOKING_LOGIN.password);
+  });
+
+  it('puts large pages into words where the flow asks for it or a step fails, and none where it wants no evidence', async () => {
+    const flow = (more: FlowDraft['steps'], evidence: FlowDraft['evidence']): FlowDraft => ({ steps: [{ do: 'navigate', url: `${hostile.url}/large` }, ...more], ...(evidence === undefined ? {} : { evidence }) });
+    const words = async (more: FlowDraft['steps'], evidence?: FlowDraft['evidence']): Promise<string[]> => {
+      const id = randomUUID();
+      await play(flow(more, evidence), { id }).catch((error: unknown) => expect(error).toMatchObject({ type: 'StepFailed' }));
+      return wordsOf(id);
+    };
+    const missing = { do: 'click', on: { role: 'button', name: 'None' }, timeoutSeconds: 0.5 } as const;
+    await expect(words([])).resolves.toEqual([]);
+    await expect(words([missing])).resolves.toEqual([expect.stringContaining('line 120')]);
+    await expect(words([], 'full')).resolves.toEqual([expect.stringContaining('line 120')]);
+    await expect(words([missing], 'none')).resolves.toEqual([]);
   });
 
   it('goes on elsewhere, signed in, from where another worker was cut off, and books once', async () => {
@@ -218,6 +244,10 @@ describe('a browser worker', () => {
     expect(lines.join('')).not.toContain(CANARY);
     const troubles = (await store.steps(org, id, 10)).flatMap((step) => step.troubles.map(({ text }) => text));
     expect(troubles.some((text) => text.includes('[secret]'))).toBe(true);
+    // The field is an ordinary one, and shows what was typed: its words do not.
+    const words = await wordsOf(id);
+    expect(words.join('')).toContain('textbox "Secret": [secret]');
+    expect(words.join('')).not.toContain(CANARY.slice(0, 8));
   });
 
   it('serves fifty sessions on four slots: none sees a cookie of another, and no Chromium is left', async () => {

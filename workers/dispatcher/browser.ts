@@ -27,8 +27,8 @@ export function createBrowserRetention({ config, database, keys, logger }: Pick<
       for (const { orgId, id } of abandoned) await sessions.close(orgId, id, 'cancelled');
       const leftBehind = await store.leftBehindAcrossOrganisations();
       for (const { orgId, id } of [...abandoned, ...leftBehind]) await emptySession({ sessions, blobs }, orgId, id);
-      const removed = await store.removeAcrossOrganisations(config.HAL9_KEEP_EVIDENCE_DAYS, await shorterByPlan(plans), async (pictures) => {
-        for (const { orgId, picture } of pictures) if (isBlobRef(picture)) await blobs.delete(orgId, picture);
+      const removed = await store.removeAcrossOrganisations(config.HAL9_KEEP_EVIDENCE_DAYS, await shorterByPlan(plans), async (past) => {
+        for (const { orgId, reference } of past) if (isBlobRef(reference)) await blobs.delete(orgId, reference);
       });
       const done = removed + abandoned.length + leftBehind.length;
       if (done > 0) logger.info({ removed, ended: abandoned.length, emptied: leftBehind.length }, 'browser sessions past their time removed, abandoned ones ended, others emptied of logins and answers');

@@ -8,6 +8,7 @@ const PAGES: Readonly<Record<string, string>> = {
   download: '<button onclick="fetch(\'/endless\').then((r) => r.blob())">Go</button>',
   dialogs: '<button onclick="alert(1); confirm(2); prompt(3); document.body.append(\'answered\')">Go</button>',
   plain: '<p>plain</p>',
+  large: Array.from({ length: 121 }, (_, line) => `<div>line ${String(line)}</div>`).join(''),
   captcha: '<div class="cf-turnstile" style="width:300px;height:65px">Are you human?</div><input type=hidden name=cf-turnstile-response>',
   unseen: '<div class="g-recaptcha" data-size=invisible style="width:10px;height:10px">.</div>',
   solved: '<div class="h-captcha" style="width:300px;height:65px">.</div><textarea name=h-captcha-response>token</textarea>',
