@@ -1,4 +1,3 @@
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Database } from '../database/database.ts';
 import type { Stores } from '../platform/database/stores.ts';
 import { createBlobStore } from '../platform/blobs/create.ts';
@@ -6,12 +5,13 @@ import type { Config } from '../platform/config/config.ts';
 import type { KeyRing } from '../platform/keys/key-ring.ts';
 import type { SignalIngest } from '../platform/signals/ingest.ts';
 import type { SignalReceiver } from '../platform/signals/receive.ts';
+import type { RateLimits } from '../platform/usage/rate-limits.ts';
 import { WebhookIntake } from '../platform/webhooks/intake.ts';
 import { ReceiptLog } from '../platform/webhooks/receipt-log.ts';
 import { Webhooks } from '../platform/webhooks/webhooks.ts';
 import type { AnyRoute } from './route.ts';
 import { createDeliveryRoutes } from './routes/deliveries.ts';
-import { createWebhookRoutes, HookThrottles } from './routes/webhooks.ts';
+import { createWebhookRoutes } from './routes/webhooks.ts';
 
 export interface InboundWebhookParts {
   readonly config: Config;
@@ -20,16 +20,13 @@ export interface InboundWebhookParts {
   readonly keys: KeyRing;
   readonly receiver: SignalReceiver;
   readonly ingest: SignalIngest;
+  readonly limits: RateLimits;
 }
 
-/** Refused deliveries of one webhook that are noted a second. */
-const REFUSALS_NOTED = 5;
-
 /** Inbound webhooks with everything that takes their deliveries in. */
-export function openInboundWebhooks({ config, database, stores, keys, receiver, ingest }: InboundWebhookParts): { readonly routes: readonly AnyRoute[]; close(): Promise<void> } {
+export function openInboundWebhooks({ config, database, stores, keys, receiver, ingest, limits }: InboundWebhookParts): { readonly routes: readonly AnyRoute[]; close(): Promise<void> } {
   const webhooks = new Webhooks({ database, keys });
   const log = new ReceiptLog(stores.receipts);
-  const noted = new RateLimiterMemory({ points: REFUSALS_NOTED, duration: 1 });
   const intake = new WebhookIntake({
     webhooks,
     store: stores.webhooks,
@@ -39,15 +36,7 @@ export function openInboundWebhooks({ config, database, stores, keys, receiver, 
     ingest,
     keys,
     blobs: createBlobStore(config, keys),
-    notesRefusal: (webhookId) =>
-      noted.consume(webhookId).then(
-        () => true,
-        (refusal: unknown) => {
-          if (refusal instanceof RateLimiterRes) return false;
-          throw refusal;
-        },
-      ),
+    limits,
   });
-  const throttles = new HookThrottles({ deliveriesPerSecond: config.HAL9_RATE_LIMIT, refusalsPerMinute: config.HAL9_FAILED_LOGINS });
-  return { routes: [...createWebhookRoutes({ webhooks, intake, throttles }), ...createDeliveryRoutes({ receipts: stores.receipts, intake })], close: () => log.close() };
+  return { routes: [...createWebhookRoutes({ webhooks, intake, limits }), ...createDeliveryRoutes({ receipts: stores.receipts, intake })], close: () => log.close() };
 }

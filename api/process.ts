@@ -86,7 +86,7 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
       { name: 'postgres', check: () => pingDatabase(database) },
       { name: 'temporal', check: async (signal) => void (await temporal.client.withAbortSignal(signal, () => temporal.client.workflowService.getSystemInfo({}))) },
     ];
-    const resources = openResources({ config, version: options.version, database, stores: openStores(database), keys, identity, operations, client: temporal.client, logger, registry, dependencies, admission });
+    const resources = openResources({ config, version: options.version, database, stores: openStores(database), keys, identity, operations, client: temporal.client, logger, registry, dependencies, admission, rates });
     closing.push(() => resources.close());
 
     let draining = false;

@@ -44,6 +44,7 @@ import { IngestMetrics } from '../platform/signals/metrics.ts';
 import { SignalReceiver } from '../platform/signals/receive.ts';
 import { Plans } from '../platform/usage/plans.ts';
 import type { Admission } from '../platform/usage/quota-gate.ts';
+import type { RateLimits } from '../platform/usage/rate-limits.ts';
 import { openInboundWebhooks } from './inbound-webhooks.ts';
 import type { Identity } from './identity.ts';
 import type { AnyRoute } from './route.ts';
@@ -118,6 +119,7 @@ export interface ResourceParts {
   readonly registry: Registry;
   readonly dependencies: readonly Dependency[];
   readonly admission: Admission;
+  readonly rates: RateLimits;
 }
 
 export interface Resources {
@@ -127,7 +129,7 @@ export interface Resources {
 }
 
 /** Everything above the ground floor: signals, what became of them, health. */
-export function openResources({ config, version, database, stores, keys, identity, operations, client, logger, registry, dependencies, admission }: ResourceParts): Resources {
+export function openResources({ config, version, database, stores, keys, identity, operations, client, logger, registry, dependencies, admission, rates }: ResourceParts): Resources {
   const metrics = new IngestMetrics(registry);
   const ingest = new SignalIngest(stores.signals, metrics);
   const decided = new DecidedBatches(database, logger);
@@ -139,7 +141,7 @@ export function openResources({ config, version, database, stores, keys, identit
   const subjects = new SubjectKeys({ database, keys });
   const blobs = createBlobStore(config, keys, subjects);
   const interactive = new InteractiveBrowsers({ operations, database, blobs });
-  const inbound = openInboundWebhooks({ config, database, stores, keys, receiver, ingest });
+  const inbound = openInboundWebhooks({ config, database, stores, keys, receiver, ingest, limits: rates });
   return {
     routes: [
       ...createSignalRoutes({ receiver, store: stores.signals, reads: stores.signalReads, bodyLimitBytes: config.HAL9_BODY_LIMIT_BYTES, decide, decisions: stores.decisions, admission }),

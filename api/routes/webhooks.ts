@@ -1,6 +1,6 @@
 import type { Request } from 'express';
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import { z } from 'zod';
+import type { RateLimits } from '../../platform/usage/rate-limits.ts';
 import { handshake, flatHeaders } from '../../platform/webhooks/presets.ts';
 import type { WebhookIntake } from '../../platform/webhooks/intake.ts';
 import type { Webhook, Webhooks, WebhookWithSecret } from '../../platform/webhooks/webhooks.ts';
@@ -20,41 +20,11 @@ const ARRIVAL_MS = 10_000;
 export interface WebhookRouteOptions {
   readonly webhooks: Webhooks;
   readonly intake: WebhookIntake;
-  readonly throttles: HookThrottles;
-}
-
-/** Deliveries a second of one webhook, and refusals a minute of one address; counted in each process on its own. */
-export class HookThrottles {
-  readonly #deliveries: RateLimiterMemory | undefined;
-  readonly #refusals: RateLimiterMemory | undefined;
-
-  constructor({ deliveriesPerSecond, refusalsPerMinute }: { deliveriesPerSecond: number; refusalsPerMinute: number }) {
-    this.#deliveries = deliveriesPerSecond === 0 ? undefined : new RateLimiterMemory({ points: deliveriesPerSecond, duration: 1 });
-    this.#refusals = refusalsPerMinute === 0 ? undefined : new RateLimiterMemory({ points: refusalsPerMinute, duration: 60 });
-  }
-
-  /** @throws {HalError} `RateLimited`. */
-  async count(hookId: string): Promise<void> {
-    await consume(this.#deliveries, hookId, 'this webhook gets more deliveries a second than it may');
-  }
-
-  /** @throws {HalError} `RateLimited`. */
-  async countRefusal(address: string): Promise<void> {
-    await consume(this.#refusals, address, 'too many deliveries from this address were refused');
-  }
-}
-
-async function consume(limiter: RateLimiterMemory | undefined, key: string, detail: string): Promise<void> {
-  try {
-    await limiter?.consume(key);
-  } catch (refusal) {
-    if (!(refusal instanceof RateLimiterRes)) throw refusal;
-    throw new HalError('RateLimited', detail, { retryAfterSeconds: Math.max(1, Math.ceil(refusal.msBeforeNext / 1000)) });
-  }
+  readonly limits: Pick<RateLimits, 'takeDelivery' | 'takeRefusedDelivery'>;
 }
 
 /** Inbound webhooks: managed by people, reached by providers. */
-export function createWebhookRoutes({ webhooks, intake, throttles }: WebhookRouteOptions): AnyRoute[] {
+export function createWebhookRoutes({ webhooks, intake, limits }: WebhookRouteOptions): AnyRoute[] {
   return [
     defineRoute({
       method: 'post',
@@ -70,14 +40,14 @@ export function createWebhookRoutes({ webhooks, intake, throttles }: WebhookRout
       rawBody: { '*/*': z.unknown() },
       responses: { 202: { description: 'Its signals are committed.', schema: hookReceipt }, 200: { description: 'The answer to a question of the provider.', contentType: 'text/plain; charset=utf-8' } },
       handler: async ({ caller, params, request }) => {
-        await throttles.count(params.hookId);
+        limits.takeDelivery(params.hookId);
         const incoming = { headers: flatHeaders(request.headers), body: await readBytes(request, { limitBytes: BODY_LIMIT, arrivalMs: ARRIVAL_MS }) };
         try {
           const answer = await intake.receive(params.hookId, incoming, caller.traceparent);
           if (answer.kind === 'challenge') return { status: 200, body: answer.answer, headers: { 'Content-Type': 'text/plain; charset=utf-8' } };
           return { status: 202, body: { accepted: answer.accepted, duplicates: answer.duplicates, ids: answer.ids } };
         } catch (error) {
-          if (error instanceof HalError && error.type === 'WebhookRefused') await throttles.countRefusal(addressOf(request));
+          if (error instanceof HalError && error.type === 'WebhookRefused') limits.takeRefusedDelivery(addressOf(request));
           throw error;
         }
       },
@@ -93,11 +63,11 @@ export function createWebhookRoutes({ webhooks, intake, throttles }: WebhookRout
       query: z.record(z.string(), z.unknown()),
       responses: { 200: { description: 'The challenge, as it came.', contentType: 'text/plain; charset=utf-8' } },
       handler: async ({ params, query, request }) => {
-        await throttles.count(params.hookId);
+        limits.takeDelivery(params.hookId);
         const webhook = await webhooks.open(params.hookId);
         const answer = webhook?.enabled === true ? handshake(webhook.settings, query) : undefined;
         if (answer === undefined) {
-          await throttles.countRefusal(addressOf(request));
+          limits.takeRefusedDelivery(addressOf(request));
           throw new HalError('NotFound', 'there is nothing at this path');
         }
         return { status: 200, body: answer, headers: { 'Content-Type': 'text/plain; charset=utf-8' } };

@@ -2,13 +2,15 @@ import type { Logger } from 'pino';
 import type { Entitlements } from '../../schemas/usage/plans.ts';
 import { HalError } from '../../schemas/errors.ts';
 import type { OperationContract, RateRule } from '../../schemas/operations/operation.ts';
-import type { SharedCounters } from './shared-counters.ts';
+import type { CounterRule, SharedCounters } from './shared-counters.ts';
 
 /** How long a plan that was read is believed, milliseconds; it is read again behind the requests. */
 const FRESH_MS = 5_000;
 /** Organisations remembered by a process. */
 const REMEMBERED = 10_000;
 const SECOND = 1_000;
+/** Refused deliveries of one webhook that are noted a second. */
+const REFUSALS_NOTED = 5;
 
 /** How a request stands with one limit, as the `RateLimit` header says it. */
 export interface RateStanding {
@@ -31,9 +33,9 @@ export type RateEntitlements = Pick<Entitlements, 'plan' | 'limits'>;
 
 export interface RateLimitOptions {
   readonly counters: SharedCounters;
-  /** Requests a second of each API key, session or service token (`HAL9_RATE_LIMIT`); 0 for no limit but that of the plan. */
+  /** Requests a second of each API key, session or service token, and deliveries to each inbound webhook (`HAL9_RATE_LIMIT`); 0 for no limit but that of the plan. */
   readonly requestsPerKey: number;
-  /** Failed authentications a minute of each address (`HAL9_FAILED_LOGINS`); 0 for no limit. */
+  /** Failed authentications a minute of each address, and as many refused deliveries (`HAL9_FAILED_LOGINS`); 0 for no limit. */
   readonly failedAuthentications: number;
   /** Under which an address is counted: never the address itself. */
   readonly addressKey: (address: string) => string;
@@ -44,7 +46,7 @@ export interface RateLimitOptions {
   readonly now?: () => number;
 }
 
-/** Requests by key and organisation, starts by operation, failed authentications by address: counted over all processes. */
+/** Requests by key and organisation, starts by operation, deliveries by webhook, failed authentications and refused deliveries by address: counted over all processes. */
 export class RateLimits {
   readonly #options: RateLimitOptions;
   readonly #now: () => number;
@@ -95,14 +97,35 @@ export class RateLimits {
 
   /** Counts a failed authentication. @throws {HalError} `RateLimited`, with the seconds to wait. */
   takeFailedAuthentication(address: string): void {
-    const { failedAuthentications: points, counters, addressKey } = this.#options;
-    if (points === 0) return;
-    const { allowed, resetMs } = counters.take(`address/${addressKey(address)}`, { points, windowMs: 60 * SECOND });
-    if (!allowed) throw new HalError('RateLimited', 'too many failed authentications from this address', { retryAfterSeconds: seconds(resetMs) });
+    const { failedAuthentications: points, addressKey } = this.#options;
+    this.#take(`address/${addressKey(address)}`, { points, windowMs: 60 * SECOND }, 'too many failed authentications from this address');
+  }
+
+  /** Counts a delivery to an inbound webhook, whether or not there is one. @throws {HalError} `RateLimited`, with the seconds to wait. */
+  takeDelivery(hookId: string): void {
+    this.#take(`hook/${hookId}`, { points: this.#options.requestsPerKey, windowMs: SECOND }, 'this webhook gets more deliveries a second than it may');
+  }
+
+  /** Counts a delivery that proved nothing. @throws {HalError} `RateLimited`, with the seconds to wait. */
+  takeRefusedDelivery(address: string): void {
+    const { failedAuthentications: points, addressKey } = this.#options;
+    this.#take(`refused/${addressKey(address)}`, { points, windowMs: 60 * SECOND }, 'too many deliveries from this address were refused');
+  }
+
+  /** Whether one more refused delivery of this webhook may be noted: strangers must not fill the log. */
+  takeNotedRefusal(webhookId: string): boolean {
+    return this.#options.counters.take(`noted/${webhookId}`, { points: REFUSALS_NOTED, windowMs: SECOND }).allowed;
   }
 
   async close(): Promise<void> {
     await this.#options.counters.close();
+  }
+
+  /** A rule of 0 is no limit. */
+  #take(key: string, rule: CounterRule, detail: string): void {
+    if (rule.points === 0) return;
+    const { allowed, resetMs } = this.#options.counters.take(key, rule);
+    if (!allowed) throw new HalError('RateLimited', detail, { retryAfterSeconds: seconds(resetMs) });
   }
 
   /** What is known of the plan; what is not known yet, or is old, is read behind the request. */
@@ -128,7 +151,7 @@ function startKey(orgId: string, operation: string): string {
   return `operation/${orgId}/${operation}`;
 }
 
-function ruleOf({ starts, perSeconds }: RateRule): { points: number; windowMs: number } {
+function ruleOf({ starts, perSeconds }: RateRule): CounterRule {
   return { points: starts, windowMs: perSeconds * SECOND };
 }
 

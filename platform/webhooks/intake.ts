@@ -15,6 +15,7 @@ import type { KeyRing } from '../keys/key-ring.ts';
 import type { IngestOutcome, SignalIngest } from '../signals/ingest.ts';
 import { uuidText } from '../signals/key.ts';
 import type { SignalReceiver } from '../signals/receive.ts';
+import type { RateLimits } from '../usage/rate-limits.ts';
 import { prove, proveNothing, read, tellableHeaders, type Incoming, type Message } from './presets.ts';
 import type { ReceiptLog } from './receipt-log.ts';
 import { liveSecrets, type OpenWebhook, type Webhooks } from './webhooks.ts';
@@ -28,8 +29,7 @@ export interface IntakeDependencies {
   readonly ingest: Pick<SignalIngest, 'accept'>;
   readonly keys: KeyRing;
   readonly blobs: BlobStore;
-  /** Whether one more refused delivery of this webhook may be noted: strangers must not fill the log. */
-  readonly notesRefusal: (webhookId: string) => Promise<boolean>;
+  readonly limits: Pick<RateLimits, 'takeNotedRefusal'>;
 }
 
 export type IntakeAnswer =
@@ -79,10 +79,7 @@ export class WebhookIntake {
     const note = async (status: ReceiptStatus, reason: string | null, deliveryId: string | null = null, signalKeys: readonly string[] = []): Promise<void> =>
       this.#parts.log.write(await this.#receipt(webhook, incoming, { receivedAt, status, reason, deliveryId, signalKeys }));
     if (!proof.valid) {
-      const noted = async (): Promise<void> => {
-        if (await this.#parts.notesRefusal(webhook.id)) await note('refused', proof.reason);
-      };
-      await Promise.all([noted(), delay(REFUSAL_MS)]);
+      await Promise.all([this.#parts.limits.takeNotedRefusal(webhook.id) ? note('refused', proof.reason) : undefined, delay(REFUSAL_MS)]);
       throw refused();
     }
     const message = read(webhook.settings, incoming);
