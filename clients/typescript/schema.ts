@@ -27202,6 +27202,21 @@ export interface operations {
                                     };
                                     /** @default 300 */
                                     timeoutSeconds?: number;
+                                } | {
+                                    /** @constant */
+                                    kind: "neuron";
+                                    neuron: string;
+                                    signals?: {
+                                        /** @default 20 */
+                                        limit?: number;
+                                        /** @default 600 */
+                                        seconds?: number;
+                                        source?: string;
+                                        subject?: string;
+                                        type?: string;
+                                    };
+                                    /** @default hal9.rollout.look */
+                                    type?: string;
                                 };
                                 /**
                                  * @default soak
