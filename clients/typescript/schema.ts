@@ -5992,8 +5992,9 @@ export interface components {
         };
         BrowserFlow: {
             /**
-             * @description When a step cannot be taken and a CAPTCHA stands on the page: whether a person is asked, and for how long; the step is tried again afterwards.
+             * @description When a step cannot be taken and a CAPTCHA stands on the page: whether a model, and then a person, is asked, and for how long; the step is tried again afterwards.
              * @default {
+             *       "tries": 3,
              *       "do": "hand-over",
              *       "deadlineSeconds": 3600
              *     }
@@ -6006,6 +6007,13 @@ export interface components {
                  * @enum {string}
                  */
                 do: "hand-over" | "fail";
+                /** @description Neuron of kind `llm`, of a model that sees pictures, that is asked first; default: none is. */
+                neuron?: string;
+                /**
+                 * @description How often it may look and answer, for one step.
+                 * @default 3
+                 */
+                tries: number;
             };
             /**
              * @description What is answered to alert, confirm and prompt.
@@ -6188,8 +6196,9 @@ export interface components {
         };
         BrowserSessionSettings: {
             /**
-             * @description When a step cannot be taken and a CAPTCHA stands on the page: whether a person is asked, and for how long; the step is tried again afterwards.
+             * @description When a step cannot be taken and a CAPTCHA stands on the page: whether a model, and then a person, is asked, and for how long; the step is tried again afterwards.
              * @default {
+             *       "tries": 3,
              *       "do": "hand-over",
              *       "deadlineSeconds": 3600
              *     }
@@ -6202,6 +6211,13 @@ export interface components {
                  * @enum {string}
                  */
                 do: "hand-over" | "fail";
+                /** @description Neuron of kind `llm`, of a model that sees pictures, that is asked first; default: none is. */
+                neuron?: string;
+                /**
+                 * @description How often it may look and answer, for one step.
+                 * @default 3
+                 */
+                tries: number;
             };
             /**
              * @description What is answered to alert, confirm and prompt.
@@ -22310,6 +22326,8 @@ export interface operations {
                             endedAt: string;
                             failure: string | null;
                             hasPicture: boolean;
+                            /** @description Whether the page is there in words. */
+                            hasSnapshot: boolean;
                             /** @description Names the execution of the step; one that was cut off and taken again has the same. */
                             key: string;
                             name: string | null;
@@ -22326,8 +22344,6 @@ export interface operations {
                             /** @description The element, in the words of the flow. */
                             target: string | null;
                             troubles: {
-                            /** @description Whether the page is there in words. */
-                            hasSnapshot: boolean;
                                 /** @enum {string} */
                                 kind: "console" | "network" | "dialog";
                                 text: string;
@@ -22379,22 +22395,6 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    takeBrowserTurn: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description `runId` as the start answered it. */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": {
-                    /**
-                     * Format: uuid
-                     * @description Names the turn: sent again, it is answered again and not taken again. Default: a new one.
     getBrowserSnapshot: {
         parameters: {
             query?: never;
@@ -22420,6 +22420,22 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    takeBrowserTurn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Format: uuid
+                     * @description Names the turn: sent again, it is answered again and not taken again. Default: a new one.
                      */
                     id?: string;
                     /**
