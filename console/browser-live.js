@@ -11,6 +11,7 @@ const BUTTONS = ['left', 'middle', 'right'];
 const screen = element('canvas', { class: 'screen watching', tabindex: 0, role: 'application', 'aria-label': 'The page, live' });
 const state = element('span', { class: 'state', role: 'status' }, 'Waiting for the page …');
 const done = element('button', { type: 'button', id: 'hand-back', hidden: '', click: () => void handBack() }, 'Done, hand back');
+const take = element('button', { type: 'button', id: 'take-over', hidden: '', click: () => void takeOver() }, 'Take over');
 const problem = element('p', { class: 'problem', hidden: '' });
 const waiting = element('div', { class: 'waiting' }, 'A browser is on its way.');
 let queue = [];
@@ -67,6 +68,7 @@ async function show(frame) {
   if (shown?.attended !== frame.attended) {
     state.textContent = frame.attended ? 'The session waits for you: mouse and keys go to the page.' : 'The flow works: you can watch.';
     done.hidden = !frame.attended;
+    take.hidden = frame.attended;
     screen.classList.toggle('watching', !frame.attended);
   }
   shown = frame;
@@ -76,6 +78,7 @@ function end(text) {
   over = true;
   state.textContent = text;
   done.hidden = true;
+  take.hidden = true;
   screen.classList.add('watching');
 }
 
@@ -134,21 +137,38 @@ for (const type of ['keydown', 'keyup']) {
 }
 screen.addEventListener('paste', (event) => act({ do: 'text', text: event.clipboardData.getData('text').slice(0, 10_000) }));
 
-/** Answers the question that the session waits with, as who is signed in. */
+/** Answers the question that the session waits with, as who is signed in; without one, it was taken over. */
 async function handBack() {
-  try {
+  await asSomebody('Who looks by a link alone cannot hand back: sign in, or answer the question where you were asked.', async () => {
     const { items } = await ask('/v1/approvals?state=open&limit=200');
     const approval = items.find(({ runId }) => runId === shown.runId);
-    if (approval === undefined) throw new Error('Nobody is asked any more.');
-    await ask(`/v1/approvals/${approval.id}/approve`, { method: 'POST', body: {} });
+    await ask(approval === undefined ? `/v1/runs/${encodeURIComponent(shown.runId)}/browser-hand-back` : `/v1/approvals/${approval.id}/approve`, { method: 'POST', body: {} });
     done.hidden = true;
+  });
+}
+
+async function takeOver() {
+  await asSomebody('Who looks by a link alone cannot take over: sign in.', async () => {
+    const before = state.textContent;
+    state.textContent = 'The flow stops before its next step …';
+    await ask(`/v1/runs/${encodeURIComponent(shown.runId)}/browser-take-over`, { method: 'POST', body: {} }).catch((error) => {
+      state.textContent = before;
+      throw error;
+    });
+    take.hidden = true;
+  });
+}
+
+async function asSomebody(nobody, work) {
+  try {
+    await work();
     say('');
   } catch (error) {
-    say(error.status === 401 || error.status === 403 ? 'Who looks by a link alone cannot hand back: sign in, or answer the question where you were asked.' : error.message);
+    say(error.status === 401 || error.status === 403 ? nobody : error.message);
   }
 }
 
-const drawn = () => [element('div', { class: 'live-bar' }, element('h1', {}, 'Live page'), state, done), problem, waiting];
+const drawn = () => [element('div', { class: 'live-bar' }, element('h1', {}, 'Live page'), state, take, done), problem, waiting];
 
 if (token === '') document.querySelector('main').replaceChildren(element('p', { class: 'problem' }, 'The address names no live view.'));
 else {

@@ -67,6 +67,8 @@ export interface BrowserActivities {
    * did is checkpointed. @throws {ApplicationFailure} as {@link runBrowserSegment}.
    */
   readonly attendBrowser: (attendance: BrowserAttendance) => Promise<void>;
+  /** Ends the stretch of work on the session before its next step: somebody wants the page. */
+  readonly interruptBrowser: () => Promise<void>;
   /** Lets the context go. */
   readonly releaseBrowser: () => Promise<void>;
 }

@@ -99,6 +99,8 @@ export class SessionWorker {
   readonly #stock: ContextStock;
   readonly #claims = new Map<string, NodeJS.Timeout>();
   readonly #held = new Map<string, Held>();
+  /** Sessions that are to stop before their next step. */
+  readonly #interrupted = new Set<string>();
   #closed = false;
 
   constructor(parts: SessionWorkerParts) {
@@ -164,7 +166,7 @@ export class SessionWorker {
         solve: (captcha, tries) => this.#solve(name, held, flow, { captcha, tries }, AbortSignal.any([signal, over.signal])),
         ...(held.state === undefined ? {} : { state: held.state }),
         ...more,
-        yields: () => Date.now() - began > STRETCH_MS,
+        yields: () => this.#interrupted.delete(name.id) || Date.now() - began > STRETCH_MS,
         onStep: (due, count) => {
           held.key = due.key;
           taken = count;
@@ -208,6 +210,7 @@ export class SessionWorker {
       // What a person asked the site for is no effect of a step.
       held.session.takeEffects();
       if (held.state !== undefined) await held.journal.checkpoint(held.state);
+      held.needed = Math.max(held.needed, neededBy(held.state));
       await held.journal.close();
     } catch (error) {
       await held.journal.close().catch(() => undefined); // what failed is told
@@ -216,6 +219,11 @@ export class SessionWorker {
     }
     this.#keepWarm(name.id, held, IDLE_MS);
     signal.throwIfAborted();
+  }
+
+  /** Ends the stretch of work on a session before its next step; where nobody works on it, the next one. */
+  interrupt(id: string): void {
+    this.#interrupted.add(id);
   }
 
   #keepWarm(id: string, held: Held, ms: number): void {
@@ -230,6 +238,7 @@ export class SessionWorker {
       this.#claims.delete(id);
       this.#parts.pool.release();
     }
+    this.#interrupted.delete(id);
     const held = this.#held.get(id);
     if (held === undefined) return;
     this.#held.delete(id);

@@ -68,6 +68,9 @@ export function createBrowserActivities(worker: SessionWorker, workerId: string)
         }
       });
     },
+    async interruptBrowser() {
+      worker.interrupt(sessionName().id);
+    },
     async releaseBrowser() {
       await worker.release(sessionName().id);
     },

@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LiveViews } from '../../platform/browser/live-views.ts';
 import { liveFrameView, liveInputsBody, liveLinkParams, liveViewView } from '../../schemas/rest/live-views.ts';
+import { takeOverSchema } from '../../schemas/operations/browser.ts';
 import { runIdParams } from '../../schemas/rest/runs.ts';
 import { EventStream } from '../event-stream.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
+import { byRun } from '../run-access.ts';
 
 const tag = 'Runs';
 /** How often a newer picture is looked for, ms. */
@@ -28,6 +30,40 @@ export function createLiveViewRoutes({ views }: { views: LiveViews }): AnyRoute[
       async handler({ caller, params }) {
         const { id, token, url, expiresAt } = await views.open(caller, params.id);
         return { status: 201, body: { id, token, url, expiresAt: expiresAt.toISOString() } };
+      },
+    }),
+    defineRoute({
+      method: 'post',
+      path: '/v1/runs/:id/browser-take-over',
+      id: 'takeOverBrowser',
+      tag,
+      summary: 'Takes a browser session over, and opens its live page',
+      description: 'For runs of `browser` and `browser-session`, at any moment. The flow stops before its next step; from then on mouse and keys go to the page of the link, until the session is handed back or the deadline. Permissions as of its live page.',
+      permission: 'codec:decode',
+      audit: 'browser.take-over',
+      params: runIdParams,
+      body: takeOverSchema,
+      responses: { 201: { description: 'The link.', schema: liveViewView } },
+      async handler({ caller, params, body }) {
+        const { expiresAt, ...link } = await views.takeOver(caller, params.id, body);
+        return { status: 201, body: { ...link, expiresAt: expiresAt.toISOString() } };
+      },
+    }),
+    defineRoute({
+      method: 'post',
+      path: '/v1/runs/:id/browser-hand-back',
+      id: 'handBackBrowser',
+      tag,
+      summary: 'Gives a browser session back that was taken over',
+      description: 'What was done to the page is checkpointed, and the flow goes on from there.',
+      permission: 'runs:write',
+      audit: 'run.update',
+      access: byRun,
+      params: runIdParams,
+      responses: { 204: { description: 'It goes on.' } },
+      async handler({ caller, params }) {
+        await views.handBack(caller, params.id);
+        return { status: 204 };
       },
     }),
     defineRoute({

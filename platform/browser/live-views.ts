@@ -6,7 +6,8 @@ import type { Database } from '../../database/database.ts';
 import type { LiveInput } from '../../schemas/browser/live-input.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { LIVE_VIEW_PURPOSE } from '../../schemas/names/live-view.ts';
-import { BROWSER_ATTEND_SIGNAL } from '../../schemas/names/messages.ts';
+import { BROWSER_ATTEND_SIGNAL, BROWSER_HAND_BACK_UPDATE, BROWSER_TAKE_OVER_UPDATE } from '../../schemas/names/messages.ts';
+import type { TakeOver } from '../../schemas/operations/browser.ts';
 import { actOf } from '../audit/act.ts';
 import type { Caller } from '../identity/caller.ts';
 import { KeyError, type KeyRing } from '../keys/key-ring.ts';
@@ -15,6 +16,14 @@ import type { Operations } from '../operations/contract.ts';
 /** How long a link shows anything, ms. */
 const LINK_MS = 15 * 60_000;
 const contentSchema = z.object({ org: z.uuid(), session: z.uuid(), view: z.uuid(), run: z.string() });
+
+/** The right to look at a page, for people. */
+export interface LiveLink {
+  readonly id: string;
+  readonly token: string;
+  readonly url: string;
+  readonly expiresAt: Date;
+}
 
 /** What a link opens. */
 export interface OpenView {
@@ -27,7 +36,7 @@ export interface OpenView {
 export interface LiveViewsParts {
   readonly database: Database;
   readonly keys: KeyRing;
-  readonly operations: Pick<Operations, 'signal'>;
+  readonly operations: Pick<Operations, 'signal' | 'update'>;
   /** Where people reach the API. */
   readonly publicUrl: string;
 }
@@ -48,15 +57,32 @@ export class LiveViews {
    * Opens the page of a run's session; that it was opened is on record. A session that waits for a person gets a browser again.
    * @throws {HalError} NotFound, Conflict when the session has ended.
    */
-  async open(caller: Caller, runId: string): Promise<{ id: string; token: string; url: string; expiresAt: Date }> {
+  async open(caller: Caller, runId: string): Promise<LiveLink> {
+    return this.#link(caller, runId, 'browser.live-view', {}, () => this.#parts.operations.signal(caller, runId, BROWSER_ATTEND_SIGNAL, {}));
+  }
+
+  /**
+   * Takes a session over for whoever opens the link: it stops before its next step, and mouse and keys go to the page until {@link handBack}, or the deadline.
+   * @throws {HalError} NotFound, Conflict when the session has ended, waits for a person or is taken over already.
+   */
+  async takeOver(caller: Caller, runId: string, asked: TakeOver): Promise<LiveLink> {
+    return this.#link(caller, runId, 'browser.take-over', { deadlineSeconds: asked.deadlineSeconds }, () => this.#parts.operations.update(caller, runId, BROWSER_TAKE_OVER_UPDATE, asked));
+  }
+
+  /** Gives a session back that was taken over; it goes on from the page as it is. @throws {HalError} NotFound, Conflict when nobody has it. */
+  async handBack(caller: Caller, runId: string): Promise<void> {
+    await this.#parts.operations.update(caller, runId, BROWSER_HAND_BACK_UPDATE, {});
+  }
+
+  async #link(caller: Caller, runId: string, verb: 'browser.live-view' | 'browser.take-over', details: Record<string, number>, ask: () => Promise<unknown>): Promise<LiveLink> {
     const [session] = await this.#sessions.ofRun(caller.orgId, runId);
     if (session === undefined) throw new HalError('NotFound', 'the run has no browser session yet');
     if (session.state !== 'open') throw new HalError('Conflict', 'the session has ended');
     const id = randomUUID();
     const expiresAt = new Date(Date.now() + LINK_MS);
     // First, so that only who may send messages to the run gets a link.
-    await this.#parts.operations.signal(caller, runId, BROWSER_ATTEND_SIGNAL, {});
-    await this.#store.open({ orgId: caller.orgId, sessionId: session.id, id, expiresAt }, actOf(caller, 'browser.live-view', { kind: 'run', id: runId }, { view: id }));
+    await ask();
+    await this.#store.open({ orgId: caller.orgId, sessionId: session.id, id, expiresAt }, actOf(caller, verb, { kind: 'run', id: runId }, { view: id, ...details }));
     const token = this.#parts.keys.sign(LIVE_VIEW_PURPOSE, { org: caller.orgId, session: session.id, view: id, run: runId }, expiresAt);
     // Behind the hash, which is sent to nobody.
     return { id, token, url: `${this.#parts.publicUrl}/console/browser-live.html#${token}`, expiresAt };

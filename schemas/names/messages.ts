@@ -31,6 +31,10 @@ export const BROWSER_STEP_UPDATE = 'take-step';
 export const BROWSER_END_UPDATE = 'end';
 /** The signal that asks for a browser while a session waits for a person, so that one can look. */
 export const BROWSER_ATTEND_SIGNAL = 'attend';
+/** The update by which a person takes a session over at any moment; the flow stops before its next step. */
+export const BROWSER_TAKE_OVER_UPDATE = 'take-over';
+/** The update by which they give it back. */
+export const BROWSER_HAND_BACK_UPDATE = 'hand-back';
 /** The update that answers an approval step. */
 export const APPROVAL_UPDATE = 'approval';
 /** The signal that tells an endpoint's delivery run of new messages. */

@@ -4,7 +4,7 @@ import { turnFailureSchema, turnSchema } from '../browser/turn.ts';
 import { APPROVAL_UPDATE, BROWSER_ATTEND_SIGNAL, BROWSER_END_UPDATE, BROWSER_STEP_UPDATE } from '../names/messages.ts';
 import { TASK_QUEUES } from '../names/task-queues.ts';
 import { approvalAnswerSchema, approvalTallySchema } from './approval.ts';
-import browser from './browser.ts';
+import browser, { takeOverUpdates } from './browser.ts';
 import { defineOperation } from './operation.ts';
 
 /** Turns of one session: what it is asked for lives in one history. */
@@ -44,6 +44,7 @@ export default defineOperation({
   updates: {
     [BROWSER_STEP_UPDATE]: { description: 'Takes a step, looks at the page, or both; POST /v1/runs/{id}/browser-turns sends it and answers what was seen.', payload: turnSchema, answer: browserTurnOutcomeSchema },
     [BROWSER_END_UPDATE]: { description: 'Ends the session once what was asked before is done.', payload: z.strictObject({}).default({}), answer: z.object({ steps: z.int() }) },
+    ...takeOverUpdates,
     [APPROVAL_UPDATE]: { description: 'The answer of a person who was asked to take over. Sent by POST /v1/approvals/{id}/approve and /refuse and by approval links, which sign it.', payload: approvalAnswerSchema, answer: approvalTallySchema },
   },
   errors: browser.errors,

@@ -16,6 +16,6 @@ export const liveFrameView = z.object({
   runId: z.string(),
   width: z.int().describe('Of the page\'s window, CSS pixels.'),
   height: z.int(),
-  attended: z.boolean().describe('Whether inputs reach the page: the session waits for a person.'),
+  attended: z.boolean().describe('Whether inputs reach the page: the session waits for a person, or was taken over.'),
   picture: z.string().describe('A JPEG, base64.'),
 });

@@ -5,11 +5,14 @@ import { join } from 'node:path';
 import { unzipSync } from 'fflate';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Hal9Client } from '../../clients/typescript/index.ts';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import { chromiumPath, launchBrowser } from '../environment/browser.ts';
 import { takePictures } from '../environment/pictures.ts';
 import { freePort } from '../environment/ports.ts';
 import { BOOKING_LOGIN, bookingFlow, startBookingSite, type BookingSite } from './sites/booking.ts';
+import { playRounds } from './sites/rounds.ts';
+import { chromiumsBelow, soak } from './soak.ts';
 
 /** A browser may be the first of its machine, and the machine busy. */
 const PATIENT = { timeout: 150_000 };
@@ -106,6 +109,19 @@ describe('browser sessions', () => {
     await expect.poll(async () => JSON.stringify(await call('GET', '/v1/audit/entries?action=browser.evidence'))).toContain(runId);
     expect(problems).toEqual([]);
   });
+
+  it('finishes flows on sites of changing moods, keeps sessions apart, and leaves no Chromium behind', async () => {
+    const client = new Hal9Client({ url: stack.url, credential: key });
+    const { signal } = new AbortController();
+    const said: string[] = [];
+    const common = { client, abreast: 2, progress: (message: string) => void said.push(message), signal };
+    const rounds = await playRounds({ ...common, runs: 4 });
+    expect(rounds, said.join('\n')).toMatchObject({ runs: 4, finished: 4, failed: [] });
+    expect(rounds.actions).toBeGreaterThan(40);
+    const worker = stack.processes().find(({ name }) => name === 'browser')?.pid ?? 0;
+    expect(await soak({ ...common, worker, sessions: 6, warmUp: 2, leftMs: 0, looks: 1 })).toMatchObject({ sessions: 6, right: 6 });
+    await expect.poll(() => chromiumsBelow(worker)).toBe(0);
+  }, 600_000);
 
   it('records a flow from what somebody does, and runs it from the command line', async () => {
     const file = join(folder, 'booking.yaml');
@@ -228,6 +244,45 @@ describe('browser sessions', () => {
     await live.locator('.state', { hasText: 'over' }).waitFor();
     await live.close();
     await expect.poll(async () => JSON.stringify(await call('GET', '/v1/audit/entries?action=browser.live-view'))).toContain(runId);
+  });
+
+  it('is taken over by a person at any moment, also where the worker dies under them, and goes on with what they did', async () => {
+    const signedOut = { on: { label: 'Password' } };
+    const flow = { name: 'stuck', steps: [{ do: 'navigate', url: `${site.url}/login`, timeoutSeconds: 90 }, { do: 'while', when: signedOut, most: 1000, steps: [{ do: 'pause', seconds: 0.3 }] }, { do: 'extract', as: 'title', from: 'title' }], result: 'vars.title' };
+    const [runId, late] = [await start(flow), await start(flow)];
+    for (const each of [runId, late]) await expect.poll(async () => (await send('GET', `/v1/runs/${encodeURIComponent(each)}/browser-steps`)).status).toBe(200);
+    await call('POST', `/v1/runs/${encodeURIComponent(late)}/browser-take-over`, { deadlineSeconds: 10 });
+    const reader = await call('POST', '/v1/api-keys', { name: 'no taker', scopes: ['runs:read'] });
+    const path = (act: string): string => `/v1/runs/${encodeURIComponent(runId)}/browser-${act}`;
+    expect((await send('POST', path('take-over'), {}, String(reader['secret'] ?? reader['key']))).status).toBe(403);
+    expect((await send('POST', path('hand-back'))).status).toBe(409);
+    await page.goto(`${stack.url}/console/browser.html?id=${encodeURIComponent(runId)}`);
+    const [live] = await Promise.all([page.waitForEvent('popup'), page.click('#live')]);
+    await live.setViewportSize({ width: 1400, height: 1000 });
+    await live.click('#take-over');
+    await live.locator('.state', { hasText: 'waits for you' }).waitFor(PATIENT);
+    expect((await send('POST', path('take-over'), {})).status).toBe(409);
+    await expect(ended(late)).resolves.toMatchObject({ status: 'failed', failure: { type: 'HandOverRefused' } });
+
+    const before = (await stepsOf(runId)).session['takeUps'];
+    stack.kill('browser', 'SIGKILL');
+    await expect.poll(async () => Number((await stepsOf(runId)).session['takeUps']), PATIENT).toBeGreaterThan(Number(before));
+    const fields = await Promise.all(['User', 'Password'].map((label) => fieldOnScreen(site.url, label)));
+    const signIns = site.signIns();
+    await live.bringToFront();
+    const type = async (field: { x: number; y: number } | undefined, text: string): Promise<void> => {
+      const box = await live.locator('canvas').boundingBox();
+      await live.mouse.click((box?.x ?? 0) + (field?.x ?? 0) * ((box?.width ?? 0) / 1280), (box?.y ?? 0) + (field?.y ?? 0) * ((box?.height ?? 0) / 800));
+      await live.keyboard.type(text);
+    };
+    await type(fields[0], BOOKING_LOGIN.username);
+    await type(fields[1], BOOKING_LOGIN.password);
+    await live.keyboard.press('Enter');
+    await expect.poll(() => site.signIns(), PATIENT).toBe(signIns + 1);
+    await live.click('#hand-back');
+    await expect(ended(runId)).resolves.toMatchObject({ status: 'completed', result: { result: 'Welcome' } });
+    await live.close();
+    await expect.poll(async () => JSON.stringify(await call('GET', '/v1/audit/entries?action=browser.take-over'))).toContain(runId);
   });
 
   it('begins no session where no browser-second is left', async () => {

@@ -46,7 +46,7 @@ await runProcess('browser', { temporalWorker: true }, async (context) => {
     };
     const bundle = { hash: '', code: '' };
     await Promise.all([
-      serveQueue(context, connection, bundle, { queue: own, workflows: false, activities: { runBrowserSegment: activities.runBrowserSegment, takeBrowserTurn: activities.takeBrowserTurn, attendBrowser: activities.attendBrowser, releaseBrowser: activities.releaseBrowser } }, once(onPolling)),
+      serveQueue(context, connection, bundle, { queue: own, workflows: false, activities: { runBrowserSegment: activities.runBrowserSegment, takeBrowserTurn: activities.takeBrowserTurn, attendBrowser: activities.attendBrowser, interruptBrowser: activities.interruptBrowser, releaseBrowser: activities.releaseBrowser } }, once(onPolling)),
       serveQueue(context, connection, bundle, { queue: TASK_QUEUES.browser, workflows: false, activities: { claimBrowser: activities.claimBrowser } }, once(onPolling)),
     ]);
   } finally {

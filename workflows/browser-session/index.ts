@@ -4,6 +4,7 @@ import { BROWSER_END_UPDATE, BROWSER_STEP_UPDATE, RESERVED_QUERIES, type Progres
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import type { BrowserSessionInput, BrowserSessionResult, BrowserTurnOutcome } from '../../schemas/operations/browser-session.ts';
 import { claim, handOver, onWorker, release, type SessionProgress } from '../browser/held-browser.ts';
+import { answerTakeOvers } from '../browser/take-over.ts';
 
 /** A turn as it is asked for: the schema of the contract has checked it. */
 interface Turn {
@@ -51,6 +52,7 @@ export async function browserSession(input: BrowserSessionInput): Promise<Browse
   });
 
   let worker: string | undefined;
+  const people = answerTakeOvers(seen, () => worker);
   let state: BrowserClosing['state'] = 'failed';
   try {
     /** Steps that a restart needs again, and the number of the first. */
@@ -58,7 +60,7 @@ export async function browserSession(input: BrowserSessionInput): Promise<Browse
     let steps: unknown[] = [];
     for (;;) {
       seen.step = 'waiting for a step';
-      const isAsked = (): boolean => waiting.length > 0 || ending.asked;
+      const isAsked = (): boolean => waiting.length > 0 || ending.asked || people.wanted();
       const idleMs = (input.idleMinutes ?? IDLE_MINUTES) * 60_000;
       const heldMs = Math.min(HELD_MS, idleMs);
       if (worker !== undefined && !(await condition(isAsked, heldMs))) {
@@ -66,6 +68,10 @@ export async function browserSession(input: BrowserSessionInput): Promise<Browse
         worker = undefined;
       }
       const isInTime = isAsked() || (await condition(isAsked, Math.max(1, idleMs - heldMs)));
+      if (people.wanted()) {
+        worker = await people.serve(input, (worker ??= await claim(seen)));
+        continue;
+      }
       const turn = waiting.shift();
       if (turn === undefined) {
         state = 'done';
@@ -82,6 +88,10 @@ export async function browserSession(input: BrowserSessionInput): Promise<Browse
     async function take(turn: Turn, since: number): Promise<{ outcome: BrowserTurnOutcome; needed: number }> {
       for (;;) {
         worker ??= await claim(seen);
+        if (people.wanted()) {
+          worker = await people.serve(input, worker);
+          continue;
+        }
         seen.step = 'working';
         const workerQueue = worker;
         const result = await onWorker(workerQueue, seen, ({ takeBrowserTurn }) => takeBrowserTurn({ input, workerQueue, from, steps, since, turn }));
@@ -92,7 +102,6 @@ export async function browserSession(input: BrowserSessionInput): Promise<Browse
         seen.steps = Math.max(seen.steps, result.steps);
         if (result.kind === 'answered') return result;
         if (result.kind === 'hand-over') {
-          seen.step = 'waiting for a person';
           worker = await handOver({ input, workerQueue, seen, reason: result.reason, deadlineSeconds: result.deadlineSeconds });
         }
       }

@@ -1,4 +1,4 @@
-import { ActivityCancellationType, ActivityFailure, ApplicationFailure, TimeoutFailure, CancellationScope, condition, defineSignal, isCancellation, log, proxyActivities, setHandler } from '@temporalio/workflow';
+import { ActivityCancellationType, ActivityFailure, ApplicationFailure, TimeoutFailure, CancellationScope, condition, defineSignal, isCancellation, log, patched, proxyActivities, setHandler } from '@temporalio/workflow';
 import type { BrowserActivities } from '../../activities/browser/activity-contract.ts';
 import { BROWSER_ATTEND_SIGNAL } from '../../schemas/names/messages.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
@@ -70,14 +70,22 @@ export interface Handover {
  * @returns the worker that still holds the session, if one does. @throws {ApplicationFailure} HandOverRefused.
  */
 export async function handOver({ input, workerQueue, seen, reason, deadlineSeconds }: Handover): Promise<string | undefined> {
+  seen.step = 'waiting for a person';
+  return attendedBy(input, workerQueue, seen, async () => {
+    const outcome = await awaitApproval({ summary: 'A browser session needs a person', reason, approval: { ...TAKE_OVER, deadlineSeconds }, connection: input.connection });
+    if (outcome.state !== 'approved') throw ApplicationFailure.nonRetryable(outcome.reason, 'HandOverRefused');
+  });
+}
+
+/** Keeps the browser for a person as long as the work takes. @returns the worker that still holds the session, if one does. */
+export async function attendedBy(input: unknown, workerQueue: string, seen: SessionProgress, work: () => Promise<void>): Promise<string | undefined> {
   const held: { worker: string | undefined } = { worker: workerQueue };
   const attending = new CancellationScope();
   const attended = attending.run(() => attend(input, held, seen)).catch((error: unknown) => {
     if (!isCancellation(error)) throw error;
   });
   try {
-    const outcome = await awaitApproval({ summary: 'A browser session needs a person', reason, approval: { ...TAKE_OVER, deadlineSeconds }, connection: input.connection });
-    if (outcome.state !== 'approved') throw ApplicationFailure.nonRetryable(outcome.reason, 'HandOverRefused');
+    await work();
   } finally {
     attending.cancel();
     await attended;
@@ -99,6 +107,8 @@ async function attend(input: unknown, held: { worker: string | undefined }, seen
         const gone = (await onWorker(workerQueue, seen, ({ attendBrowser }) => attendBrowser({ input, workerQueue }).then(() => true))) === undefined;
         held.worker = undefined;
         if (!gone) await release(workerQueue);
+        // Who was there when the worker died goes on looking: they need not ask again.
+        else if (patched('browser-attended-elsewhere')) asked.again = true;
       } catch (error) {
         if (isCancellation(error)) throw error;
         // The page ended under the person; what comes after the hand-over says whether that matters.
