@@ -301,11 +301,20 @@ export class ChainTransactionStore {
     });
   }
 
-  /** Takes back what rested on blocks that are no longer part of the chain; the transactions are pending again, with their nonces. */
+  /** Final transactions whose nonce the chain gives out again, in blocks it has replaced: lowest nonces first. */
+  async finalFrom(orgId: string, signerId: string, nonce: number, head: number, limit: number): Promise<{ readonly id: string; readonly blockNumber: number; readonly blockHash: string }[]> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const { rows } = await sql<{ id: string; blockNumber: number; blockHash: string }>`select id, block_number::float8 as "blockNumber", block_hash as "blockHash" from chain_transactions
+        where org_id = ${orgId} and signer_id = ${signerId} and nonce >= ${nonce} and state = 'confirmed' and not watched and block_number <= ${head} order by nonce limit ${limit}`.execute(tx);
+      return rows;
+    });
+  }
+
+  /** Takes back what rested on blocks that are no longer part of the chain; the transactions are pending again, with their nonces, and looked at again where they were final. */
   async rollBack(orgId: string, gone: readonly { readonly id: string; readonly blockHash: string }[]): Promise<void> {
     if (gone.length === 0) return;
     await this.#database.withOrg(orgId, async (tx) => {
-      const { rows } = await sql<{ id: string; blockHash: string }>`update chain_transactions t set state = 'pending', outcome = null, hash = null, block_number = null, block_hash = null, gas_used = null, gas_price = null, contract_address = null, done_at = null
+      const { rows } = await sql<{ id: string; blockHash: string }>`update chain_transactions t set state = 'pending', watched = true, outcome = null, hash = null, block_number = null, block_hash = null, gas_used = null, gas_price = null, contract_address = null, done_at = null
         from json_to_recordset(${JSON.stringify(gone)}::json) as g(id uuid, "blockHash" text) where t.org_id = ${orgId} and t.id = g.id and t.state in ('mined', 'confirmed') and t.block_hash = g."blockHash" returning t.id, g."blockHash"`.execute(tx);
       await this.#note(tx, orgId, rows.map(({ id, blockHash }) => ({ id, what: 'rolled-back', detail: `block ${blockHash} is gone` })));
     });

@@ -24,6 +24,8 @@ const SENT_TOGETHER = 100;
 const SIGNED_TOGETHER = 16;
 /** Receipts beyond which those of whole blocks are asked for. */
 const FEW_RECEIPTS = 20;
+/** Final transactions that are taken up again in one step. */
+const TAKEN_UP_A_STEP = 100;
 /** Versions that are sent again in one step. */
 const RESENT_A_STEP = 100;
 /** Estimated gas, and a fifth more: state may differ when it is mined. */
@@ -175,6 +177,7 @@ class Step {
     const view = await this.#look();
     this.#head = view.head.number;
     const confirmed = await this.#followBlocks(rows, view);
+    await this.#takeUpFinal(view);
     const lost = await this.#followPending(rows, view);
     const pending = rows.filter(({ id, state, nonce }) => state === 'pending' && nonce !== null && nonce >= view.nonce && !lost.has(id));
     const stuck = await this.#pushOn(pending, view);
@@ -212,6 +215,18 @@ class Step {
     const final = standing.filter(({ state, blockNumber }) => state === 'confirmed' && depth(blockNumber) >= policy.confirmations + policy.watchBlocks);
     await store.settle(orgId, vouched.map(({ id }) => id), final.map(({ id }) => id));
     return vouched.length;
+  }
+
+  /**
+   * Transactions that were final, and that a reorganisation deeper than the chain's policy follows took away: the chain gives out their nonces again, and would take
+   * nothing later before them. Nodes that are only behind do not have their blocks yet.
+   */
+  async #takeUpFinal({ head, nonce }: View): Promise<void> {
+    const { rpc, store, orgId, signerId } = this.#parts;
+    const suspects = await store.finalFrom(orgId, signerId, nonce, Number(head.number), TAKEN_UP_A_STEP);
+    const agreed = new Map<number, string | undefined>();
+    for (const number of new Set(suspects.map(({ blockNumber }) => blockNumber))) agreed.set(number, await rpc.agreed('eth_getBlockByNumber', [hex(number), false], hashOf));
+    await store.rollBack(orgId, suspects.filter(({ blockNumber, blockHash }) => agreed.get(blockNumber) !== undefined && agreed.get(blockNumber) !== blockHash));
   }
 
   /** Those in blocks that a quorum of nodes has too. */

@@ -231,24 +231,50 @@ describe('the sender of a chain', () => {
     await expect(chains().cancel(caller, sent)).rejects.toMatchObject({ type: 'Conflict' });
   });
 
-  it.each([1, 4, 12])('follows a reorganisation of %i blocks over confirmed transactions, and none is mined twice', async (depth) => {
+  it('follows reorganisations of 1 to 12 blocks over confirmed transactions, and none is mined twice', { timeout: 300_000 }, async () => {
     const { node, signer, submit, until, events, mine } = await network({ chainId: 31337 }, { watchBlocks: 100 });
-    await mine(depth);
-    const ids = [await submit(), await submit(), await submit()];
-    await until(ids[2]!, 'mined');
-    // All but one block of the reorganisation lie on top: those below are confirmed by then.
-    if (depth > 3) await mine(depth - 3);
-    if (depth > 3) for (const id of ids) await until(id, 'confirmed');
-    const received = await node.call('eth_getBalance', SOMEBODY, 'latest');
-    await node.call('anvil_reorg', depth, []);
-    const after = [];
-    for (const id of ids) after.push(await until(id, 'confirmed', 1));
-    for (const { blockNumber, blockHash } of after) {
-      expect(await node.call('eth_getBlockByNumber', `0x${blockNumber!.toString(16)}`, false)).toMatchObject({ hash: blockHash });
+    for (let depth = 1; depth <= 12; depth += 1) {
+      // Those of the depths before stay where they are.
+      await mine(depth);
+      const ids = [await submit(), await submit(), await submit()];
+      await until(ids[2]!, 'mined');
+      // All but one block of the reorganisation lie on top: those below are confirmed by then.
+      if (depth > 3) await mine(depth - 3);
+      if (depth > 3) for (const id of ids) await until(id, 'confirmed');
+      const received = await node.call('eth_getBalance', SOMEBODY, 'latest');
+      await node.call('anvil_reorg', depth, []);
+      const after = [];
+      for (const id of ids) after.push(await until(id, 'confirmed', 1));
+      for (const { blockNumber, blockHash } of after) {
+        expect(await node.call('eth_getBlockByNumber', `0x${blockNumber!.toString(16)}`, false)).toMatchObject({ hash: blockHash });
+      }
+      expect(await node.call('eth_getBalance', SOMEBODY, 'latest'), `depth ${String(depth)}`).toBe(received);
+      expect(await node.call('eth_getTransactionCount', signer.address, 'latest')).toBe(`0x${(3 * depth).toString(16)}`);
+      expect((await Promise.all(ids.map(events))).flat()).toContain('rolled-back');
     }
-    expect(await node.call('eth_getBalance', SOMEBODY, 'latest')).toBe(received);
-    expect(await node.call('eth_getTransactionCount', signer.address, 'latest')).toBe('0x3');
-    expect((await Promise.all(ids.map(events))).flat()).toContain('rolled-back');
+  });
+
+  it('takes final transactions up again when a reorganisation was deeper than any it follows, once the signer sends again', async () => {
+    const { node, signer, sender, submit, until, read, events, mine } = await network({ chainId: 31337 });
+    await mine(20);
+    const ids = [await submit(), await submit(), await submit()];
+    const done = [];
+    for (const id of ids) done.push(await until(id, 'confirmed', 1));
+    await mine(10);
+    await sender.step();
+    expect(await sender.step()).toEqual({ confirmed: 0, nextInMs: null });
+    const received = BigInt(String(await node.call('eth_getBalance', SOMEBODY, 'latest')));
+    await node.call('anvil_reorg', Number(await node.call('eth_blockNumber')) - done[0]!.blockNumber! + 2, []);
+    expect(await node.call('eth_getTransactionCount', signer.address, 'latest')).toBe('0x0');
+    // Nobody looks at them any more.
+    expect(await sender.step()).toEqual({ confirmed: 0, nextInMs: null });
+    expect((await read(ids[0]!)).state).toBe('confirmed');
+    const next = await submit();
+    expect(await until(next, 'confirmed', 1)).toMatchObject({ nonce: 3, outcome: 'succeeded' });
+    for (const [nonce, id] of ids.entries()) expect(await until(id, 'confirmed', 1)).toMatchObject({ nonce, outcome: 'succeeded' });
+    expect(BigInt(String(await node.call('eth_getBalance', SOMEBODY, 'latest')))).toBe(received + 1n);
+    expect(await node.call('eth_getTransactionCount', signer.address, 'latest')).toBe('0x4');
+    for (const id of ids) expect(await events(id)).toEqual(expect.arrayContaining(['final', 'rolled-back']));
   });
 
   it('heals a counter ahead of the chain, and a nonce that was used elsewhere', async () => {
