@@ -79,7 +79,7 @@ export class ContextStock {
 
   async close(): Promise<void> {
     clearTimeout(this.#expiry);
-    await Promise.all([...this.#spares].map((spare) => this.#drop(spare)));
+    await Promise.all(this.#spares.splice(0).map((spare) => this.#drop(spare)));
   }
 
   /** The one that is ready longest. */
@@ -103,7 +103,7 @@ export class ContextStock {
   #expire(): void {
     if (this.#spares.length === 0) return;
     if (this.#pool.inUse && performance.now() - this.#touched < KEEP_BESIDE_MS) this.#expiry = setTimeout(() => this.#expire(), KEEP_MS).unref();
-    else for (const spare of [...this.#spares]) void this.#drop(spare);
+    else for (const spare of this.#spares.splice(0)) void this.#drop(spare);
   }
 
   #remove(spare: Spare): void {

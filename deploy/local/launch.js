@@ -29,7 +29,7 @@ const COMMANDS = {
   'privacy verify-receipt': { script: 'cli/privacy.ts', usage: 'privacy verify-receipt FILE --key KEY [--json]' },
   'privacy replay-erasures': { script: 'deploy/local/replay-erasures.ts', usage: 'privacy replay-erasures [--receipts DIR] [--json]' },
   privacy: { script: 'deploy/local/privacy-map.ts', usage: 'privacy map --sql FILE --dataset FILE [--json]' },
-  'browser:miniwob': { script: 'test/browser/miniwob/main.ts', usage: 'browser:miniwob --dir DIR [--flows DIR] [--json]' },
+  'browser:miniwob': { script: 'test/browser/miniwob/main.ts', usage: 'browser:miniwob --dir DIR [--flows DIR] [--renamed] [--json]' },
   'verify:vectors': { script: 'test/vectors/main.ts', usage: 'verify:vectors --dir DIR [--json]' },
   contracts: { script: 'test/contracts/main.ts', usage: 'contracts [test|invariants|gas|artifacts]' },
   pack: { script: 'deploy/local/pack.ts', usage: 'pack [--out DIR]', development: true },

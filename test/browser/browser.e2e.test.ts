@@ -5,11 +5,14 @@ import { join } from 'node:path';
 import { unzipSync } from 'fflate';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Hal9Client } from '../../clients/typescript/index.ts';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import { chromiumPath, launchBrowser } from '../environment/browser.ts';
 import { takePictures } from '../environment/pictures.ts';
 import { freePort } from '../environment/ports.ts';
 import { BOOKING_LOGIN, bookingFlow, startBookingSite, type BookingSite } from './sites/booking.ts';
+import { playRounds } from './sites/rounds.ts';
+import { chromiumsBelow, soak } from './soak.ts';
 
 /** A browser may be the first of its machine, and the machine busy. */
 const PATIENT = { timeout: 150_000 };
@@ -106,6 +109,19 @@ describe('browser sessions', () => {
     await expect.poll(async () => JSON.stringify(await call('GET', '/v1/audit/entries?action=browser.evidence'))).toContain(runId);
     expect(problems).toEqual([]);
   });
+
+  it('finishes flows on sites of changing moods, keeps sessions apart, and leaves no Chromium behind', async () => {
+    const client = new Hal9Client({ url: stack.url, credential: key });
+    const { signal } = new AbortController();
+    const said: string[] = [];
+    const common = { client, abreast: 2, progress: (message: string) => void said.push(message), signal };
+    const rounds = await playRounds({ ...common, runs: 4 });
+    expect(rounds, said.join('\n')).toMatchObject({ runs: 4, finished: 4, failed: [] });
+    expect(rounds.actions).toBeGreaterThan(40);
+    const worker = stack.processes().find(({ name }) => name === 'browser')?.pid ?? 0;
+    expect(await soak({ ...common, worker, sessions: 6, warmUp: 2, leftMs: 0, looks: 1 })).toMatchObject({ sessions: 6, right: 6 });
+    await expect.poll(() => chromiumsBelow(worker)).toBe(0);
+  }, 600_000);
 
   it('records a flow from what somebody does, and runs it from the command line', async () => {
     const file = join(folder, 'booking.yaml');

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { LiveSession } from '../../../activities/browser/live-session.ts';
 import { runFlow, type Journal } from '../../../activities/browser/flow-runner.ts';
 import type { Flow } from '../../../schemas/browser/flow.ts';
+import { renamingScript } from './renaming.ts';
 
 /** The page counts by the clock; a busy machine must not decide over right and wrong. */
 const EPISODE_MS = 120_000;
@@ -24,9 +25,18 @@ const NOTHING_KEPT: Journal = {
   checkpoint: async () => undefined,
 };
 
+export interface Episode {
+  readonly url: string;
+  readonly flow: Flow;
+  readonly seed: string;
+  /** Whether ids and classes of the page are others than its author's. */
+  readonly renamed: boolean;
+}
+
 /** Plays one episode of a task with a flow, which is given the instruction as `input.instruction` and sees only the page. */
-export async function playEpisode(browser: Browser, url: string, flow: Flow, seed: string): Promise<EpisodeOutcome> {
+export async function playEpisode(browser: Browser, { url, flow, seed, renamed }: Episode): Promise<EpisodeOutcome> {
   const context = await browser.newContext({ viewport: flow.viewport });
+  if (renamed) await context.addInitScript({ content: renamingScript(seed) });
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(new Error('the episode took too long')), EPISODE_MS);
   try {
