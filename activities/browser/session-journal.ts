@@ -175,7 +175,7 @@ export class SessionJournal implements Journal {
     if (evidence === 'none' || page.isClosed()) return undefined;
     const taken = snapshotWithin(page, redact, evidence === 'full' || failed ? undefined : FEW_ELEMENTS).catch(() => undefined);
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<undefined>((resolve) => (timer = setTimeout(resolve, PICTURE_MS)));
+    const late = new Promise<undefined>((resolve) => (timer = setTimeout(() => resolve(undefined), PICTURE_MS)));
     const snapshot = await Promise.race([taken, late]).finally(() => clearTimeout(timer));
     // The session keeps equal pages of two sessions apart: each goes with its own.
     return snapshot === undefined ? undefined : Buffer.from(`# ${hold.id}\n${snapshot}\n`);
