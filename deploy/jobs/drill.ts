@@ -21,7 +21,9 @@ async function main(): Promise<void> {
   const database = await connectDatabase({ ...config, DATABASE_APP_URL: undefined, DATABASE_SYSTEM_URL: undefined, DATABASE_TLS_CA: undefined }, 'hal9-drill');
   try {
     const report = await checkRestored({ url: config.DATABASE_URL, database, keys: await loadKeyRing(config), restoredTo: values.at === undefined ? undefined : new Date(values.at), signal });
-    process.stdout.write(`${JSON.stringify({ ...report, seconds: Math.round((performance.now() - began) / 1000) })}\n`);
+    const seconds = Math.round((performance.now() - began) / 1000);
+    // Fit to be served: recovered, brought to this version, erasures repeated, checked.
+    process.stdout.write(`${JSON.stringify({ ...report, rtoSeconds: seconds, seconds })}\n`);
     process.exitCode = report.passed ? 0 : 1;
   } finally {
     await database.close();

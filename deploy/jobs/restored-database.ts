@@ -27,7 +27,13 @@ export interface DrillReport {
   readonly passed: boolean;
   /** Time of the last act that was restored, RFC 3339; null when there is none. */
   readonly lastAct: string | null;
+  /** Time of the last commit that was restored, RFC 3339; null when no WAL was replayed. */
+  readonly restoredThrough: string | null;
+  /** From that commit to the moment it was to be restored to, or to now: what a disaster would have lost at the most. Of a database that was idle it is the time since its last commit. */
+  readonly rpoSeconds: number | null;
   readonly organisations: number;
+  /** In the ledger of those erased, and keys of theirs that the backup had brought back. */
+  readonly erasures: { readonly replayed: number; readonly keysDestroyed: number };
   readonly checks: readonly DrillCheck[];
 }
 
@@ -62,6 +68,8 @@ export async function awaitRecovered(url: string, signal: AbortSignal, pause: ()
  */
 export async function checkRestored({ url, database, keys, restoredTo, signal }: RestoredDatabase): Promise<DrillReport> {
   const checks: DrillCheck[] = [];
+  const through = await restoredThrough(url);
+  const rpoMs = through === null ? null : Math.max(0, (restoredTo ?? new Date()).getTime() - through.getTime());
   const applied = await migrate(url);
   checks.push({ name: 'schema', passed: true, detail: applied.length === 0 ? 'the schema is of this version' : `${applied.length} migrations brought it to this version` });
   checks.push(await tenancy(url));
@@ -78,8 +86,22 @@ export async function checkRestored({ url, database, keys, restoredTo, signal }:
     findings.push(...own.map(({ kind, detail }) => `${orgId}: ${kind}: ${detail}`));
   }
   checks.push({ name: 'audit', passed: findings.length === 0, detail: findings.length === 0 ? `the logs of ${organisations.length} organisations are whole` : findings.join('; ') });
-  checks.push(await erasuresAgain(database, keys, organisations.map(({ orgId }) => orgId), signal));
-  return { passed: checks.every(({ passed }) => passed), lastAct: lastAct?.toISOString() ?? null, organisations: organisations.length, checks };
+  const erasures = await erasuresAgain(database, keys, organisations.map(({ orgId }) => orgId), signal);
+  checks.push(erasures.check);
+  return {
+    passed: checks.every(({ passed }) => passed),
+    lastAct: lastAct?.toISOString() ?? null,
+    restoredThrough: through?.toISOString() ?? null,
+    rpoSeconds: rpoMs === null ? null : Math.round(rpoMs / 1000),
+    organisations: organisations.length,
+    erasures: { replayed: erasures.replayed, keysDestroyed: erasures.keysDestroyed },
+    checks,
+  };
+}
+
+/** Time of the last commit that recovery replayed; the server remembers it until it is restarted. */
+async function restoredThrough(url: string): Promise<Date | null> {
+  return asOwner(url, async (client) => (await client.query<{ at: Date | null }>('select pg_last_xact_replay_timestamp() as at')).rows[0]?.at ?? null);
 }
 
 /** Row-level security is what keeps organisations apart; a dump restored by hand easily loses it. */
@@ -100,7 +122,7 @@ async function latestAct(log: AuditLogStore, organisations: readonly string[]): 
 }
 
 /** Keys that a backup brought back are destroyed again; what other systems hold is for `hal9 privacy replay-erasures` after a real restore. */
-async function erasuresAgain(database: Database, keys: KeyRing, organisations: readonly string[], signal: AbortSignal): Promise<DrillCheck> {
+async function erasuresAgain(database: Database, keys: KeyRing, organisations: readonly string[], signal: AbortSignal): Promise<{ readonly check: DrillCheck; readonly replayed: number; readonly keysDestroyed: number }> {
   let [erasures, destroyed] = [0, 0];
   const reasons: string[] = [];
   for (const orgId of organisations) {
@@ -109,7 +131,8 @@ async function erasuresAgain(database: Database, keys: KeyRing, organisations: r
     destroyed += outcome.keysDestroyed;
     reasons.push(...outcome.reasons);
   }
-  return { name: 'erasures', passed: reasons.length === 0, detail: reasons.length === 0 ? `${erasures} erasures in the ledger, ${destroyed} keys destroyed again` : reasons.join('; ') };
+  const detail = reasons.length === 0 ? `${erasures} erasures in the ledger, ${destroyed} keys destroyed again` : reasons.join('; ');
+  return { check: { name: 'erasures', passed: reasons.length === 0, detail }, replayed: erasures, keysDestroyed: destroyed };
 }
 
 async function asOwner<Answer>(url: string, use: (client: pg.Client) => Promise<Answer>): Promise<Answer> {

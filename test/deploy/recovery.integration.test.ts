@@ -68,7 +68,7 @@ describe.skipIf(programs === undefined)('point-in-time recovery', () => {
   });
 
   /** Starts PostgreSQL on restored data and runs the drill against it, as the two containers of the chart do. */
-  const drill = async (data: string, ...args: string[]): Promise<{ code: number; report: { passed: boolean; organisations: number; checks: { name: string; passed: boolean; detail: string }[] } }> => {
+  const drill = async (data: string, ...args: string[]): Promise<{ code: number; report: { passed: boolean; organisations: number; restoredThrough: string | null; rpoSeconds: number | null; rtoSeconds: number; erasures: { replayed: number; keysDestroyed: number }; checks: { name: string; passed: boolean; detail: string }[] } }> => {
     const port = await freePort();
     // A server is never run by root, who restored it here.
     if (own.account !== undefined) await execute('chown', ['-R', `${own.account.uid}:${own.account.gid}`, data, backups()]);
@@ -107,7 +107,12 @@ describe.skipIf(programs === undefined)('point-in-time recovery', () => {
     const restored = join(folder, 'restored/moment');
     await restore(restored, moment?.at ?? '', 'scratch');
     const good = await drill(restored, '--at', moment?.at ?? '');
-    expect(good).toMatchObject({ code: 0, report: { passed: true, organisations: 2 } });
+    expect(good).toMatchObject({ code: 0, report: { passed: true, organisations: 2, erasures: { replayed: 0, keysDestroyed: 0 } } });
+    // Never beyond the moment, and no further from it than the last commit before it was.
+    const through = Date.parse(good.report.restoredThrough ?? '');
+    expect(through).toBeLessThanOrEqual(Date.parse(moment?.at ?? ''));
+    expect(good.report.rpoSeconds).toBe(Math.round((Date.parse(moment?.at ?? '') - through) / 1000));
+    expect(good.report.rtoSeconds).toBeGreaterThanOrEqual(0);
     expect(good.report.checks.map(({ name }) => name)).toEqual(['schema', 'tenancy', 'organisations', 'moment', 'audit', 'erasures']);
 
     // To the very last there is: the disaster too. What row-level security was forced on is open here, and an entry of the audit log is forged.
@@ -121,7 +126,7 @@ describe.skipIf(programs === undefined)('point-in-time recovery', () => {
     expect(bad.report.checks.filter(({ passed }) => !passed).map(({ name }) => name)).toEqual(['tenancy', 'audit']);
   });
 
-  it('keeps the newest base backups with the WAL they need, and never one that was cut off', { timeout: 120_000 }, async () => {
+  it('keeps the newest base backups with the WAL they need, and never one that was cut off', { timeout: 240_000 }, async () => {
     const [newest = 'none'] = await readdir(join(backups(), 'base'));
     await cp(join(backups(), 'base', newest), join(backups(), 'base/20200101T000000Z'), { recursive: true });
     await mkdir(join(backups(), 'base/20990101T000000Z.draft'));
