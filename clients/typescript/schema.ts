@@ -3501,6 +3501,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/runs/{id}/browser-hand-back": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Gives a browser session back that was taken over
+         * @description What was done to the page is checkpointed, and the flow goes on from there.
+         */
+        post: operations["handBackBrowser"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs/{id}/browser-healings": {
         parameters: {
             query?: never;
@@ -3573,6 +3593,26 @@ export interface paths {
         get: operations["getBrowserSnapshot"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{id}/browser-take-over": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Takes a browser session over, and opens its live page
+         * @description For runs of `browser` and `browser-session`, at any moment. The flow stops before its next step; from then on mouse and keys go to the page of the link, until the session is handed back or the deadline. Permissions as of its live page.
+         */
+        post: operations["takeOverBrowser"];
         delete?: never;
         options?: never;
         head?: never;
@@ -22225,6 +22265,28 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    handBackBrowser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It goes on. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listBrowserHealings: {
         parameters: {
             query?: never;
@@ -22415,6 +22477,55 @@ export interface operations {
                 };
                 content: {
                     "application/yaml": unknown;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    takeOverBrowser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description From the moment on that the page is theirs.
+                     * @default 3600
+                     */
+                    deadlineSeconds?: number;
+                    /**
+                     * @description When it is not given back by then: the run fails with HandOverRefused, or goes on with the page as it is.
+                     * @default fail
+                     * @enum {string}
+                     */
+                    late?: "fail" | "go-on";
+                };
+            };
+        };
+        responses: {
+            /** @description The link. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** Format: date-time */
+                        expiresAt: string;
+                        /** Format: uuid */
+                        id: string;
+                        /** @description Credential of the routes below `/live`. */
+                        token: string;
+                        /** @description A page for people. */
+                        url: string;
+                    };
                 };
             };
             default: components["responses"]["Problem"];
