@@ -6,7 +6,7 @@ import type { Emission, NeuronSignal } from '../../neurons/layer.ts';
 import type { Neuron } from '../../schemas/neurons/definition.ts';
 import { callNeuron, type CallDependencies } from './call-neuron.ts';
 
-export interface NeuronQuestion {
+interface NeuronQuestion {
   readonly orgId: string;
   readonly neuron: Neuron;
   /** All it sees. */

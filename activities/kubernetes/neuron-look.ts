@@ -24,7 +24,7 @@ export interface NeuronLookDependencies {
   readonly calls: CallDependencies;
 }
 
-export interface AskedLook {
+interface AskedLook {
   readonly orgId: string;
   /** The same in every attempt of this look. */
   readonly key: string;
@@ -89,7 +89,7 @@ function shownOf(envelope: Readonly<Record<string, unknown>>): ShownSignal {
 }
 
 /** What follows from a reply. Only a neuron that answered itself, and says so, passes. */
-export function findingOf(reply: NeuronReply, judge: RolloutMetric['judge']): Finding {
+function findingOf(reply: NeuronReply, judge: RolloutMetric['judge']): Finding {
   if (reply.kind === 'none') return inconclusive(`no verdict: ${reply.reason}`);
   if (reply.instead !== null) return inconclusive(`no verdict but by fallback rules: ${reply.instead}`);
   const read = neuronVerdictSchema.safeParse(reply.value);
