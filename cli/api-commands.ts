@@ -1,16 +1,17 @@
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import { Command, InvalidArgumentError } from 'commander';
-import { OPERATIONS, type Hal9Client, type OperationParameter, type OperationRow } from '../clients/typescript/index.ts';
+import { isJson, OPERATIONS, type Hal9Client, type OperationParameter, type OperationRow } from '../clients/typescript/index.ts';
 import { commandNames } from './command-names.ts';
 import { UsageError } from './exit-code.ts';
-import { readInput, splitField, withFields } from './input.ts';
+import { readBytes, readInput, splitField, withFields } from './input.ts';
 import { openSession, terminalOf, type Session } from './session.ts';
 
 interface BodyOptions {
   readonly input?: string;
   readonly field?: readonly string[];
   readonly idempotencyKey?: string;
+  readonly mediaType?: string;
   readonly all?: boolean;
 }
 
@@ -73,24 +74,41 @@ function genericCommand(rows: Readonly<Record<string, OperationRow>>): Command {
 
 function addBodyOptions(command: Command, row: OperationRow): void {
   if (row.body === undefined) return;
+  if (isBytes(row)) {
+    command.option('--input <file>', 'what is sent, from a file as it is, - for stdin').option('--media-type <type>', 'what it is', 'application/octet-stream');
+    return;
+  }
   command.option('--input <file>', 'body as JSON from a file, - for stdin');
   command.option('--field <name=value>', 'a field of the body, over --input; dots go deeper, JSON is read as such; may be repeated', collect, []);
   command.option('--idempotency-key <key>', 'makes repeating safe where the operation takes it');
 }
 
 async function perform({ client, terminal }: Session, row: OperationRow, params: Readonly<Record<string, unknown>>, options: BodyOptions): Promise<void> {
-  const given = options.input === undefined ? undefined : await readInput(options.input);
-  const body = withFields(given, options.field ?? []) ?? (row.body?.required === true ? {} : undefined);
-  const send = { ...(body === undefined ? {} : { body }), ...(options.idempotencyKey === undefined ? {} : { idempotencyKey: options.idempotencyKey }) };
+  const body = isBytes(row) ? await bytesOf(options) : await fieldsOf(row, options);
+  const send = { ...(body === undefined ? {} : { body }), ...(options.mediaType === undefined ? {} : { headers: { 'content-type': options.mediaType } }), ...(options.idempotencyKey === undefined ? {} : { idempotencyKey: options.idempotencyKey }) };
   if (options.all === true && row.pages === true) return showAll(client, terminal, row, params);
   const response = await client.open(row, params, send);
-  if (!(response.headers.get('content-type') ?? '').includes('json')) {
+  if (!isJson(response)) {
     // Exports may be larger than memory.
     if (response.body !== null && response.status !== 204) await pipeline(Readable.fromWeb(response.body), process.stdout, { end: false });
     return;
   }
   const text = await response.text();
   terminal.show(text === '' ? undefined : JSON.parse(text));
+}
+
+/** Whether the body is none of fields: files of people, deliveries of providers. */
+function isBytes(row: OperationRow): boolean {
+  return row.body?.types[0] === '*/*';
+}
+
+async function bytesOf({ input }: BodyOptions): Promise<Uint8Array> {
+  if (input === undefined) throw new UsageError('--input is needed');
+  return readBytes(input);
+}
+
+async function fieldsOf(row: OperationRow, { input, field }: BodyOptions): Promise<unknown> {
+  return withFields(input === undefined ? undefined : await readInput(input), field ?? []) ?? (row.body?.required === true ? {} : undefined);
 }
 
 async function showAll(client: Hal9Client, terminal: Session['terminal'], row: OperationRow, params: Readonly<Record<string, unknown>>): Promise<void> {

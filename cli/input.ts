@@ -3,14 +3,26 @@ import { UsageError } from './exit-code.ts';
 
 /** A JSON value from a file, or from stdin for `-`. */
 export async function readInput(source: string): Promise<unknown> {
-  const text = source === '-' ? await readStdin() : await readFile(source, 'utf8').catch((error: unknown) => {
-    throw new UsageError(`${source} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
-  });
+  const text = Buffer.from(await readBytes(source)).toString('utf8');
   try {
     return JSON.parse(text);
   } catch (error) {
     throw new UsageError(`${source === '-' ? 'stdin' : source} is not JSON: ${error instanceof Error ? error.message : String(error)}`);
   }
+}
+
+/** What is in a file, or comes by stdin for `-`, as it is. */
+export async function readBytes(source: string): Promise<Uint8Array> {
+  if (source !== '-') return contentOf(source);
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk));
+  return Buffer.concat(chunks);
+}
+
+async function contentOf(file: string): Promise<Buffer> {
+  return readFile(file).catch((error: unknown) => {
+    throw new UsageError(`${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  });
 }
 
 /**
@@ -49,12 +61,6 @@ export function valueOf(text: string): unknown {
   } catch {
     return text; // a word
   }
-}
-
-async function readStdin(): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk));
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

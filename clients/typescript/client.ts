@@ -91,23 +91,23 @@ export class Hal9Client {
     const response = await this.open(row, params, options);
     if (response.status === 204) return undefined;
     const text = await response.text();
-    if (!(response.headers.get('content-type') ?? '').includes('json')) return text;
+    if (!isJson(response)) return text;
     return text === '' ? undefined : JSON.parse(text);
   }
 
-  /** As {@link request}, with the answer's body unread: for exports and streams. */
+  /** As {@link request}, with the answer's body unread: for exports and streams. A body of bytes is sent as it is, under the `content-type` of the headers. */
   open(row: OperationRow, params: Readonly<Record<string, unknown>>, options: CallOptions & { readonly body?: unknown } = {}): Promise<Response> {
     const { body, idempotencyKey, headers, signal, timeoutMs } = options;
     return this.#transport.send({
       method: row.method,
       path: pathOf(row, params),
       headers: {
-        ...(body === undefined ? {} : { 'content-type': row.body?.types[0]?.includes('json') === false ? 'application/octet-stream' : 'application/json' }),
+        ...(body === undefined ? {} : { 'content-type': typeOf(row, body) }),
         ...headersOf(row, params),
         ...(idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }),
         ...headers,
       },
-      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      ...(body === undefined ? {} : { body: written(row, body) }),
       ...(signal === undefined ? {} : { signal }),
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     });
@@ -117,6 +117,27 @@ export class Hal9Client {
   stream(path: string, options?: StreamOptions): AsyncGenerator<StreamEvent, void, undefined> {
     return readEvents(this.#transport, path, options);
   }
+}
+
+/** Whether an answer is one JSON value; NDJSON is many. */
+export function isJson(response: Response): boolean {
+  return /^application\/(?:[\w.-]+\+)?json\b/.test(response.headers.get('content-type') ?? '');
+}
+
+const FORM = 'application/x-www-form-urlencoded';
+
+function typeOf(row: OperationRow, body: unknown): string {
+  const [usual = 'application/json'] = row.body?.types ?? [];
+  if (usual === FORM) return FORM;
+  return body instanceof Uint8Array || !usual.includes('json') ? 'application/octet-stream' : 'application/json';
+}
+
+/** A form is made of the fields of an object. */
+function written(row: OperationRow, body: unknown): string | Uint8Array<ArrayBuffer> {
+  if (typeof body === 'string') return body;
+  if (body instanceof Uint8Array) return new Uint8Array(body);
+  if (row.body?.types[0] !== FORM || typeof body !== 'object' || body === null) return JSON.stringify(body);
+  return new URLSearchParams(Object.entries(body).map(([name, value]): [string, string] => [name, String(value)])).toString();
 }
 
 /** Starting runs and following them. */

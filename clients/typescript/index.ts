@@ -1,4 +1,4 @@
-export { Hal9Client, type CallOptions, type Run, type RunOutcome, type SignalReceipt, type StartedRun, type StartOptions, type Upload, type UploadOptions } from './client.ts';
+export { Hal9Client, isJson, type CallOptions, type Run, type RunOutcome, type SignalReceipt, type StartedRun, type StartOptions, type Upload, type UploadOptions } from './client.ts';
 export { isOperationId, type CallAnswer, type CallInput, type ItemOf, type OperationId, type PagedId } from './call.ts';
 export { ApiError, ConnectionError, RequestTimeout, type Problem } from './problem.ts';
 export { OPERATIONS } from './operations.ts';

@@ -14,7 +14,7 @@ export interface TransportRequest {
   /** Path with query, e.g. `/v1/runs?limit=1`. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | ReadableStream<Uint8Array>;
+  readonly body?: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
   /** Whether a POST may be repeated although the first attempt may have been carried out. Default: if it has an `Idempotency-Key`. */
   readonly repeatable?: boolean;
   /** Default: the client's. */
