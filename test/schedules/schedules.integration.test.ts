@@ -228,20 +228,6 @@ describe('a schedule', () => {
     await expect(schedules.backfill(caller, schedule.id, { from: new Date('2026-01-01T00:30:00Z'), to: new Date('2126-01-01T03:30:00Z'), overlap: 'skip' })).rejects.toMatchObject({ type: 'InvalidInput' });
   });
 
-  it('fires across changes of clocks: not at what is left out, twice at what comes twice', async () => {
-    const caller = await owner();
-    const { schedule } = await schedules.create(caller, draft({ cron: ['30 1,2,3 * * *'], timeZone: 'Europe/Berlin', action: { kind: 'signal', type: 'night' } }));
-    const fired = async (from: string, to: string, times: number) => {
-      const before = (await schedules.firings(caller, schedule.id, 100)).length;
-      await schedules.backfill(caller, schedule.id, { from: new Date(from), to: new Date(to), overlap: 'buffer-all' });
-      const all = await firings(caller, schedule.id, (found) => settled(found).length === before + times);
-      return all.slice(before).map(({ dueAt }) => dueAt.toISOString());
-    };
-    // 2026: 29 March 02:00 becomes 03:00, 25 October 03:00 becomes 02:00.
-    expect(await fired('2026-03-28T23:00:00Z', '2026-03-29T12:00:00Z', 2)).toEqual(['2026-03-29T00:30:00.000Z', '2026-03-29T01:30:00.000Z']);
-    expect(await fired('2025-10-25T22:00:00Z', '2025-10-26T12:00:00Z', 4)).toEqual(['2025-10-25T23:30:00.000Z', '2025-10-26T00:30:00.000Z', '2025-10-26T01:30:00.000Z', '2025-10-26T02:30:00.000Z']);
-  });
-
   it('hands its catch-up window to Temporal', async () => {
     const caller = await owner();
     const { schedule } = await schedules.create(caller, draft({ catchUpSeconds: 10 }));
