@@ -125,7 +125,7 @@ describe.skipIf(tool === undefined)('an AMQP source', () => {
   }
 
   async function until<T>(what: () => Promise<T | undefined>): Promise<T> {
-    for (let attempt = 0; attempt < 800; attempt++) {
+    for (let attempt = 0; attempt < 2000; attempt++) {
       const found = await what();
       if (found !== undefined) return found;
       await new Promise((resolve) => setTimeout(resolve, 50));

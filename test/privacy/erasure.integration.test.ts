@@ -93,6 +93,26 @@ describe('erasure', () => {
     });
   });
 
+  it('takes in another pass what a system wrote while it was erased', async () => {
+    // A mail to the person comes while another is masked, twice.
+    const busy = `${SHOP}; create table coming (more int); insert into coming values (2); create table mail (id int generated always as identity primary key, address text); insert into mail (address) values ('canary-1@example.com');
+      create function write_late() returns trigger language plpgsql as $$ begin update coming set more = more - 1 where more > 0; if found then insert into mail (address) values ('canary-1@example.com'); end if; return new; end $$;
+      create trigger late after update on mail for each row execute function write_late()`;
+    await withSchema(busy, async (client, url) => {
+      const caller = await bench.caller();
+      await declare(caller, url, `${ANNOTATIONS}  mail: {columns: {id: {category: system}, address: {category: user.contact.email, identity: email}}}\n`);
+      const { id } = await bench.erasures.request(caller, CANARY);
+      const states = new Set<string>();
+      await expect.poll(async () => {
+        const { state } = (await bench.erasures.get(caller, id)).erasure;
+        states.add(state);
+        return state;
+      }).toBe('complete');
+      expect(states).not.toContain('blocked');
+      expect((await client.query('select address from mail')).rows).toEqual([{ address: null }, { address: null }, { address: null }]);
+    });
+  });
+
   it('is not complete while anything names the person, says where, and goes on when it was mended', async () => {
     await withSchema(`${SHOP}; insert into log values ('mail from CANARY-1@example.com')`, async (client, url) => {
       const caller = await bench.caller();
