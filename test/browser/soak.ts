@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Hal9Client } from '../../clients/typescript/index.ts';
+import { onLoopback } from '../environment/loopback.ts';
 
 const RUN_MS = 300_000;
 const LOOK_MS = 1_000;
@@ -83,17 +84,7 @@ async function startSite(): Promise<{ url: string; close: () => Promise<void> }>
     const visits = Number(/visits=(\d+)/.exec(headers.cookie ?? '')?.[1] ?? 0) + 1;
     response.writeHead(200, { 'content-type': 'text/html', 'set-cookie': `visits=${String(visits)}; Path=/` }).end(`<!doctype html><title>Counter</title><p>${String(visits)} visits</p><a href="/next">Next</a>`);
   });
-  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no address');
-  return {
-    url: `http://127.0.0.1:${String(address.port)}`,
-    close: () =>
-      new Promise((closed) => {
-        server.close(() => closed());
-        server.closeAllConnections();
-      }),
-  };
+  return onLoopback(server);
 }
 
 /** The least of some looks at the memory of a process, bytes. */

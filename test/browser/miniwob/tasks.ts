@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import { SetupError } from '../../../deploy/local/setup-error.ts';
 import { flowSchema, type Flow } from '../../../schemas/browser/flow.ts';
 import { playEpisode } from './episode.ts';
+import { onLoopback } from '../../environment/loopback.ts';
 
 const TYPES: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.png': 'image/png', '.gif': 'image/gif', '.jpg': 'image/jpeg', '.svg': 'image/svg+xml', '.json': 'application/json' };
 
@@ -93,15 +94,5 @@ async function serve(root: string): Promise<{ url: string; close: () => Promise<
       () => response.writeHead(404).end(),
     );
   });
-  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no address');
-  return {
-    url: `http://127.0.0.1:${String(address.port)}`,
-    close: () =>
-      new Promise((closed) => {
-        server.close(() => closed());
-        server.closeAllConnections();
-      }),
-  };
+  return onLoopback(server);
 }

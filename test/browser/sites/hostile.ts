@@ -1,4 +1,5 @@
 import { createServer } from 'node:http';
+import { onLoopback } from '../../environment/loopback.ts';
 
 /** Pages that mean harm, each under its name. */
 const PAGES: Readonly<Record<string, string>> = {
@@ -36,15 +37,5 @@ export async function startHostileSite(): Promise<HostileSite> {
     const page = PAGES[path.slice(1)];
     response.writeHead(page === undefined ? 404 : 200, { 'content-type': 'text/html' }).end(`<!doctype html><title>${path}</title>${page ?? ''}`);
   });
-  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no address');
-  return {
-    url: `http://127.0.0.1:${String(address.port)}`,
-    close: () =>
-      new Promise((closed) => {
-        server.close(() => closed());
-        server.closeAllConnections();
-      }),
-  };
+  return onLoopback(server);
 }
