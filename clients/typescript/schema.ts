@@ -10343,7 +10343,7 @@ export interface components {
             /** Format: date-time */
             startAt?: string;
             /**
-             * @description IANA name; cron and calendars mean its wall clock. A time that a change of clocks leaves out does not fire; one that comes twice fires twice, as Temporal does.
+             * @description IANA name; cron and calendars mean its wall clock. A time that a change of clocks leaves out does not fire; one that comes twice fires once, the second time, as in Temporal.
              * @default UTC
              */
             timeZone: string;
@@ -10545,7 +10545,7 @@ export interface components {
                 taken: number;
             } | null;
             /**
-             * @description IANA name; cron and calendars mean its wall clock. A time that a change of clocks leaves out does not fire; one that comes twice fires twice, as Temporal does.
+             * @description IANA name; cron and calendars mean its wall clock. A time that a change of clocks leaves out does not fire; one that comes twice fires once, the second time, as in Temporal.
              * @default UTC
              */
             timeZone: string;
@@ -23407,7 +23407,7 @@ export interface operations {
                     /** Format: date-time */
                     startAt?: string;
                     /**
-                     * @description IANA name; cron and calendars mean its wall clock. A time that a change of clocks leaves out does not fire; one that comes twice fires twice, as Temporal does.
+                     * @description IANA name; cron and calendars mean its wall clock. A time that a change of clocks leaves out does not fire; one that comes twice fires once, the second time, as in Temporal.
                      * @default UTC
                      */
                     timeZone?: string;
@@ -23623,7 +23623,7 @@ export interface operations {
                     /** Format: date-time */
                     startAt?: string;
                     /**
-                     * @description IANA name; cron and calendars mean its wall clock. A time that a change of clocks leaves out does not fire; one that comes twice fires twice, as Temporal does.
+                     * @description IANA name; cron and calendars mean its wall clock. A time that a change of clocks leaves out does not fire; one that comes twice fires once, the second time, as in Temporal.
                      * @default UTC
                      */
                     timeZone?: string;

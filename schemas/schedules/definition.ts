@@ -84,7 +84,7 @@ export const scheduleDraftSchema = z
     intervals: z.array(z.strictObject({ everySeconds: z.int().min(1).max(31_536_000), offsetSeconds: z.int().min(0).default(0) }).refine(({ everySeconds, offsetSeconds }) => offsetSeconds < everySeconds, 'the offset is shorter than the interval')).max(20).default([]).describe('Every so often, counted from 1970-01-01T00:00:00Z plus the offset.'),
     calendars: z.array(calendarSchema).max(20).default([]),
     skip: z.array(calendarSchema).max(20).default([]).describe('Times that match one of these are left out.'),
-    timeZone: z.string().max(64).refine(isTimeZone, 'is no IANA time zone').default('UTC').describe('IANA name; cron and calendars mean its wall clock. A time that a change of clocks leaves out does not fire; one that comes twice fires twice, as Temporal does.'),
+    timeZone: z.string().max(64).refine(isTimeZone, 'is no IANA time zone').default('UTC').describe('IANA name; cron and calendars mean its wall clock. A time that a change of clocks leaves out does not fire; one that comes twice fires once, the second time, as in Temporal.'),
     jitterSeconds: z.int().min(0).max(86_400).default(0).describe('Each firing comes up to so much later, the same for the same time.'),
     startAt: z.iso.datetime({ offset: true }).optional(),
     endAt: z.iso.datetime({ offset: true }).optional(),

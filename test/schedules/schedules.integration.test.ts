@@ -137,6 +137,8 @@ describe('a schedule', () => {
     expect(spring.times?.next.slice(0, 5).map((at) => at.toISOString())).toEqual(['2027-03-28T00:30:00.000Z', '2027-03-28T01:30:00.000Z', '2027-03-28T23:30:00.000Z', '2027-03-29T00:30:00.000Z', '2027-03-29T01:30:00.000Z']);
     const autumn = await schedules.create(caller, draft({ calendars: [{ hour: [3], dayOfWeek: [0] }], timeZone: 'Europe/Berlin', startAt: '2027-10-24T12:00:00Z' }));
     expect(autumn.times?.next.slice(0, 2).map((at) => at.toISOString())).toEqual(['2027-10-31T02:00:00.000Z', '2027-11-07T02:00:00.000Z']);
+    const repeated = await schedules.create(caller, draft({ cron: ['30 2 * * *'], timeZone: 'Europe/Berlin', startAt: '2027-10-30T12:00:00Z' }));
+    expect(repeated.times?.next.slice(0, 3).map((at) => at.toISOString())).toEqual(['2027-10-31T01:30:00.000Z', '2027-11-01T01:30:00.000Z', '2027-11-02T01:30:00.000Z']);
   });
 
   it('agrees with the wall clock of the runtime for every next time', async () => {

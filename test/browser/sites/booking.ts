@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { onLoopback } from '../../environment/loopback.ts';
 
 /** A booking site with a sign-in and a form over several pages. Knows what nobody else can: how often each booking was made. */
 export interface BookingSite {
@@ -58,18 +59,10 @@ export async function startBookingSite(slowMs = 0): Promise<BookingSite> {
   const server = createServer((request, response) => {
     answer(request, response).catch(() => response.destroy());
   });
-  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no address');
   return {
-    url: `http://127.0.0.1:${String(address.port)}`,
+    ...(await onLoopback(server)),
     bookings,
     signIns: () => signIns,
-    close: () =>
-      new Promise((closed) => {
-        server.close(() => closed());
-        server.closeAllConnections();
-      }),
   };
 }
 

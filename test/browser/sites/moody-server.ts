@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { FlowDraft } from '../../../schemas/browser/flow.ts';
+import { onLoopback } from '../../environment/loopback.ts';
 import type { Mood } from './mood.ts';
 
 /** What a visitor asks for. */
@@ -68,10 +69,7 @@ export async function startMoodySite(site: Site, mood: Mood): Promise<MoodySite>
   const server = createServer((request, response) => {
     answer(request, response).catch((error: unknown) => response.writeHead(500).end(String(error)));
   });
-  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no address');
-  const url = `http://127.0.0.1:${String(address.port)}`;
+  const { url, close } = await onLoopback(server);
   return {
     url,
     flow: {
@@ -81,11 +79,7 @@ export async function startMoodySite(site: Site, mood: Mood): Promise<MoodySite>
       overlays: POP_UPS.map(({ name, button }) => ({ on: { role: 'dialog', name }, click: { role: 'button', name: button } })),
       steps: site.steps(url),
     },
-    close: () =>
-      new Promise((closed) => {
-        server.close(() => closed());
-        server.closeAllConnections();
-      }),
+    close,
   };
 }
 
