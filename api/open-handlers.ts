@@ -1,3 +1,4 @@
+import { toHalError } from '../platform/failures/translate.ts';
 import { HalError } from '../schemas/errors.ts';
 
 /** How often the open handlers are looked at, milliseconds: what takes long ends within a second of a revocation of its credential. */
@@ -50,9 +51,9 @@ export class OpenHandlers {
 
   async #ask(handler: OpenHandler, stillAllowed: () => Promise<boolean>): Promise<void> {
     this.#asked.add(handler);
-    // A database that does not answer is no reason to go on: what cannot be checked does not count.
-    const allowed = await stillAllowed().catch(() => false);
+    // A database that does not answer is no reason to go on, nor to say of a credential that it has ended: whoever waits may come again.
+    const refusal = await stillAllowed().then((allowed) => (allowed ? undefined : new HalError('Unauthenticated', 'the credential has ended')), toHalError);
     this.#asked.delete(handler);
-    if (!allowed && this.#open.has(handler)) handler.end(new HalError('Unauthenticated', 'the credential has ended'));
+    if (refusal !== undefined && this.#open.has(handler)) handler.end(refusal);
   }
 }
