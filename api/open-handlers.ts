@@ -5,6 +5,8 @@ import { HalError } from '../schemas/errors.ts';
 const LOOK_MS = 250;
 
 export interface OpenHandler {
+  /** Where {@link OpenHandlers} keeps it. */
+  place: number;
   /** When its time is up, of `performance.now()`; Infinity for streams. */
   readonly until: number;
   /** What that time was, milliseconds, for who is told that it is up. */
@@ -18,32 +20,41 @@ export interface OpenHandler {
 
 /**
  * Handlers that have not answered yet, with one clock for all of them: most answer within a millisecond, and two timers for each cost as
- * much as finding who asked.
+ * much as finding who asked. In an array, because V8 gives a Set that things come and go in a new table again and again, and each old table
+ * keeps what was open at that moment, and the table after it, until the old memory is collected: that was half of all requests.
  */
 export class OpenHandlers {
-  readonly #open = new Set<OpenHandler>();
+  readonly #open: OpenHandler[] = [];
   readonly #asked = new WeakSet<OpenHandler>();
   #clock: NodeJS.Timeout | undefined;
 
   add(handler: OpenHandler): void {
-    this.#open.add(handler);
+    handler.place = this.#open.push(handler) - 1;
     if (this.#clock !== undefined) return;
     this.#clock = setInterval(() => this.#look(), LOOK_MS);
     this.#clock.unref();
   }
 
   remove(handler: OpenHandler): void {
-    this.#open.delete(handler);
+    if (!this.#holds(handler)) return;
+    const last = this.#open.pop();
+    if (last === undefined || last === handler) return;
+    this.#open[handler.place] = last;
+    last.place = handler.place;
+  }
+
+  #holds(handler: OpenHandler): boolean {
+    return this.#open[handler.place] === handler;
   }
 
   #look(): void {
-    if (this.#open.size === 0) {
+    if (this.#open.length === 0) {
       clearInterval(this.#clock);
       this.#clock = undefined;
       return;
     }
     const now = performance.now();
-    for (const handler of this.#open) {
+    for (const handler of [...this.#open]) {
       if (now >= handler.until) handler.end(new HalError('Timeout', `no answer within ${handler.limitMs / 1000} s`));
       else if (handler.stillAllowed !== undefined && !handler.gone() && !this.#asked.has(handler)) void this.#ask(handler, handler.stillAllowed);
     }
@@ -54,6 +65,6 @@ export class OpenHandlers {
     // A database that does not answer is no reason to go on, nor to say of a credential that it has ended: whoever waits may come again.
     const refusal = await stillAllowed().then((allowed) => (allowed ? undefined : new HalError('Unauthenticated', 'the credential has ended')), toHalError);
     this.#asked.delete(handler);
-    if (refusal !== undefined && this.#open.has(handler)) handler.end(refusal);
+    if (refusal !== undefined && this.#holds(handler)) handler.end(refusal);
   }
 }

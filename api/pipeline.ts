@@ -162,6 +162,7 @@ async function handle(route: AnyRoute, context: Unbound, stillAllowed: Admitted[
 
 /** A handler under way: its answer, unless its time or its credential ends before. */
 class Handler implements OpenHandler {
+  place = -1;
   readonly until: number;
   readonly limitMs: number;
   readonly stillAllowed: Admitted['stillAllowed'];

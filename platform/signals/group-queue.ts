@@ -13,15 +13,16 @@ export interface QueuedRows<Request extends OfOrganisation> {
 
 /** What waits for one writer: first come, first served within an organisation, organisations in turn. */
 export class GroupQueue<Request extends OfOrganisation> {
-  readonly #byOrg = new Map<string, QueuedRows<Request>[]>();
+  /** A line is emptied when it leaves: old tables of the map keep what was in them until the old memory is collected. */
+  readonly #byOrg = new Map<string, { parts: QueuedRows<Request>[] }>();
   #wake: (() => void) | undefined;
   #closed = false;
 
   push(part: QueuedRows<Request>): void {
     const { orgId } = part.request;
-    const parts = this.#byOrg.get(orgId);
-    if (parts === undefined) this.#byOrg.set(orgId, [part]);
-    else parts.push(part);
+    const line = this.#byOrg.get(orgId);
+    if (line === undefined) this.#byOrg.set(orgId, { parts: [part] });
+    else line.parts.push(part);
     this.#wake?.();
   }
 
@@ -51,7 +52,7 @@ export class GroupQueue<Request extends OfOrganisation> {
 
   #waitingRows(orgId: string, enough: number): number {
     let rows = 0;
-    for (const part of this.#byOrg.get(orgId) ?? []) {
+    for (const part of this.#byOrg.get(orgId)?.parts ?? []) {
       rows += part.rows.length;
       if (rows >= enough) break;
     }
@@ -59,7 +60,10 @@ export class GroupQueue<Request extends OfOrganisation> {
   }
 
   #cut(orgId: string, most: number): readonly QueuedRows<Request>[] {
-    const parts = this.#byOrg.get(orgId) ?? [];
+    const line = this.#byOrg.get(orgId);
+    if (line === undefined) return [];
+    const { parts } = line;
+    line.parts = [];
     // Out and in again: the organisation goes to the end of the line.
     this.#byOrg.delete(orgId);
     const taken: QueuedRows<Request>[] = [];
@@ -77,7 +81,7 @@ export class GroupQueue<Request extends OfOrganisation> {
         room = 0;
       }
     }
-    if (used < parts.length) this.#byOrg.set(orgId, parts.slice(used));
+    if (used < parts.length) this.#byOrg.set(orgId, { parts: parts.slice(used) });
     return taken;
   }
 }

@@ -25,6 +25,16 @@ describe('handlers that have not answered yet', () => {
     expect(await endOf({ until: performance.now() + SECOND_MS / 2, limitMs: SECOND_MS / 2 })).toMatchObject({ type: 'Timeout' });
   });
 
+  it('are told apart when they answer in another order than they came', async () => {
+    const open = new OpenHandlers();
+    const ended: HalError[][] = [[], [], [], []];
+    const handlers = ended.map((reasons) => handlerOf({ stillAllowed: async () => false }, reasons));
+    for (const handler of handlers) open.add(handler);
+    for (const index of [1, 0, 0]) open.remove(handlers[index]!);
+    await vi.advanceTimersByTimeAsync(SECOND_MS / 2);
+    expect(ended.map((reasons) => reasons.length > 0)).toEqual([false, false, true, true]);
+  });
+
   it('are left alone after they answered', async () => {
     const open = new OpenHandlers();
     const ended: HalError[] = [];
@@ -46,5 +56,5 @@ async function endOf(changes: Partial<OpenHandler>): Promise<HalError | undefine
 }
 
 function handlerOf(changes: Partial<OpenHandler>, ended: HalError[]): OpenHandler {
-  return { until: Number.POSITIVE_INFINITY, limitMs: 0, stillAllowed: undefined, gone: () => false, end: (reason) => ended.push(reason), ...changes };
+  return { place: -1, until: Number.POSITIVE_INFINITY, limitMs: 0, stillAllowed: undefined, gone: () => false, end: (reason) => ended.push(reason), ...changes };
 }
