@@ -3,6 +3,7 @@ import type { AccessExportState, ExportedTable } from '../schemas/privacy/access
 import { recordAct, type Act } from './audit-acts.ts';
 import type { Database } from './database.ts';
 import type { Timestamp } from './organisations.ts';
+import { RequestRows } from './request-rows.ts';
 
 export interface AccessExportTables {
   access_exports: {
@@ -48,9 +49,11 @@ export interface AccessExportRecord {
 /** Copies handed out to people: no row names anybody. */
 export class AccessExportStore {
   readonly #database: Database;
+  readonly #rows: RequestRows<Selectable<AccessExportTables['access_exports']>, AccessExportRecord>;
 
   constructor(database: Database) {
     this.#database = database;
+    this.#rows = new RequestRows(database, 'access_exports', fromRow);
   }
 
   async insert(orgId: string, draft: Pick<AccessExportRecord, 'id' | 'subjects' | 'verification' | 'requestedBy' | 'keepDays'> & { sealed: Buffer }, act: Act): Promise<AccessExportRecord> {
@@ -63,19 +66,12 @@ export class AccessExportStore {
   }
 
   async find(orgId: string, id: string): Promise<AccessExportRecord | undefined> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const row = await tx.selectFrom('access_exports').selectAll().where('id', '=', id).executeTakeFirst();
-      return row === undefined ? undefined : fromRow(row);
-    });
+    return this.#rows.find(orgId, id);
   }
 
   /** Latest first. @param before (requested, id) of the last of the page before. */
   async list(orgId: string, limit: number, before?: { createdAt: Date; id: string }): Promise<AccessExportRecord[]> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      let query = tx.selectFrom('access_exports').selectAll().orderBy('requested_at', 'desc').orderBy('id', 'desc').limit(limit);
-      if (before !== undefined) query = query.where(sql<boolean>`(date_trunc('milliseconds', requested_at), id) < (${before.createdAt}, ${before.id}::uuid)`);
-      return (await query.execute()).map(fromRow);
-    });
+    return this.#rows.list(orgId, limit, before);
   }
 
   async move(orgId: string, id: string, state: 'collecting' | 'blocked', reasons: readonly string[]): Promise<void> {

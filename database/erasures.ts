@@ -3,6 +3,7 @@ import type { ErasureState, KeptValue } from '../schemas/privacy/erasure.ts';
 import { recordAct, type Act } from './audit-acts.ts';
 import type { Database } from './database.ts';
 import type { Timestamp } from './organisations.ts';
+import { RequestRows, type UnendedRequest } from './request-rows.ts';
 
 type MaybeTime = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>;
 
@@ -62,15 +63,14 @@ export interface ErasedTable {
   readonly shared: number;
 }
 
-/** An erasure this young is being started by whoever wrote it down, seconds. */
-const YOUNG_SECONDS = 10;
-
 /** The ledger of erasures: no row of it names a person. */
 export class ErasureStore {
   readonly #database: Database;
+  readonly #rows: RequestRows<Parameters<typeof fromRow>[0], ErasureRecord>;
 
   constructor(database: Database) {
     this.#database = database;
+    this.#rows = new RequestRows(database, 'erasures', fromRow);
   }
 
   async policy(orgId: string): Promise<PrivacyPolicy | undefined> {
@@ -100,33 +100,17 @@ export class ErasureStore {
   }
 
   async find(orgId: string, id: string): Promise<ErasureRecord | undefined> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const row = await tx.selectFrom('erasures').selectAll().where('id', '=', id).executeTakeFirst();
-      return row === undefined ? undefined : fromRow(row);
-    });
+    return this.#rows.find(orgId, id);
   }
 
   /** Latest first. @param before (requested, id) of the last of the page before. */
   async list(orgId: string, limit: number, before?: { createdAt: Date; id: string }): Promise<ErasureRecord[]> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      let query = tx.selectFrom('erasures').selectAll().orderBy('requested_at', 'desc').orderBy('id', 'desc').limit(limit);
-      if (before !== undefined) query = query.where(sql<boolean>`(date_trunc('milliseconds', requested_at), id) < (${before.createdAt}, ${before.id}::uuid)`);
-      return (await query.execute()).map(fromRow);
-    });
+    return this.#rows.list(orgId, limit, before);
   }
 
   /** Erasures that have not come to their end and its receipt, by the time they were asked for. @param after time of the last of the page before. */
-  async unendedAcrossOrganisations(limit: number, after: Date): Promise<{ orgId: string; id: string; requestedAt: Date }[]> {
-    const rows = await this.#database.system
-      .selectFrom('erasures')
-      .select(['org_id', 'id', 'requested_at'])
-      .where((row) => row.or([row('finished_at', 'is', null), row.and([row('state', '=', 'complete'), row('receipt', 'is', null)])]))
-      .where('requested_at', '>', after)
-      .where('requested_at', '<', sql<Date>`now() - make_interval(secs => ${YOUNG_SECONDS})`)
-      .orderBy('requested_at')
-      .limit(limit)
-      .execute();
-    return rows.map((row) => ({ orgId: row.org_id, id: row.id, requestedAt: row.requested_at }));
+  async unendedAcrossOrganisations(limit: number, after: Date): Promise<UnendedRequest[]> {
+    return this.#rows.unendedAcrossOrganisations(sql`(finished_at is null or (state = 'complete' and receipt is null))`, limit, after);
   }
 
   /** Who it is; undefined once the erasure has ended. */

@@ -3,6 +3,7 @@ import type { ChangedTableView, ChangeKind, ChangeState } from '../schemas/priva
 import { recordAct, type Act } from './audit-acts.ts';
 import type { Database, Tx } from './database.ts';
 import type { Timestamp } from './organisations.ts';
+import { RequestRows, type UnendedRequest } from './request-rows.ts';
 
 export interface PrivacyChangeTables {
   privacy_changes: {
@@ -46,9 +47,6 @@ export interface PrivacyChangeRecord {
 
 export type PrivacyChangeDraft = Pick<PrivacyChangeRecord, 'id' | 'kind' | 'subjects' | 'topics' | 'wanted' | 'verification' | 'requestedBy' | 'dueAt'> & { readonly sealed: Buffer };
 
-/** A change this young is being started by whoever wrote it down, seconds. */
-const YOUNG_SECONDS = 10;
-
 /** The row that is there before anything is changed, in the transaction of its cause. A restriction holds from here on. */
 export async function insertChange(tx: Tx, orgId: string, draft: PrivacyChangeDraft, act: Act): Promise<PrivacyChangeRecord> {
   const { id, kind, subjects, topics, wanted, verification, requestedBy, dueAt, sealed } = draft;
@@ -70,9 +68,11 @@ export async function insertChange(tx: Tx, orgId: string, draft: PrivacyChangeDr
 /** The ledger of changes: no row of it names a person or a value. */
 export class PrivacyChangeStore {
   readonly #database: Database;
+  readonly #rows: RequestRows<Selectable<PrivacyChangeTables['privacy_changes']>, PrivacyChangeRecord>;
 
   constructor(database: Database) {
     this.#database = database;
+    this.#rows = new RequestRows(database, 'privacy_changes', fromRow);
   }
 
   async insert(orgId: string, draft: PrivacyChangeDraft, act: Act): Promise<PrivacyChangeRecord> {
@@ -80,33 +80,17 @@ export class PrivacyChangeStore {
   }
 
   async find(orgId: string, id: string): Promise<PrivacyChangeRecord | undefined> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      const row = await tx.selectFrom('privacy_changes').selectAll().where('id', '=', id).executeTakeFirst();
-      return row === undefined ? undefined : fromRow(row);
-    });
+    return this.#rows.find(orgId, id);
   }
 
   /** Latest first. @param before (requested, id) of the last of the page before. */
   async list(orgId: string, limit: number, before?: { createdAt: Date; id: string }): Promise<PrivacyChangeRecord[]> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      let query = tx.selectFrom('privacy_changes').selectAll().orderBy('requested_at', 'desc').orderBy('id', 'desc').limit(limit);
-      if (before !== undefined) query = query.where(sql<boolean>`(date_trunc('milliseconds', requested_at), id) < (${before.createdAt}, ${before.id}::uuid)`);
-      return (await query.execute()).map(fromRow);
-    });
+    return this.#rows.list(orgId, limit, before);
   }
 
   /** Changes that have not come to their end, by the time they were asked for. @param after time of the last of the page before. */
-  async unendedAcrossOrganisations(limit: number, after: Date): Promise<{ orgId: string; id: string; requestedAt: Date }[]> {
-    const rows = await this.#database.system
-      .selectFrom('privacy_changes')
-      .select(['org_id', 'id', 'requested_at'])
-      .where('finished_at', 'is', null)
-      .where('requested_at', '>', after)
-      .where('requested_at', '<', sql<Date>`now() - make_interval(secs => ${YOUNG_SECONDS})`)
-      .orderBy('requested_at')
-      .limit(limit)
-      .execute();
-    return rows.map((row) => ({ orgId: row.org_id, id: row.id, requestedAt: row.requested_at }));
+  async unendedAcrossOrganisations(limit: number, after: Date): Promise<UnendedRequest[]> {
+    return this.#rows.unendedAcrossOrganisations(sql`finished_at is null`, limit, after);
   }
 
   /**
