@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import { METERS, type Meter } from '../schemas/usage/meters.ts';
 import type { Database } from './database.ts';
+import { recordUsage, type Usage } from './usage-events.ts';
 
 export type UsageStep = 'hour' | 'day' | 'month';
 
@@ -37,6 +38,11 @@ export class UsageStore {
 
   constructor(database: Database) {
     this.#database = database;
+  }
+
+  /** Writes a use of work that has no transaction of its own. */
+  async record(usage: Usage): Promise<void> {
+    await this.#database.withOrg(usage.orgId, (tx) => recordUsage(tx, usage));
   }
 
   /**

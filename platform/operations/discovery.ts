@@ -85,7 +85,8 @@ async function readProject(root: string, problems: string[]): Promise<Project> {
   const contracts: OperationContract[] = [];
   for (const file of await entries(join(root, 'schemas', 'operations'), /(?<!\.d)\.[jt]s$/)) {
     const contract = await loadContract(file, problems);
-    if (contract !== undefined) contracts.push(contract);
+    // People's activities are counted by their processor time, so a start asks whether some of it is left.
+    if (contract !== undefined) contracts.push(root === HAL9_ROOT || contract.meter !== undefined ? contract : { ...contract, meter: 'plugin-cpu-ms' });
   }
   const workflows = await indexFiles(join(root, 'workflows'));
   const activities = await indexFiles(join(root, 'activities'));

@@ -1,4 +1,5 @@
 import proto from '@temporalio/proto';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemCaller } from '../../platform/identity/caller.ts';
 import { WorkerStore } from '../../database/workers.ts';
@@ -16,6 +17,19 @@ describe('core worker', () => {
     const caller = systemCaller(await core.test.organisation(), 'test');
     const { runId } = await core.operations.start(caller, { operation: 'greet', input: { name: 'Ada' }, origin: 'api' });
     expect(await core.operations.result(caller, runId, 20_000)).toEqual({ status: 'completed', result: { greeting: 'Good day, Ada.' } });
+  });
+
+  it('counts the processor time of a project\'s activities, each attempt once, and not that of its own', async () => {
+    const orgId = await core.test.organisation();
+    const caller = systemCaller(orgId, 'test');
+    const begin = (input: object) => core.operations.start(caller, { operation: 'greet', input: { name: 'Ada', ...input }, origin: 'api' });
+    for (const { runId } of await Promise.all([begin({}), begin({ fail: true })])) await core.operations.result(caller, runId, 20_000);
+    const { rows } = await sql<{ key: string; quantity: number }>`select key, quantity from usage_events where org_id = ${orgId} and meter = 'plugin-cpu-ms'`.execute(core.test.database.system);
+    // One attempt of each run's one activity; its first writing is all there is of it.
+    expect(rows.map(({ key }) => key.replace(/^[0-9a-f-]{36}/, 'run'))).toEqual(['run/1/1/1', 'run/1/1/1']);
+    expect(rows.every(({ quantity }) => quantity >= 1)).toBe(true);
+    expect(core.operations.contracts.get('greet')?.meter).toBe('plugin-cpu-ms');
+    expect(core.operations.contracts.get('remediate')?.meter).toBeUndefined();
   });
 
   it('tells its metrics, those of Temporal included, and its health', async () => {

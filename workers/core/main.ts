@@ -1,14 +1,16 @@
 import { pathToFileURL } from 'node:url';
 import { Gauge } from 'prom-client';
 import type { ActivityDependencies, ActivityFactory, RegisteredActivities } from '../../activities/dependencies.ts';
+import { UsageStore } from '../../database/usage.ts';
 import { createDataConverter } from '../../platform/codec/data-converter.ts';
 import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
 import { ConfigError } from '../../platform/config/config.ts';
-import { DiscoveryError, type Project } from '../../platform/operations/discovery.ts';
+import { DiscoveryError, HAL9_ROOT, type Project } from '../../platform/operations/discovery.ts';
 import { ProgressReporter } from '../../platform/operations/progress-reporter.ts';
 import { loadBundle } from '../bundle.ts';
 import type { WorkflowBundle } from '../bundle.ts';
 import { runProcess, type BackgroundProcess } from '../process.ts';
+import { ActivityMeter } from './metered-activities.ts';
 import { checkOpenRuns } from './open-runs.ts';
 import { servedQueues } from './queues.ts';
 import { once, serveQueue } from './serve.ts';
@@ -16,7 +18,8 @@ import { once, serveQueue } from './serve.ts';
 /** The worker of HAL9's own queues and of people's operations. HAL9_QUEUES narrows it, to scale a layer alone. */
 await runProcess('core', { temporalWorker: true }, async (context) => {
   const { config, database, operations, logger, projects } = context;
-  const [bundle, registered] = await Promise.all([loadBundle(projects), createActivities(projects, { config, database, operations, logger })]);
+  const meter = new ActivityMeter({ usage: new UsageStore(database), logger });
+  const [bundle, registered] = await Promise.all([loadBundle(projects), createActivities(projects, { config, database, operations, logger }, meter)]);
   // Nobody watches for the end of a run that HAL9 starts for itself, and cascades end all the time: each look lists the latest runs in Temporal.
   const progress = new ProgressReporter(database, logger, (operation) => operations.contracts.get(operation)?.exposure !== 'internal');
   try {
@@ -32,6 +35,7 @@ await runProcess('core', { temporalWorker: true }, async (context) => {
   } finally {
     await progress.close();
     for (const activities of registered) await activities.shutdown?.();
+    await meter.close();
   }
 });
 
@@ -47,8 +51,13 @@ async function judgeOpenRuns({ client, config, database, keys, logger, registry 
   if (incompatible.length > 0 && config.HAL9_INCOMPATIBLE_RUNS === 'refuse') throw new ConfigError('open runs cannot go on with this build, see above; start the previous one, or set HAL9_INCOMPATIBLE_RUNS=warn');
 }
 
-async function createActivities(projects: readonly Project[], dependencies: ActivityDependencies): Promise<RegisteredActivities[]> {
-  return Promise.all(projects.flatMap((project) => project.activities).map(async (file) => (await loadFactory(file))(dependencies)));
+/** HAL9's own work is not counted: its operations have meters of their own. */
+async function createActivities(projects: readonly Project[], dependencies: ActivityDependencies, meter: ActivityMeter): Promise<RegisteredActivities[]> {
+  const load = async (project: Project, file: string): Promise<RegisteredActivities> => {
+    const registered = await (await loadFactory(file))(dependencies);
+    return project.root === HAL9_ROOT ? registered : meter.metered(registered);
+  };
+  return Promise.all(projects.flatMap((project) => project.activities.map((file) => load(project, file))));
 }
 
 async function loadFactory(file: string): Promise<ActivityFactory> {

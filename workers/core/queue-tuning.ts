@@ -40,8 +40,11 @@ const TUNING: Readonly<Record<string, Partial<Tuning>>> = {
 
 /** A dead browser is to be noticed within seconds, and a busy machine not to be taken for a dead one: beats go out more often than the SDK sends them by itself. */
 const BROWSERS: Partial<Tuning> = { maxHeartbeatThrottleInterval: '2 seconds' };
+/** The same, and one thing after the other: a machine is claimed by one drill. */
+const RECOVERY: Partial<Tuning> = { ...BROWSERS, maxConcurrentActivityTaskExecutions: 1, activityTaskPollerBehavior: { type: 'simple-maximum', maximum: 1 } };
 
 /** Slots, pollers and cache of the worker for a queue. */
 export function tuningOf(queue: string): Tuning {
+  if (queue.startsWith(TASK_QUEUES.recovery)) return { ...BATCH, ...RECOVERY };
   return { ...BATCH, ...(queue.startsWith(TASK_QUEUES.browser) ? BROWSERS : TUNING[queue]) };
 }
