@@ -35,7 +35,7 @@ export class GroupQueue<Request extends OfOrganisation> {
   /**
    * The next rows of one organisation.
    * @param most rows; a larger part is split.
-   * @param lingerMs waited for more when there are fewer.
+   * @param lingerMs waited for more when there are fewer; 0 for not at all.
    * @returns undefined when closed and empty.
    */
   async take(most: number, lingerMs: number): Promise<readonly QueuedRows<Request>[] | undefined> {
@@ -46,7 +46,7 @@ export class GroupQueue<Request extends OfOrganisation> {
     }
     const [orgId] = this.#byOrg.keys();
     if (orgId === undefined) return undefined;
-    if (!this.#closed && this.#waitingRows(orgId, most) < most) await new Promise((resolve) => setTimeout(resolve, lingerMs));
+    if (lingerMs > 0 && !this.#closed && this.#waitingRows(orgId, most) < most) await new Promise((resolve) => setTimeout(resolve, lingerMs));
     return this.#cut(orgId, most);
   }
 

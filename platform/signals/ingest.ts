@@ -15,7 +15,7 @@ export interface IngestOptions {
   readonly queueBytes?: number;
   /** How long a commit is tried again while the database is away, ms. Default 8,000. */
   readonly retryForMs?: number;
-  /** How long a writer waits for more before it commits less than a full group, ms. Default 2. */
+  /** How long a writer waits for more before it commits less than a full group, when the group before held several requests, ms. Default 5. */
   readonly lingerMs?: number;
 }
 
@@ -25,7 +25,7 @@ export interface IngestOutcome {
   readonly duplicates: number;
 }
 
-const DEFAULTS = { writers: 2, groupSignals: 5000, queueSignals: 30_000, queueBytes: 32 * 1024 * 1024, retryForMs: 8000, lingerMs: 2 } as const;
+const DEFAULTS = { writers: 2, groupSignals: 5000, queueSignals: 30_000, queueBytes: 32 * 1024 * 1024, retryForMs: 8000, lingerMs: 5 } as const;
 const RETRY_DELAY_MS = 100;
 /** A commit that says nothing for so long is given up: the server is frozen or cut off. Above the statements' own timeout. */
 const COMMIT_TIMEOUT_MS = 25_000;
@@ -99,9 +99,12 @@ export class SignalIngest {
   }
 
   async #write(queue: GroupQueue<IngestRequest>): Promise<void> {
+    // Who comes alone is not kept waiting. Where several come while one is committed, waiting for more makes commits fewer, and each costs more than its rows.
+    let shared = false;
     for (;;) {
-      const parts = await queue.take(this.#options.groupSignals, this.#options.lingerMs);
+      const parts = await queue.take(this.#options.groupSignals, shared ? this.#options.lingerMs : 0);
       if (parts === undefined) return;
+      shared = parts.length > 1;
       // What follows in a request that failed already would overtake what failed; its sender sends all of it again.
       const live = parts.filter((part) => part.request.failure === undefined);
       await this.#commitParts(live);

@@ -1,7 +1,11 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { NewReceipt, ReceiptStore } from '../../database/webhook-receipts.ts';
 
 /** Most rows of one statement. */
 const MOST_ROWS = 500;
+
+/** Waited for more after a group of several, milliseconds: a commit costs more than its rows. */
+const LINGER_MS = 5;
 
 /** Writes receipts in groups: whatever comes while one statement runs goes with the next. */
 export class ReceiptLog {
@@ -33,6 +37,7 @@ export class ReceiptLog {
       try {
         await this.#store.insertAcrossOrganisations(group.map(({ receipt }) => receipt));
         for (const { done } of group) done();
+        if (group.length > 1) await delay(LINGER_MS);
       } catch (error) {
         for (const { failed } of group) failed(error);
       }
