@@ -1,6 +1,6 @@
-import { readFile, readdir } from 'node:fs/promises';
 import type { Browser, BrowserContext, BrowserContextOptions } from 'playwright-core';
 import type { Logger } from 'pino';
+import { readCommandLine, readProcesses } from '../host/process-table.ts';
 import { BrowserError } from './browser-error.ts';
 import { launchChromium } from './chromium.ts';
 
@@ -166,7 +166,13 @@ export class ChromiumPool {
       },
       () => this.#forget(process),
     );
-    this.#watch ??= setInterval(() => void this.#endBloated().catch((error: unknown) => this.#options.logger.warn({ err: error }, 'memory of pages not read')), WATCH_MS).unref();
+    this.#watch ??= setInterval(() => {
+      try {
+        this.#endBloated();
+      } catch (error) {
+        this.#options.logger.warn({ err: error }, 'memory of pages not read');
+      }
+    }, WATCH_MS).unref();
     return process;
   }
 
@@ -191,8 +197,8 @@ export class ChromiumPool {
   }
 
   /** Ends page processes that hold more memory than one may; Chromium tells their pages by a crash. */
-  async #endBloated(): Promise<void> {
-    for (const { pid, megabytes } of await pageProcesses(process.pid)) {
+  #endBloated(): void {
+    for (const { pid, megabytes } of pageProcesses(process.pid)) {
       if (megabytes <= this.#options.pageMegabytes) continue;
       this.#options.logger.warn({ pid, megabytes: Math.round(megabytes) }, 'a page holds too much memory, its process is ended');
       try {
@@ -205,26 +211,13 @@ export class ChromiumPool {
 }
 
 /** Renderer processes below a process, with their resident memory. Linux; elsewhere none are found. */
-async function pageProcesses(root: number): Promise<{ pid: number; megabytes: number }[]> {
-  const entries = await readdir('/proc').catch(() => []);
-  const parents = new Map<number, number>();
-  const found: { pid: number; megabytes: number; renderer: boolean }[] = [];
-  await Promise.all(
-    entries.filter((entry) => /^\d+$/.test(entry)).map(async (entry) => {
-      const [stat, command] = await Promise.all([readFile(`/proc/${entry}/stat`, 'utf8'), readFile(`/proc/${entry}/cmdline`, 'utf8')]).catch(() => [undefined, undefined]);
-      if (stat === undefined || command === undefined) return; // it ended meanwhile
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      const pid = Number(entry);
-      parents.set(pid, Number(fields[1]));
-      // Field 24 of proc_pid_stat(5): resident pages of 4 KiB.
-      found.push({ pid, megabytes: (Number(fields[21]) * 4) / 1024, renderer: command.includes('--type=renderer') });
-    }),
-  );
+function pageProcesses(root: number): { pid: number; megabytes: number }[] {
+  const processes = new Map(readProcesses().map((reading) => [reading.pid, reading]));
   const isBelow = (pid: number): boolean => {
-    for (let at: number | undefined = pid, depth = 0; at !== undefined && depth < 20; at = parents.get(at), depth += 1) if (at === root) return true;
+    for (let at: number | undefined = pid, depth = 0; at !== undefined && depth < 20; at = processes.get(at)?.parentPid, depth += 1) if (at === root) return true;
     return false;
   };
-  return found.filter(({ pid, renderer }) => renderer && isBelow(pid));
+  return [...processes.values()].filter(({ pid }) => isBelow(pid) && readCommandLine(pid).includes('--type=renderer')).map(({ pid, memoryBytes }) => ({ pid, megabytes: memoryBytes / (1024 * 1024) }));
 }
 
 async function withTimeout<T>(work: Promise<T>, ms: number): Promise<T> {
