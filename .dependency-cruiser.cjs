@@ -22,6 +22,8 @@ const ARROWS = {
 const SHARED = {
   // A step of a workflow that people's own operations take too.
   clients: '^workflows/approval/await-approval\\.ts$',
+  // PostgreSQL as a child process, which the embedded stack runs too.
+  workers: '^deploy/local/restored-server\\.ts$',
 };
 
 const arrows = Object.entries(ARROWS).map(([folder, allowed]) => ({

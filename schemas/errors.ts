@@ -53,8 +53,12 @@ export const FAILURES = {
   NoContract: { owner: 'user', retryable: false, status: 422, title: 'There is no contract at this address', remedy: 'Check the address and the chain: data was given for an account without code.' },
   SignerUnavailable: { owner: 'user', retryable: true, status: 424, title: 'The key of the signer cannot be used', remedy: 'See the detail; bring the key back where the signer says it is.' },
   PoisonSignal: { owner: 'user', retryable: false, status: 422, title: 'A neuron failed on this signal', remedy: 'See the dead-letter list for the cause; mend the neuron or the signal and replay.' },
+  Unopenable: { owner: 'user', retryable: false, status: 409, title: 'What was kept cannot be opened any more', remedy: 'If the detail names a master key, put it back behind the others of HAL9_MASTER_KEYS and repeat the request. Otherwise the bytes are lost or were erased: have the sender send it again.' },
   FenceLost: { owner: 'us', retryable: false, status: 409, title: 'Another attempt already committed this step', remedy: 'Nothing to do; the stored result is used.' },
   ActionRefused: { owner: 'user', retryable: false, status: 403, title: 'The host agent refused the action', remedy: 'Only allow-listed actions within the blast-radius limit run; see the agent configuration.' },
+  NoBackup: { owner: 'user', retryable: false, status: 409, title: 'There is no backup to restore', remedy: 'Take one (deploy/recovery/backup.sh) and set HAL9_BACKUPS of the recovery worker to its folder; docs/how-to/disaster-recovery.md shows both.' },
+  BackupDamaged: { owner: 'outside', retryable: false, status: 424, title: 'The backup is incomplete or damaged', remedy: 'Take a new base backup now, then find out what happened to the files that the detail names.' },
+  ScratchFull: { owner: 'user', retryable: false, status: 409, title: 'The disk has no room for the restored database', remedy: 'Make room, or set HAL9_RECOVERY_SCRATCH to a folder on a larger disk.' },
   Internal: { owner: 'us', retryable: true, status: 500, title: 'HAL9 failed', remedy: 'Retry; report the request id if it persists.' },
 } as const satisfies Record<string, FailureType>;
 

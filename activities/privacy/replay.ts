@@ -16,7 +16,9 @@ const ROUNDS = 5;
 export interface ReplayParts {
   readonly database: Database;
   readonly keys: KeyRing;
-  readonly subjectKeys: Pick<SubjectKeys, 'destroy'>;
+  readonly subjectKeys: Pick<SubjectKeys, 'destroy' | 'idsOf'>;
+  /** Erasures that were complete and that the ledger of `database` may not know. Default none. */
+  readonly alsoErased?: readonly CompletedErasure[];
   /** Everything that may hold data of an organisation's people. */
   readonly sourcesOf: (orgId: string) => Promise<readonly DataSource[]>;
   readonly signal: AbortSignal;
@@ -44,7 +46,7 @@ export interface ReplayOutcome {
 export async function replayErasures(parts: ReplayParts, orgId: string): Promise<ReplayOutcome> {
   const { database, keys, subjectKeys, progress } = parts;
   const store = new ErasureReplayStore(database);
-  const ledger = await store.complete(orgId);
+  const ledger = withoutRepeats([...(await store.complete(orgId)), ...(parts.alsoErased ?? [])]);
   const keysDestroyed = await subjectKeys.destroy(orgId, ledger.flatMap(({ subjects }) => subjects));
   if (ledger.length === 0) return { erasures: 0, keysDestroyed, back: 0, rows: 0, reasons: [] };
   progress(`${ledger.length} erasures in the ledger; ${keysDestroyed} keys destroyed again`);
@@ -72,7 +74,12 @@ export async function replayErasures(parts: ReplayParts, orgId: string): Promise
     progress(`erasure ${erasure.erasureId}: ${again} records erased again`);
   }
   for (const [erasure] of await peopleIn(sources, parts.signal, erasureOf, reasons)) if (!reasons.some((reason) => reason.includes(erasure.erasureId))) reasons.push(`erasure ${erasure.erasureId}: people are looked up by their identity still, where what people say keeps it`);
+  for (const erasure of ledger) if ((await subjectKeys.idsOf(orgId, erasure.subjects)).some(({ living }) => living)) reasons.push(`erasure ${erasure.erasureId}: a key of the person is there again`);
   return { erasures: ledger.length, keysDestroyed, back: known.size, rows, reasons: [...new Set(reasons)] };
+}
+
+function withoutRepeats(ledger: readonly CompletedErasure[]): CompletedErasure[] {
+  return [...new Map(ledger.map((erasure) => [erasure.erasureId, erasure])).values()];
 }
 
 /** People of the ledger whom sources know. */

@@ -1365,6 +1365,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/browser-baselines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the baselines of pictures, by flow and name */
+        get: operations["listBrowserBaselines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/browser-baselines/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Deletes a baseline
+         * @description The next comparison stores its picture as the new one, or fails where the step says `missing: fail`.
+         */
+        delete: operations["deleteBrowserBaseline"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/budgets": {
         parameters: {
             query?: never;
@@ -1548,7 +1585,7 @@ export interface paths {
         put?: never;
         /**
          * Cancels a transaction
-         * @description At once when it was not sent. Otherwise one of no effect with the same nonce and higher fees takes its place, which may come too late: `outcome` says so.
+         * @description At once when it was not sent. Otherwise one of no effect with the same nonce and higher fees takes its place, which may come too late: `outcome` says so. One that is carried with others (`carrier`) is given up only if its carrier comes to nothing, for instance because that is cancelled.
          */
         post: operations["cancelChainTransaction"];
         delete?: never;
@@ -3490,7 +3527,7 @@ export interface paths {
         };
         /**
          * Streams what the browser session of a run did as one archive
-         * @description A page to look at (`index.html`), the steps for programs (`steps.ndjson`), the session (`session.json`), a picture of each step and pages in words. Shows what pages showed, so it needs the permission to decrypt; each export is in the audit log.
+         * @description A page to look at (`index.html`), the steps for programs (`steps.ndjson`), the session (`session.json`), a picture of each step, pages in words and pictures that were compared. Shows what pages showed, so it needs the permission to decrypt; each export is in the audit log.
          */
         get: operations["exportBrowserEvidence"];
         put?: never;
@@ -3551,6 +3588,46 @@ export interface paths {
         };
         /** Lists what the browser session of a run did, in order */
         get: operations["listBrowserSteps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{id}/browser-steps/{seq}/baseline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Accepts the picture of a step that compared as the new baseline
+         * @description Of a run whose session has ended. The next comparison of the flow is with this picture. Accepting it again changes nothing.
+         */
+        post: operations["acceptBrowserBaseline"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{id}/browser-steps/{seq}/comparison": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A picture of a step that compared: as it was taken, the baseline, or what differs
+         * @description Shows what the page showed, so it needs the permission to decrypt; each look is in the audit log.
+         */
+        get: operations["getBrowserComparison"];
         put?: never;
         post?: never;
         delete?: never;
@@ -5403,6 +5480,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/workflows/drill/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restore a backup into a scratch database, and check it
+         * @description Takes a base backup and the WAL since, holds them to their checksums, restores them into a PostgreSQL of its own that nobody else reaches, brings it to the schema of this version, repeats the erasures of the ledger there, compares it with the live database, and removes it. The result says what a disaster would have lost (RPO) and how long a restore takes (RTO). A drill whose checks fail completes with `passed: false`; one that cannot be made fails with NoBackup, BackupDamaged or ScratchFull. It restores the data of every organisation, so it obeys the runs of one only (HAL9_RECOVERY_ORG). A recovery worker does it: `npm run worker -- recovery`.
+         *
+         *     The result's schema, the messages and the failures of its own are in `GET /v1/workflows/drill`.
+         */
+        post: operations["startDrill"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/workflows/memory/runs": {
         parameters: {
             query?: never;
@@ -6012,6 +6111,36 @@ export interface components {
                 /** @description As the payment provider names it, e.g. `active`, `past_due`, `incomplete`, `canceled`. */
                 status: string;
             } | null;
+        };
+        BrowserBaseline: {
+            flow: string;
+            height: number;
+            /** Format: uuid */
+            id: string;
+            /** @description `as` of the step. */
+            name: string;
+            /** @description The run in which it was taken. */
+            runId: string;
+            /** Format: date-time */
+            setAt: string;
+            width: number;
+        };
+        BrowserComparison: {
+            /** @description Name of the baseline within the flow. */
+            as: string;
+            /** @description Whether the baseline is there to be seen: not where no pixel differs. */
+            hasBaseline: boolean;
+            /** @description Whether there is a picture of what differs. */
+            hasDiff: boolean;
+            height: number;
+            /**
+             * @description `same`: within the tolerance; `resized`: of another size; `stored`: there was no baseline, and it is one now; `missing`: there was none.
+             * @enum {string}
+             */
+            outcome: "same" | "different" | "resized" | "stored" | "missing";
+            /** @description That differ; null without a baseline of this size. */
+            pixels: number | null;
+            width: number;
         };
         BrowserCondition: {
             /** @description No request for half a second. */
@@ -6968,6 +7097,58 @@ export interface components {
             /** @description Default: the flow's `stepSeconds`. */
             timeoutSeconds?: number;
         } | {
+            /** @description Names the baseline within the flow, which needs a `name`; and a variable that gets `{outcome, pixels}`. */
+            as: string;
+            /** @constant */
+            do: "compare";
+            /** @default false */
+            fullPage: boolean;
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /**
+             * @description Elements that are painted over: clocks, names, advertisements. Password fields always are.
+             * @default []
+             */
+            masks: components["schemas"]["BrowserLocator"][];
+            /**
+             * @description Where there is no baseline yet: whether the picture becomes it.
+             * @default store
+             * @enum {string}
+             */
+            missing: "store" | "fail";
+            /** @description What people call it. */
+            name?: string;
+            /** @description Only this element; default what the window shows. */
+            of?: components["schemas"]["BrowserLocator"];
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /**
+             * @description From which distance on two colours differ: 0 for any, 1 for black and white.
+             * @default 0.1
+             */
+            threshold: number;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+            /**
+             * @description Share of pixels that may differ.
+             * @default 0
+             */
+            tolerance: number;
+        } | {
             as: string;
             /** @constant */
             do: "pdf";
@@ -7287,6 +7468,10 @@ export interface components {
         ChainTransaction: {
             blockHash: string | null;
             blockNumber: number | null;
+            /** @description The transaction that carries it with others: nonce, signed versions and fees are that one's; `gasUsed` is an even share of it. */
+            carrier: string | null;
+            /** @description How many others it carries; 0 for all that were submitted. */
+            carries: number;
             contractAddress: string | null;
             /** Format: date-time */
             createdAt: string;
@@ -7331,6 +7516,10 @@ export interface components {
             }[];
             blockHash: string | null;
             blockNumber: number | null;
+            /** @description The transaction that carries it with others: nonce, signed versions and fees are that one's; `gasUsed` is an even share of it. */
+            carrier: string | null;
+            /** @description How many others it carries; 0 for all that were submitted. */
+            carries: number;
             contractAddress: string | null;
             /** Format: date-time */
             createdAt: string;
@@ -7366,6 +7555,11 @@ export interface components {
             value: string;
         };
         ChainTransactionDraft: {
+            /**
+             * @description May be sent in one transaction with others to the same contract, by its `multicall(bytes[])` (OpenZeppelin's `Multicall`), which pays the fixed costs once. Such calls keep their order among themselves; transactions without `batch` may pass them.
+             * @default false
+             */
+            batch: boolean;
             /**
              * @description At most 128 KiB.
              * @default 0x
@@ -14701,6 +14895,58 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listBrowserBaselines: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Only those of the flow of this name. */
+                flow?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of baselines. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["BrowserBaseline"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteBrowserBaseline: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listBudgets: {
         parameters: {
             query?: never;
@@ -15285,6 +15531,10 @@ export interface operations {
                     name: string;
                     /** @default {} */
                     policy?: {
+                        /** @description Milliseconds that a call submitted with `batch` waits for others. Default: 0: together goes what is there when the signer looks. */
+                        batchLingerMs?: number;
+                        /** @description Calls that are sent together at the most, of those submitted with `batch`. Default: 100. 1: none are. */
+                        batchMost?: number;
                         /** @description Time after which a transaction that is next in line is sent again with higher fees. Default: three blocks. */
                         bumpAfterSeconds?: number;
                         /**
@@ -15380,6 +15630,10 @@ export interface operations {
                     name: string;
                     /** @default {} */
                     policy?: {
+                        /** @description Milliseconds that a call submitted with `batch` waits for others. Default: 0: together goes what is there when the signer looks. */
+                        batchLingerMs?: number;
+                        /** @description Calls that are sent together at the most, of those submitted with `batch`. Default: 100. 1: none are. */
+                        batchMost?: number;
                         /** @description Time after which a transaction that is next in line is sent again with higher fees. Default: three blocks. */
                         bumpAfterSeconds?: number;
                         /**
@@ -22384,6 +22638,8 @@ export interface operations {
                 content: {
                     "application/json": {
                         items: {
+                            /** @description Of a step that compared pictures. */
+                            comparison: components["schemas"]["BrowserComparison"] | null;
                             /** Format: date-time */
                             endedAt: string;
                             failure: string | null;
@@ -22427,6 +22683,59 @@ export interface operations {
                             takeUps: number;
                         };
                     };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    acceptBrowserBaseline: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+                seq: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The baseline. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrowserBaseline"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getBrowserComparison: {
+        parameters: {
+            query?: {
+                /** @description The picture as it was taken, what it was compared with, or what differs, in red. */
+                show?: "now" | "baseline" | "diff";
+            };
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+                seq: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A PNG. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": unknown;
                 };
             };
             default: components["responses"]["Problem"];
@@ -27014,6 +27323,64 @@ export interface operations {
                              */
                             signer: string;
                         }[];
+                    };
+                    tags?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description The run was there already. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            /** @description The run was started. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    startDrill: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The person the run is about, as `kind:value`, e.g. `email:ada@example.net`: a key of theirs encrypts it, and an erasure destroys that key. Only a keyed hash is kept. */
+                "HAL9-Subject"?: string;
+                /** @description Equal keys with equal bodies start one run; 1 to 255 printable ASCII characters without spaces. */
+                "Idempotency-Key"?: string;
+                /** @description `wait=<seconds>` waits for the end, 60 at most. */
+                Prefer?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    delaySeconds?: number;
+                    input: {
+                        /**
+                         * Format: date-time
+                         * @description Moment to go back to, RFC 3339 in UTC. Default: the last there is.
+                         */
+                        at?: string;
+                        /** @description Name of the base backup to begin with. Default: the newest before `at`. */
+                        backup?: string;
+                        /**
+                         * @description Rows that the live database has from before the last restored commit, less so much, must have been restored. Covers transactions that were open then.
+                         * @default 60
+                         */
+                        toleranceSeconds?: number;
                     };
                     tags?: string[];
                 };

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { awaitRecovered, checkRestored } from './restored-database.ts';
+import { awaitRecovered, checkRestored } from '../../activities/recovery/restored-database.ts';
 import { ConfigError, loadConfig } from '../../platform/config/config.ts';
 import { connectDatabase } from '../../platform/database/connect.ts';
 import { loadKeyRing } from '../../platform/keys/load.ts';

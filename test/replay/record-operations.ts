@@ -1,9 +1,12 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import { z } from 'zod';
+import { endProcess, spawnOwned } from '../../deploy/local/child-process.ts';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import { createDataConverter } from '../../platform/codec/data-converter.ts';
 import { loadConfig } from '../../platform/config/config.ts';
@@ -12,6 +15,7 @@ import { connectTemporalClient } from '../../platform/temporal/connect.ts';
 import { formatWorkflowId, parseRunId } from '../../schemas/names/workflow-id.ts';
 import { BOOKING_LOGIN, bookingFlow, startBookingSite } from '../browser/sites/booking.ts';
 import { startHttpServer } from '../environment/http-server.ts';
+import { findPostgresPrograms, POSTGRES_PROGRAMS_MISSING } from '../environment/postgres-programs.ts';
 import { recordHistory } from './recorder.ts';
 
 /**
@@ -28,7 +32,7 @@ const approvalsSchema = z.object({ items: z.array(z.object({ id: z.string() })) 
 
 const folder = await mkdtemp(join(tmpdir(), 'hal9-record-'));
 await chmod(folder, 0o755);
-const stack = await startStack({ settings: { HAL9_DATA: join(folder, 'data'), HAL9_PORT: '0', HAL9_ALLOW_PRIVATE_ADDRESSES: 'true' }, progress: (line) => process.stderr.write(`${line}\n`) });
+const stack = await startStack({ settings: { HAL9_DATA: join(folder, 'data'), HAL9_PORT: '0', HAL9_ALLOW_PRIVATE_ADDRESSES: 'true', HAL9_BACKUPS: join(folder, 'backups') }, progress: (line) => process.stderr.write(`${line}\n`) });
 try {
   await record(stack);
 } finally {
@@ -76,6 +80,7 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
   if (isChosen('memory')) await memories();
   if (isChosen('browser')) await flows();
   if (isChosen('browser-session')) await browserSessions();
+  if (isChosen('drill')) await drills();
   await temporal.close();
 
   async function cascades(): Promise<void> {
@@ -177,6 +182,25 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
     const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/retention/runs', { input: { source: 'expired' } }));
     await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
     await keep(runId, 'swept');
+  }
+
+  /** A backup of the stack itself, restored. */
+  async function drills(): Promise<void> {
+    const programs = await findPostgresPrograms();
+    if (programs === undefined) throw new Error(POSTGRES_PROGRAMS_MISSING);
+    const backups = join(folder, 'backups');
+    await mkdir(join(backups, 'wal'), { recursive: true });
+    const env = { ...process.env, PATH: `${programs.folder}:${process.env['PATH'] ?? ''}`, BACKUP_URL: databaseUrl };
+    await promisify(execFile)('pg_receivewal', ['--dbname', databaseUrl, '--slot', 'hal9', '--create-slot'], { env });
+    const receiving = spawnOwned(join(programs.folder, 'pg_receivewal'), ['--dbname', databaseUrl, '--slot', 'hal9', '--directory', join(backups, 'wal'), '--synchronous'], { deathSignal: 'KILL', env });
+    try {
+      await promisify(execFile)('sh', [join(import.meta.dirname, '../../deploy/recovery/backup.sh'), backups, '1'], { env });
+      const { runId } = startedSchema.parse(await call('POST', '/v1/workflows/drill/runs', { input: {} }));
+      for (let attempt = 0; attempt < 5; attempt += 1) await call('GET', `/v1/runs/${runId}/result?waitSeconds=50`);
+      await keep(runId, 'restored');
+    } finally {
+      await endProcess(receiving, 'SIGKILL', 5000);
+    }
   }
 
   /** What a decision says was learned. */

@@ -1,12 +1,14 @@
 import pg from 'pg';
-import { replayErasures } from '../../activities/privacy/replay.ts';
+import { replayErasures } from '../privacy/replay.ts';
 import { AuditLogStore } from '../../database/audit-log.ts';
 import type { Database } from '../../database/database.ts';
+import type { CompletedErasure } from '../../database/erasure-replays.ts';
 import { migrate } from '../../database/migrate.ts';
 import { OrganisationStore } from '../../database/organisations.ts';
 import { checkLog } from '../../platform/audit/self-check.ts';
 import type { KeyRing } from '../../platform/keys/key-ring.ts';
 import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
+import type { DrillCheck } from '../../schemas/operations/drill.ts';
 
 export interface RestoredDatabase {
   readonly url: string;
@@ -15,12 +17,6 @@ export interface RestoredDatabase {
   /** The moment it was to be restored to; undefined for the last there is. */
   readonly restoredTo: Date | undefined;
   readonly signal: AbortSignal;
-}
-
-export interface DrillCheck {
-  readonly name: 'schema' | 'tenancy' | 'organisations' | 'moment' | 'audit' | 'erasures';
-  readonly passed: boolean;
-  readonly detail: string;
 }
 
 export interface DrillReport {
@@ -67,40 +63,59 @@ export async function awaitRecovered(url: string, signal: AbortSignal, pause: ()
  * destroys the keys of erased people again. The systems people's data was also erased from are not touched.
  */
 export async function checkRestored({ url, database, keys, restoredTo, signal }: RestoredDatabase): Promise<DrillReport> {
-  const checks: DrillCheck[] = [];
   const through = await restoredThrough(url);
-  const rpoMs = through === null ? null : Math.max(0, (restoredTo ?? new Date()).getTime() - through.getTime());
+  const schema = await bringUpToDate(url);
+  const own = await examine({ url, database, restoredTo, signal });
+  const erasures = await eraseAgain({ database, keys, signal });
+  const checks = [schema, ...own.checks, erasures.check];
+  return {
+    passed: checks.every(({ passed }) => passed),
+    lastAct: own.lastAct?.toISOString() ?? null,
+    restoredThrough: through?.toISOString() ?? null,
+    rpoSeconds: rpoOf(through, restoredTo),
+    organisations: own.organisations,
+    erasures: { replayed: erasures.replayed, keysDestroyed: erasures.keysDestroyed },
+    checks,
+  };
+}
+
+/** Seconds from the last commit that was restored to the moment it was to be restored to, or to now. */
+export function rpoOf(through: Date | null, restoredTo: Date | undefined): number | null {
+  return through === null ? null : Math.round(Math.max(0, (restoredTo ?? new Date()).getTime() - through.getTime()) / 1000);
+}
+
+/** Brings the schema to this version, as a real restore would. */
+export async function bringUpToDate(url: string): Promise<DrillCheck> {
   const applied = await migrate(url);
-  checks.push({ name: 'schema', passed: true, detail: applied.length === 0 ? 'the schema is of this version' : `${applied.length} migrations brought it to this version` });
-  checks.push(await tenancy(url));
+  return { name: 'schema', passed: true, detail: applied.length === 0 ? 'the schema is of this version' : `${applied.length} migrations brought it to this version` };
+}
+
+/** What the database can say of itself. Reads only. */
+export async function examine({ url, database, restoredTo, signal }: Omit<RestoredDatabase, 'keys'>): Promise<{ readonly checks: readonly DrillCheck[]; readonly organisations: number; readonly lastAct: Date | null }> {
   const organisations = await new OrganisationStore(database).listAll();
-  checks.push({ name: 'organisations', passed: organisations.length > 0, detail: `${organisations.length} organisations` });
   const log = new AuditLogStore(database);
   const lastAct = await latestAct(log, organisations.map(({ orgId }) => orgId));
   const beyond = restoredTo !== undefined && lastAct !== null && lastAct > restoredTo;
-  checks.push({ name: 'moment', passed: !beyond, detail: beyond ? `the last act is of ${lastAct.toISOString()}, after the moment it was to be restored to` : `the last act is of ${lastAct?.toISOString() ?? 'never'}` });
   const findings: string[] = [];
   for (const { orgId } of organisations) {
     // What a witness saw after that moment is rightly missing, so the log is held to itself alone.
     const own = await checkLog({ log, witness: { latest: async () => undefined } }, orgId, signal);
     findings.push(...own.map(({ kind, detail }) => `${orgId}: ${kind}: ${detail}`));
   }
-  checks.push({ name: 'audit', passed: findings.length === 0, detail: findings.length === 0 ? `the logs of ${organisations.length} organisations are whole` : findings.join('; ') });
-  const erasures = await erasuresAgain(database, keys, organisations.map(({ orgId }) => orgId), signal);
-  checks.push(erasures.check);
   return {
-    passed: checks.every(({ passed }) => passed),
-    lastAct: lastAct?.toISOString() ?? null,
-    restoredThrough: through?.toISOString() ?? null,
-    rpoSeconds: rpoMs === null ? null : Math.round(rpoMs / 1000),
     organisations: organisations.length,
-    erasures: { replayed: erasures.replayed, keysDestroyed: erasures.keysDestroyed },
-    checks,
+    lastAct,
+    checks: [
+      await tenancy(url),
+      { name: 'organisations', passed: organisations.length > 0, detail: `${organisations.length} organisations` },
+      { name: 'moment', passed: !beyond, detail: beyond ? `the last act is of ${lastAct.toISOString()}, after the moment it was to be restored to` : `the last act is of ${lastAct?.toISOString() ?? 'never'}` },
+      { name: 'audit', passed: findings.length === 0, detail: findings.length === 0 ? `the logs of ${organisations.length} organisations are whole` : findings.join('; ') },
+    ],
   };
 }
 
 /** Time of the last commit that recovery replayed; the server remembers it until it is restarted. */
-async function restoredThrough(url: string): Promise<Date | null> {
+export async function restoredThrough(url: string): Promise<Date | null> {
   return asOwner(url, async (client) => (await client.query<{ at: Date | null }>('select pg_last_xact_replay_timestamp() as at')).rows[0]?.at ?? null);
 }
 
@@ -121,12 +136,23 @@ async function latestAct(log: AuditLogStore, organisations: readonly string[]): 
   return latest.reduce<Date | null>((last, at) => (at !== undefined && (last === null || new Date(at) > last) ? new Date(at) : last), null);
 }
 
-/** Keys that a backup brought back are destroyed again; what other systems hold is for `hal9 privacy replay-erasures` after a real restore. */
-async function erasuresAgain(database: Database, keys: KeyRing, organisations: readonly string[], signal: AbortSignal): Promise<{ readonly check: DrillCheck; readonly replayed: number; readonly keysDestroyed: number }> {
+export interface ErasedAgain {
+  readonly check: DrillCheck;
+  readonly replayed: number;
+  readonly keysDestroyed: number;
+}
+
+/**
+ * Keys that a backup brought back are destroyed again, until none of a person of the ledger is left; what other systems hold is for
+ * `hal9 privacy replay-erasures` after a real restore.
+ * @param alsoErased of an organisation, what a younger ledger than the restored one knows. Default nothing.
+ */
+export async function eraseAgain({ database, keys, signal, alsoErased }: Pick<RestoredDatabase, 'database' | 'keys' | 'signal'> & { readonly alsoErased?: (orgId: string) => Promise<readonly CompletedErasure[]> }): Promise<ErasedAgain> {
   let [erasures, destroyed] = [0, 0];
   const reasons: string[] = [];
-  for (const orgId of organisations) {
-    const outcome = await replayErasures({ database, keys, subjectKeys: new SubjectKeys({ database, keys }), sourcesOf: async () => [], signal, progress: () => undefined }, orgId);
+  const subjectKeys = new SubjectKeys({ database, keys });
+  for (const { orgId } of await new OrganisationStore(database).listAll()) {
+    const outcome = await replayErasures({ database, keys, subjectKeys, sourcesOf: async () => [], alsoErased: (await alsoErased?.(orgId)) ?? [], signal, progress: () => undefined }, orgId);
     erasures += outcome.erasures;
     destroyed += outcome.keysDestroyed;
     reasons.push(...outcome.reasons);
