@@ -39,14 +39,6 @@ export interface TransactionRecord {
   readonly gasUsed: number | null;
   readonly gasPrice: string | null;
   readonly contractAddress: string | null;
-  /** Whether it may be sent together with others. */
-  readonly batch: boolean;
-  /** Id of the transaction that carries it: nonce, fees and versions are that one's. */
-  readonly carrier: string | null;
-  /** How many it carries; 0: none, it is no carrier. */
-  readonly carries: number;
-  /** It goes by itself once the chain is past this nonce; null: nothing speaks against a carrier. */
-  readonly aloneAfter: number | null;
   readonly createdAt: Date;
   readonly doneAt: Date | null;
 }
@@ -65,17 +57,8 @@ export interface AttemptRecord {
   readonly rejection: string | null;
 }
 
-export type OpenTransaction = TransactionRecord & { readonly ageMs: number; readonly attempts: readonly (Omit<AttemptRecord, 'raw' | 'signedAt' | 'broadcastAt'> & { readonly ageMs: number; readonly quietMs: number | null })[] };
-export type NewTransaction = Pick<TransactionRecord, 'id' | 'signerId' | 'reference' | 'bodyHash' | 'to' | 'value' | 'data' | 'gasLimit' | 'maxFee' | 'batch'>;
-/** What carries others: a call of a contract that calls itself, as the same sender. */
-export interface NewCarrier {
-  readonly id: string;
-  readonly to: string;
-  readonly data: Buffer;
-  readonly gas: number;
-  /** Ids, in the order of the calls. */
-  readonly members: readonly string[];
-}
+export type OpenTransaction = TransactionRecord & { readonly attempts: readonly (Omit<AttemptRecord, 'raw' | 'signedAt' | 'broadcastAt'> & { readonly ageMs: number; readonly quietMs: number | null })[] };
+export type NewTransaction = Pick<TransactionRecord, 'id' | 'signerId' | 'reference' | 'bodyHash' | 'to' | 'value' | 'data' | 'gasLimit' | 'maxFee'>;
 /** A transaction that was asked for: the row that is there by then, and whether this request made it. */
 export interface Submitted {
   readonly transaction: TransactionRecord;
@@ -111,12 +94,10 @@ export interface TransactionEvent {
 const COLUMNS = sql.raw(
   `id, seq::float8 as seq, signer_id as "signerId", reference, body_hash as "bodyHash", to_address as "to", value::text as value, data, gas_limit::float8 as "gasLimit", max_fee::text as "maxFee", state, outcome,
    cancel_requested as "cancelRequested", nonce::float8 as nonce, watched, failure, failure_detail as "failureDetail", hash, block_number::float8 as "blockNumber", block_hash as "blockHash",
-   gas_used::float8 as "gasUsed", gas_price::text as "gasPrice", contract_address as "contractAddress", batch, carrier_id as carrier, carries, alone_after::float8 as "aloneAfter", created_at as "createdAt", done_at as "doneAt"`,
+   gas_used::float8 as "gasUsed", gas_price::text as "gasPrice", contract_address as "contractAddress", created_at as "createdAt", done_at as "doneAt"`,
 );
 
-const AGE = sql.raw(`(extract(epoch from clock_timestamp() - created_at) * 1000)::float8 as "ageMs"`);
-
-/** Transactions, their signed versions and what happened to them. What is carried by another follows it in the transaction in which that one changes. */
+/** Transactions, their signed versions and what happened to them. */
 export class ChainTransactionStore {
   readonly #database: Database;
 
@@ -133,9 +114,9 @@ export class ChainTransactionStore {
     return this.#database.withOrg(orgId, async (tx) => {
       await this.#holdSigners(tx, orgId, asked);
       const rows = asked.map(({ bodyHash, data, ...rest }, place) => ({ ...rest, place, bodyHash: bodyHash.toString('hex'), data: data.toString('hex') }));
-      const made = await sql<{ id: string }>`insert into chain_transactions (org_id, id, signer_id, reference, body_hash, to_address, value, data, gas_limit, max_fee, batch)
-        select ${orgId}::uuid, a.id, a."signerId", a.reference, decode(a."bodyHash", 'hex'), a."to", a.value, decode(a.data, 'hex'), a."gasLimit", a."maxFee", a.batch
-        from json_to_recordset(${JSON.stringify(rows)}::json) as a(place int, id uuid, "signerId" uuid, reference text, "bodyHash" text, "to" text, value numeric, data text, "gasLimit" bigint, "maxFee" numeric, batch boolean)
+      const made = await sql<{ id: string }>`insert into chain_transactions (org_id, id, signer_id, reference, body_hash, to_address, value, data, gas_limit, max_fee)
+        select ${orgId}::uuid, a.id, a."signerId", a.reference, decode(a."bodyHash", 'hex'), a."to", a.value, decode(a.data, 'hex'), a."gasLimit", a."maxFee"
+        from json_to_recordset(${JSON.stringify(rows)}::json) as a(place int, id uuid, "signerId" uuid, reference text, "bodyHash" text, "to" text, value numeric, data text, "gasLimit" bigint, "maxFee" numeric)
         order by a.place on conflict do nothing returning id`.execute(tx);
       const fresh = new Set(made.rows.map(({ id }) => id));
       const repeated = asked.filter(({ id }) => !fresh.has(id));
@@ -190,10 +171,7 @@ export class ChainTransactionStore {
     });
   }
 
-  /**
-   * Asks for a transaction to be cancelled: at once when it has no nonce and no carrier yet. One that is carried is given up only if its carrier comes to nothing: the others in
-   * it are not to suffer. @returns whether it was still open.
-   */
+  /** Asks for a transaction to be cancelled: at once when it has no nonce yet. @returns whether it was still open. */
   async cancel(orgId: string, id: string, act: Act): Promise<boolean> {
     return this.#database.withOrg(orgId, async (tx) => {
       const { rows } = await sql<{ state: TransactionState }>`update chain_transactions set cancel_requested = true, announced = false, state = case state when 'queued' then 'cancelled' else state end,
@@ -228,12 +206,12 @@ export class ChainTransactionStore {
     return rows;
   }
 
-  /** Everything of a signer that may still change, oldest first, queued ones up to a limit. What is carried follows its carrier and is left out. */
+  /** Everything of a signer that may still change, oldest first, queued ones up to a limit. */
   async open(orgId: string, signerId: string, queuedLimit: number): Promise<OpenTransaction[]> {
     return this.#database.withOrg(orgId, async (tx) => {
-      const { rows } = await sql<TransactionRecord & { ageMs: number }>`
-        (select ${COLUMNS}, ${AGE} from chain_transactions where org_id = ${orgId} and signer_id = ${signerId} and watched and state = 'queued' order by seq limit ${queuedLimit})
-        union all (select ${COLUMNS}, ${AGE} from chain_transactions where org_id = ${orgId} and signer_id = ${signerId} and watched and state <> 'queued' and carrier_id is null) order by nonce nulls last, seq`.execute(tx);
+      const { rows } = await sql<TransactionRecord>`
+        (select ${COLUMNS} from chain_transactions where org_id = ${orgId} and signer_id = ${signerId} and watched and state = 'queued' order by seq limit ${queuedLimit})
+        union all (select ${COLUMNS} from chain_transactions where org_id = ${orgId} and signer_id = ${signerId} and watched and state <> 'queued') order by nonce nulls last, seq`.execute(tx);
       const pending = rows.filter(({ state }) => state === 'pending').map(({ id }) => id);
       if (pending.length === 0) return rows.map((row) => ({ ...row, attempts: [] }));
       const attempts = await sql<OpenTransaction['attempts'][number] & { transactionId: string }>`select transaction_id as "transactionId", n, kind, nonce::float8 as nonce, hash, max_fee::text as "maxFee", priority_fee::text as "priorityFee", broadcasts, rejection,
@@ -265,38 +243,6 @@ export class ChainTransactionStore {
         where t.org_id = ${orgId} and t.id = w.id and t.state = 'queued' returning t.id, t.nonce::float8 as nonce`.execute(tx);
       await sql`update chain_signers set next_nonce = greatest(next_nonce, ${next}) where org_id = ${orgId} and id = ${signerId}`.execute(tx);
       return new Map(given.rows.map(({ id, nonce }) => [id, nonce]));
-    });
-  }
-
-  /**
-   * Gives a nonce to a new transaction that carries queued ones, all of them or none: its calls are written by then.
-   * @returns undefined where one of them was cancelled or taken by another process meanwhile.
-   */
-  async carry(orgId: string, signerId: string, { id, to, data, gas, members }: NewCarrier, floor: number): Promise<OpenTransaction | undefined> {
-    return this.#database.withOrg(orgId, async (tx) => {
-      await sql`select 1 from chain_signers where org_id = ${orgId} and id = ${signerId} for update`.execute(tx);
-      const queued = await sql`select id from chain_transactions where org_id = ${orgId} and signer_id = ${signerId} and id = any(${[...members]}::uuid[]) and state = 'queued' order by seq for update`.execute(tx);
-      if (queued.rows.length < members.length) return undefined;
-      const held = await sql<{ nonce: number }>`select nonce::float8 as nonce from chain_transactions where org_id = ${orgId} and signer_id = ${signerId} and nonce >= ${floor}`.execute(tx);
-      const taken = new Set(held.rows.map(({ nonce }) => nonce));
-      let nonce = floor;
-      while (taken.has(nonce)) nonce += 1;
-      const { rows } = await sql<TransactionRecord & { ageMs: number }>`insert into chain_transactions (org_id, id, signer_id, body_hash, to_address, data, gas_limit, state, nonce, announced, carries)
-        values (${orgId}, ${id}, ${signerId}, sha256(''), ${to}, ${data}, ${gas}, 'pending', ${nonce}, true, ${members.length}) returning ${COLUMNS}, ${AGE}`.execute(tx);
-      await sql`update chain_transactions set state = 'pending', carrier_id = ${id} where org_id = ${orgId} and id = any(${[...members]}::uuid[])`.execute(tx);
-      await sql`update chain_signers set next_nonce = greatest(next_nonce, ${nonce + 1}) where org_id = ${orgId} and id = ${signerId}`.execute(tx);
-      await this.#note(tx, orgId, [{ id, what: 'submitted', detail: `carries ${String(members.length)}` }, ...members.map((member) => ({ id: member, what: 'carried', detail: id }))]);
-      return rows.map((row) => ({ ...row, attempts: [] }))[0];
-    });
-  }
-
-  /** Has queued transactions go by themselves, once the chain is past a nonce. */
-  async setApart(orgId: string, apart: readonly { readonly id: string; readonly reason: string }[], afterNonce: number): Promise<void> {
-    if (apart.length === 0) return;
-    await this.#database.withOrg(orgId, async (tx) => {
-      const { rows } = await sql<{ id: string }>`update chain_transactions set alone_after = ${afterNonce} where org_id = ${orgId} and id = any(${apart.map(({ id }) => id)}::uuid[]) and state = 'queued' returning id`.execute(tx);
-      const changed = new Set(rows.map(({ id }) => id));
-      await this.#note(tx, orgId, apart.filter(({ id }) => changed.has(id)).map(({ id, reason }) => ({ id, what: 'set-apart', detail: reason })));
     });
   }
 
@@ -337,11 +283,10 @@ export class ChainTransactionStore {
   async mined(orgId: string, mined: readonly Mined[]): Promise<void> {
     if (mined.length === 0) return;
     await this.#database.withOrg(orgId, async (tx) => {
-      const { rows } = await sql<{ id: string; blockNumber: number; carries: number }>`update chain_transactions t set state = 'mined', outcome = m.outcome, hash = m.hash, block_number = m."blockNumber", block_hash = m."blockHash", gas_used = m."gasUsed", gas_price = m."gasPrice", contract_address = m."contractAddress"
+      const { rows } = await sql<{ id: string; blockNumber: number }>`update chain_transactions t set state = 'mined', outcome = m.outcome, hash = m.hash, block_number = m."blockNumber", block_hash = m."blockHash", gas_used = m."gasUsed", gas_price = m."gasPrice", contract_address = m."contractAddress"
         from json_to_recordset(${JSON.stringify(mined)}::json) as m(id uuid, outcome text, hash text, "blockNumber" bigint, "blockHash" text, "gasUsed" bigint, "gasPrice" numeric, "contractAddress" text)
-        where t.org_id = ${orgId} and t.id = m.id and t.state = 'pending' returning t.id, t.block_number::float8 as "blockNumber", t.carries`.execute(tx);
-      const followed = await this.#follow(tx, orgId, rows);
-      await this.#note(tx, orgId, [...rows, ...followed].map(({ id, blockNumber }) => ({ id, what: 'mined', detail: `block ${String(blockNumber)}` })));
+        where t.org_id = ${orgId} and t.id = m.id and t.state = 'pending' returning t.id, t.block_number::float8 as "blockNumber"`.execute(tx);
+      await this.#note(tx, orgId, rows.map(({ id, blockNumber }) => ({ id, what: 'mined', detail: `block ${String(blockNumber)}` })));
     });
   }
 
@@ -349,11 +294,10 @@ export class ChainTransactionStore {
   async settle(orgId: string, confirmed: readonly string[], final: readonly string[]): Promise<void> {
     if (confirmed.length === 0 && final.length === 0) return;
     await this.#database.withOrg(orgId, async (tx) => {
-      const deep = await sql<Carrying>`update chain_transactions set state = 'confirmed', done_at = now() where org_id = ${orgId} and id = any(${[...confirmed]}::uuid[]) and state = 'mined' returning id, carries`.execute(tx);
-      await this.#note(tx, orgId, [...deep.rows, ...(await this.#follow(tx, orgId, deep.rows))].map(({ id }) => ({ id, what: 'confirmed' })));
-      await this.#release(tx, orgId, deep.rows);
-      const over = await sql<Carrying>`update chain_transactions set watched = false where org_id = ${orgId} and id = any(${[...final]}::uuid[]) and state = 'confirmed' returning id, carries`.execute(tx);
-      await this.#note(tx, orgId, [...over.rows, ...(await this.#follow(tx, orgId, over.rows))].map(({ id }) => ({ id, what: 'final' })));
+      const deep = await sql<{ id: string }>`update chain_transactions set state = 'confirmed', done_at = now() where org_id = ${orgId} and id = any(${[...confirmed]}::uuid[]) and state = 'mined' returning id`.execute(tx);
+      await this.#note(tx, orgId, deep.rows.map(({ id }) => ({ id, what: 'confirmed' })));
+      const over = await sql<{ id: string }>`update chain_transactions set watched = false where org_id = ${orgId} and id = any(${[...final]}::uuid[]) and state = 'confirmed' returning id`.execute(tx);
+      await this.#note(tx, orgId, over.rows.map(({ id }) => ({ id, what: 'final' })));
     });
   }
 
@@ -366,36 +310,26 @@ export class ChainTransactionStore {
     });
   }
 
-  /**
-   * Takes back what rested on blocks that are no longer part of the chain; the transactions are pending again, with their nonces, and looked at again where they were final. A carrier that
-   * had let go of what it carried is to have no effect any more: that went by itself since.
-   */
+  /** Takes back what rested on blocks that are no longer part of the chain; the transactions are pending again, with their nonces, and looked at again where they were final. */
   async rollBack(orgId: string, gone: readonly { readonly id: string; readonly blockHash: string }[]): Promise<void> {
     if (gone.length === 0) return;
     await this.#database.withOrg(orgId, async (tx) => {
-      const { rows } = await sql<Carrying & { blockHash: string }>`update chain_transactions t set state = 'pending', watched = true, outcome = null, hash = null, block_number = null, block_hash = null, gas_used = null, gas_price = null, contract_address = null, done_at = null
-        from json_to_recordset(${JSON.stringify(gone)}::json) as g(id uuid, "blockHash" text) where t.org_id = ${orgId} and t.id = g.id and t.state in ('mined', 'confirmed') and t.block_hash = g."blockHash" returning t.id, t.carries, g."blockHash"`.execute(tx);
-      const followed = (await this.#follow(tx, orgId, rows)).map(({ id, carrier }) => ({ id, blockHash: rows.find((row) => row.id === carrier)?.blockHash ?? '' }));
-      await this.#note(tx, orgId, [...rows, ...followed].map(({ id, blockHash }) => ({ id, what: 'rolled-back', detail: `block ${blockHash} is gone` })));
-      const carriers = rows.filter(({ carries }) => carries > 0).map(({ id }) => id);
-      if (carriers.length === 0) return;
-      await sql`update chain_transactions c set cancel_requested = true where c.org_id = ${orgId} and c.id = any(${carriers}::uuid[])
-        and not exists (select from chain_transactions t where t.org_id = ${orgId} and t.carrier_id = c.id)`.execute(tx);
+      const { rows } = await sql<{ id: string; blockHash: string }>`update chain_transactions t set state = 'pending', watched = true, outcome = null, hash = null, block_number = null, block_hash = null, gas_used = null, gas_price = null, contract_address = null, done_at = null
+        from json_to_recordset(${JSON.stringify(gone)}::json) as g(id uuid, "blockHash" text) where t.org_id = ${orgId} and t.id = g.id and t.state in ('mined', 'confirmed') and t.block_hash = g."blockHash" returning t.id, g."blockHash"`.execute(tx);
+      await this.#note(tx, orgId, rows.map(({ id, blockHash }) => ({ id, what: 'rolled-back', detail: `block ${blockHash} is gone` })));
     });
   }
 
-  /** Takes a nonce away that somebody else's transaction used, so that another is given out. None of the versions with it can ever be mined. Carriers are over: what they carried queues again. */
+  /** Takes a nonce away that somebody else's transaction used, so that another is given out. None of the versions with it can ever be mined. */
   async loseNonce(orgId: string, ids: readonly string[]): Promise<void> {
     if (ids.length === 0) return;
     await this.#database.withOrg(orgId, async (tx) => {
-      const { rows } = await sql<Carrying & { nonce: number; cancelled: boolean }>`
+      const { rows } = await sql<{ id: string; nonce: number; cancelled: boolean }>`
         with was as (select id, nonce from chain_transactions where org_id = ${orgId} and id = any(${[...ids]}::uuid[]) and state = 'pending' for update)
-        update chain_transactions t set nonce = null, state = case when cancel_requested or carries > 0 then 'cancelled' else 'queued' end, watched = not (cancel_requested or carries > 0),
-          done_at = case when cancel_requested or carries > 0 then now() end
-        from was where t.org_id = ${orgId} and t.id = was.id returning t.id, t.carries, was.nonce::float8 as nonce, t.state = 'cancelled' as cancelled`.execute(tx);
+        update chain_transactions t set nonce = null, state = case when cancel_requested then 'cancelled' else 'queued' end, watched = not cancel_requested, done_at = case when cancel_requested then now() end
+        from was where t.org_id = ${orgId} and t.id = was.id returning t.id, was.nonce::float8 as nonce, t.cancel_requested as cancelled`.execute(tx);
       await this.#note(tx, orgId, rows.map(({ id, nonce }) => ({ id, what: 'nonce-lost', detail: `nonce ${String(nonce)} was used elsewhere` })));
       await this.#note(tx, orgId, rows.filter(({ cancelled }) => cancelled).map(({ id }) => ({ id, what: 'cancelled' })));
-      await this.#release(tx, orgId, rows);
     });
   }
 
@@ -418,38 +352,10 @@ export class ChainTransactionStore {
     });
   }
 
-  /** What is carried gets the state of its carrier, and an even share of its gas; that of one which was reverted or replaced is no result of theirs. @returns those that changed. */
-  async #follow(tx: Tx, orgId: string, changed: readonly Carrying[]): Promise<{ readonly id: string; readonly carrier: string; readonly blockNumber: number | null }[]> {
-    const carriers = changed.filter(({ carries }) => carries > 0).map(({ id }) => id);
-    if (carriers.length === 0) return [];
-    const { rows } = await sql<{ id: string; carrier: string; blockNumber: number | null }>`update chain_transactions t set state = c.state, outcome = c.outcome, watched = c.watched, hash = c.hash, block_number = c.block_number, block_hash = c.block_hash,
-        gas_used = c.gas_used / c.carries, gas_price = c.gas_price, done_at = c.done_at
-      from chain_transactions c where c.org_id = ${orgId} and c.id = any(${carriers}::uuid[]) and t.org_id = ${orgId} and t.carrier_id = c.id and (c.state = 'pending' or c.outcome = 'succeeded')
-        and (t.state, t.watched) is distinct from (c.state, c.watched) returning t.id, t.carrier_id as carrier, t.block_number::float8 as "blockNumber"`.execute(tx);
-    return rows;
-  }
-
-  /** What carriers that came to nothing carried queues again: by itself where the carrier used its nonce, for one of them may be why. */
-  async #release(tx: Tx, orgId: string, changed: readonly Carrying[]): Promise<void> {
-    const carriers = changed.filter(({ carries }) => carries > 0).map(({ id }) => id);
-    if (carriers.length === 0) return;
-    const { rows } = await sql<{ id: string; carrier: string; cancelled: boolean }>`update chain_transactions t set carrier_id = null, alone_after = c.nonce, state = case when t.cancel_requested then 'cancelled' else 'queued' end,
-        watched = not t.cancel_requested, done_at = case when t.cancel_requested then now() end
-      from chain_transactions c where c.org_id = ${orgId} and c.id = any(${carriers}::uuid[]) and t.org_id = ${orgId} and t.carrier_id = c.id and (c.state = 'cancelled' or (c.state = 'confirmed' and c.outcome <> 'succeeded'))
-      returning t.id, c.id as carrier, t.cancel_requested as cancelled`.execute(tx);
-    await this.#note(tx, orgId, rows.map(({ id, carrier }) => ({ id, what: 'released', detail: carrier })));
-    await this.#note(tx, orgId, rows.filter(({ cancelled }) => cancelled).map(({ id }) => ({ id, what: 'cancelled' })));
-  }
-
   async #note(tx: Tx, orgId: string, events: readonly { readonly id: string; readonly what: string; readonly detail?: string }[]): Promise<void> {
     if (events.length === 0) return;
     await sql`insert into chain_transaction_events (org_id, transaction_id, what, detail) select ${orgId}::uuid, e.id, e.what, e.detail from json_to_recordset(${JSON.stringify(events)}::json) as e(id uuid, what text, detail text)`.execute(tx);
   }
-}
-
-interface Carrying {
-  readonly id: string;
-  readonly carries: number;
 }
 
 function submittedAs(asked: NewTransaction, path: string, there: TransactionRecord | undefined): Submitted {
