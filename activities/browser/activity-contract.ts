@@ -17,6 +17,14 @@ export interface BrowserAttendance {
   /** The operation's input, a flow or the settings of an interactive session. */
   readonly input: unknown;
   readonly workerQueue: string;
+  readonly answered?: AnsweredSteps | undefined;
+}
+
+/** Steps of an interactive session that were answered: a browser that has it anew takes again what no checkpoint holds, before a person sees the page. */
+export interface AnsweredSteps {
+  /** Number of the first of `steps`. */
+  readonly from: number;
+  readonly steps: readonly unknown[];
 }
 
 /** How a stretch of work on a session ended. */

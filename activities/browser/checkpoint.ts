@@ -5,6 +5,8 @@ import type { FlowState } from './flow-machine.ts';
 import type { LiveSession } from './live-session.ts';
 
 const RESTORE_MS = 30_000;
+/** Looks at a page that goes from one address to the next. */
+const MOST_TURNS = 5;
 
 const loopSchema = z.union([
   z.object({ kind: z.literal('for-each'), items: z.array(z.unknown()), as: z.string(), turn: z.int() }),
@@ -35,10 +37,18 @@ export async function captureCheckpoint(sessionId: string, session: LiveSession,
 }
 
 async function captureTab(page: Page): Promise<Checkpoint['tabs'][number]> {
-  const url = page.url();
-  const origin = URL.parse(url)?.origin ?? 'null';
-  if (origin === 'null') return { url, origin, items: [] };
-  return { url, origin, items: storageItems.parse(await page.evaluate(READ_SESSION_STORAGE)) };
+  for (let turn = 1; ; turn += 1) {
+    const url = page.url();
+    const origin = URL.parse(url)?.origin ?? 'null';
+    if (origin === 'null') return { url, origin, items: [] };
+    try {
+      return { url, origin, items: storageItems.parse(await page.evaluate(READ_SESSION_STORAGE)) };
+    } catch (error) {
+      // The page is on its way to the next: that one counts.
+      if (turn === MOST_TURNS || !(error instanceof Error) || !error.message.includes('Execution context was destroyed')) throw error;
+      await page.waitForLoadState('domcontentloaded', { timeout: RESTORE_MS });
+    }
+  }
 }
 
 export function encodeCheckpoint(checkpoint: Checkpoint): Buffer {

@@ -199,8 +199,10 @@ export class SessionWorker {
 
   /**
    * Keeps a session for a person until the signal, or until nobody looked for a while, and checkpoints what they did. Throws as {@link work} does.
+   * @param answered of an interactive session: the flow's steps were answered, and are there on the page before the person is.
    */
-  async attend(name: SessionName, flow: Flow, signal: AbortSignal): Promise<void> {
+  async attend(name: SessionName, flow: Flow, signal: AbortSignal, answered?: OpenFlow): Promise<void> {
+    if (answered !== undefined) await this.#catchUp(name, flow, answered, signal);
     const held = await this.#take(name, flow);
     clearTimeout(held.idle);
     held.view.attend(true);
@@ -217,8 +219,19 @@ export class SessionWorker {
       await this.release(name.id);
       throw error;
     }
-    this.#keepWarm(name.id, held, IDLE_MS);
+    this.#keepWarm(name.id, held, answered === undefined ? IDLE_MS : BETWEEN_TURNS_MS);
     signal.throwIfAborted();
+  }
+
+  /** Takes answered steps again that no checkpoint holds, e.g. what was typed: the page is then as it was when the session was let go. */
+  async #catchUp(name: SessionName, flow: Flow, answered: OpenFlow, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const { state } = await this.#take(name, flow);
+      if ((state?.frames[0]?.index ?? answered.from) >= answered.since) return;
+      const { kind } = await this.#stretch({ name, flow, input: {}, signal, onStep: () => undefined, idleMs: IDLE_MS }, (_held, run) => run({ open: answered }));
+      // A CAPTCHA in the way is for the person who comes now.
+      if (kind !== 'yielded') return;
+    }
   }
 
   /** Ends the stretch of work on a session before its next step; where nobody works on it, the next one. */

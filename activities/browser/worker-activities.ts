@@ -20,6 +20,7 @@ import type { SessionName, SessionWorker } from './session-worker.ts';
 const CLAIM_MS = 20_000;
 /** Settings of a session have no steps, a flow has one at least: it is replaced. */
 const WAIT_FOR_STEPS = { do: 'pause', seconds: 1 };
+const answeredSchema = z.array(stepSchema).max(MOST_TURNS);
 /** Namespace of session ids, which are made of execution ids. */
 const SESSIONS = '7d9f5b0e-6f0c-4b7b-9f36-0f4d1e1f5a55';
 
@@ -46,7 +47,7 @@ export function createBrowserActivities(worker: SessionWorker, workerId: string)
       const name = sessionName();
       const input = parsed(browserSessionInputSchema, given);
       const turn = parsed(turnSchema, asked);
-      const flow = { ...parsed(flowSchema, { ...input.settings, steps: [WAIT_FOR_STEPS] }), steps: parsed(z.array(stepSchema).max(MOST_TURNS), steps) };
+      const flow = { ...parsed(flowSchema, { ...input.settings, steps: [WAIT_FOR_STEPS] }), steps: parsed(answeredSchema, steps) };
       return beating(async () => {
         try {
           checkFlow(flow);
@@ -56,13 +57,13 @@ export function createBrowserActivities(worker: SessionWorker, workerId: string)
         }
       });
     },
-    async attendBrowser({ input }) {
+    async attendBrowser({ input, answered }) {
       const name = sessionName();
       const interactive = browserSessionInputSchema.safeParse(input);
-      const flow = interactive.success ? parsed(flowSchema, { ...interactive.data.settings, steps: [WAIT_FOR_STEPS] }) : parsed(browserInputSchema, input).flow;
+      const flow = interactive.success ? { ...parsed(flowSchema, { ...interactive.data.settings, steps: [WAIT_FOR_STEPS] }), ...(answered === undefined ? {} : { steps: parsed(answeredSchema, answered.steps) }) } : parsed(browserInputSchema, input).flow;
       await beating(async () => {
         try {
-          await worker.attend(name, flow, cancellationSignal());
+          await worker.attend(name, flow, cancellationSignal(), answered === undefined ? undefined : { from: answered.from, since: answered.from + answered.steps.length });
         } catch (error) {
           throw failureOf(error);
         }

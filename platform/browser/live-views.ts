@@ -76,7 +76,7 @@ export class LiveViews {
 
   async #link(caller: Caller, runId: string, verb: 'browser.live-view' | 'browser.take-over', details: Record<string, number>, ask: () => Promise<unknown>): Promise<LiveLink> {
     const [session] = await this.#sessions.ofRun(caller.orgId, runId);
-    if (session === undefined) throw new HalError('NotFound', 'the run has no browser session yet');
+    if (session === undefined) throw new HalError('NotFound', 'the run has no browser session yet: it has one once its first step is taken');
     if (session.state !== 'open') throw new HalError('Conflict', 'the session has ended');
     const id = randomUUID();
     const expiresAt = new Date(Date.now() + LINK_MS);

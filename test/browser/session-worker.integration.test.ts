@@ -15,6 +15,7 @@ import { NeuronCallStore } from '../../database/neuron-calls.ts';
 import { NeuronStore } from '../../database/neurons.ts';
 import { BrowserLiveViewStore } from '../../database/browser-live-views.ts';
 import { BrowserSessionStore } from '../../database/browser-sessions.ts';
+import { actOf } from '../../platform/audit/act.ts';
 import { isBlobRef } from '../../platform/blobs/blob-store.ts';
 import { FileBlobStore } from '../../platform/blobs/file-blob-store.ts';
 import { Budgets } from '../../platform/budgets/budgets.ts';
@@ -25,6 +26,7 @@ import { KeyRing } from '../../platform/keys/key-ring.ts';
 import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
 import { Memories } from '../../platform/memory/memories.ts';
 import { flowSchema, type FlowDraft } from '../../schemas/browser/flow.ts';
+import { LIVE_VIEW_PURPOSE } from '../../schemas/names/live-view.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { BOOKING_LOGIN, bookingFlow, startBookingSite, type BookingSite } from './sites/booking.ts';
 import { startHostileSite, type HostileSite } from './sites/hostile.ts';
@@ -47,8 +49,9 @@ describe('a browser worker', () => {
   let model: BrowserModel;
   let hostile: HostileSite;
   let booking: BookingSite;
+  let views: BrowserLiveViewStore;
 
-  const workerOn = (own: ChromiumPool): SessionWorker => new SessionWorker({ pool: own, store, blobs, connections: new Connections({ database: test.database, keys, egress }), egress, logger, model, workerId: 'test', keys, views: new BrowserLiveViewStore(test.database) });
+  const workerOn = (own: ChromiumPool): SessionWorker => new SessionWorker({ pool: own, store, blobs, connections: new Connections({ database: test.database, keys, egress }), egress, logger, model, workerId: 'test', keys, views });
   const play = async (draft: FlowDraft | Record<string, unknown>, options: { input?: unknown; by?: SessionWorker; id?: string; signal?: AbortSignal } = {}): Promise<FlowOutcome & { steps: number }> => {
     const id = options.id ?? randomUUID();
     const by = options.by ?? worker;
@@ -68,6 +71,11 @@ describe('a browser worker', () => {
     const references = (await store.steps(org, id, 100)).map(({ snapshot }) => snapshot).filter(isBlobRef);
     return Promise.all(references.map(async (reference) => (await blobs.get(org, reference)).toString('utf8')));
   };
+  /** The page as a turn answered it. */
+  const answerOf = async (turn: Awaited<ReturnType<SessionWorker['turn']>>): Promise<string> => {
+    if (turn.kind !== 'answered' || !isBlobRef(turn.outcome.answer)) return turn.kind;
+    return (await blobs.get(org, turn.outcome.answer)).toString('utf8');
+  };
   const press = (name: string, more: FlowDraft['steps'] = []): FlowDraft => ({ evidence: 'none', stepSeconds: 6, steps: [{ do: 'navigate', url: `${hostile.url}/${name}` }, { do: 'click', on: { role: 'button' } }, ...more] });
 
   beforeAll(async () => {
@@ -75,6 +83,7 @@ describe('a browser worker', () => {
     [test, hostile, booking] = await Promise.all([createTestDatabase(), startHostileSite(), startBookingSite()]);
     org = await test.organisation();
     store = new BrowserSessionStore(test.database);
+    views = new BrowserLiveViewStore(test.database);
     blobs = new FileBlobStore(join(folder, 'blobs'), keys);
     pool = new ChromiumPool({ slots: 4, executablePath: process.env['HAL9_CHROMIUM'], logger, pageMegabytes: 400 });
     const connections = new Connections({ database: test.database, keys, egress });
@@ -142,6 +151,35 @@ describe('a browser worker', () => {
       expect(booking.bookings.get(reference), reference).toBe(1);
       expect(booking.signIns() - before, reference).toBe(1);
     }
+  });
+
+  it('shows who takes over an interactive session that was let go the page as it was left, and goes on with what they did', async () => {
+    const id = randomUUID();
+    const name = { orgId: org, id, runId: `browser-session~${id}` };
+    const { username, password } = BOOKING_LOGIN;
+    const { steps, ...settings } = flowSchema.parse({ evidence: 'none', steps: [{ do: 'navigate', url: `${booking.url}/login` }, { do: 'type', into: { label: 'User' }, text: username }, { do: 'type', into: { label: 'Password' }, text: password }, { do: 'wait', for: { text: `Welcome ${username}` } }] });
+    const answered = steps.slice(0, -1);
+    const turn = (since: number, snapshot: boolean): ReturnType<SessionWorker['turn']> => worker.turn(name, { ...settings, steps: steps.slice(0, since + 1) }, { from: 0, since }, { id: randomUUID(), look: { snapshot, picture: false } }, new AbortController().signal, () => undefined);
+    const claimed = (): Promise<void> => expect.poll(() => worker.claim(id, 30_000)).toBe(true);
+    await claimed();
+    for (const since of answered.keys()) await expect(turn(since, false)).resolves.toMatchObject({ kind: 'answered', outcome: { failure: null } });
+    await worker.release(id);
+    const signIns = booking.signIns();
+
+    const view = { orgId: org, sessionId: id, id: randomUUID(), expiresAt: new Date(Date.now() + 900_000) };
+    await views.open(view, actOf(systemCaller(org, 'test'), 'browser.take-over', { kind: 'run', id: name.runId }));
+    await claimed();
+    const back = new AbortController();
+    const attending = worker.attend(name, { ...settings, steps: answered }, back.signal, { from: 0, since: answered.length });
+    attending.catch(() => undefined); // what came of it is told below
+    await expect.poll(async () => (await views.present(org, id, view.id)) && (await views.frame(org, id, 0))?.attended).toBe(true);
+    // The field that was typed into last has the focus: Enter sends what was typed before the session was let go.
+    expect(await views.send(org, id, keys.seal(org, LIVE_VIEW_PURPOSE, JSON.stringify([{ do: 'key-down', key: 'Enter' }, { do: 'key-up', key: 'Enter' }]), id))).toBe(true);
+    await expect.poll(async () => (await views.present(org, id, view.id)) && booking.signIns()).toBe(signIns + 1);
+    back.abort(new Error('handed back'));
+    await expect(attending).rejects.toThrow('handed back');
+    expect(await answerOf(await turn(answered.length, true))).toContain(`Welcome ${username}`);
+    await worker.release(id);
   });
 
   it('lets an earlier holder write nothing any more', async () => {

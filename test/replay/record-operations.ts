@@ -19,8 +19,8 @@ import { findPostgresPrograms, POSTGRES_PROGRAMS_MISSING } from '../environment/
 import { recordHistory } from './recorder.ts';
 
 /**
- * `npm run record:operations`: records the standard cases of HAL9's own operations from a fresh stack; with names of operations, of those
- * alone. For a release, and when a workflow changed before it had one.
+ * `npm run record:operations`: records the standard cases of HAL9's own operations from a fresh stack; with names of operations (or `take-over`), of
+ * those alone. For a release, and when a workflow changed before it had one.
  */
 const chosen = new Set(process.argv.slice(2));
 const isChosen = (operation: string): boolean => chosen.size === 0 || chosen.has(operation);
@@ -80,6 +80,7 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
   if (isChosen('memory')) await memories();
   if (isChosen('browser')) await flows();
   if (isChosen('browser-session')) await browserSessions();
+  if (isChosen('take-over')) await takeOvers();
   if (isChosen('drill')) await drills();
   await temporal.close();
 
@@ -347,6 +348,35 @@ async function record({ first, url, hostId, environment, databaseUrl }: Stack): 
     await turn(idle, { step: { do: 'navigate', url: `${site.url}/login` } });
     await call('GET', `/v1/runs/${idle}/result?waitSeconds=50`);
     await keep(idle, 'idle');
+    await site.close();
+  }
+
+  /** A flow that a person takes over and gives back, and an interactive session whose browser was let go before. */
+  async function takeOvers(): Promise<void> {
+    const site = await startBookingSite();
+    const login = { do: 'navigate', url: `${site.url}/login` };
+    const begin = async (operation: string, input: object): Promise<string> => startedSchema.parse(await call('POST', `/v1/workflows/${operation}/runs`, { input })).runId;
+    const takenOver = async (runId: string): Promise<void> => {
+      await call('POST', `/v1/runs/${runId}/browser-take-over`, {});
+      await delay(20_000);
+      await call('POST', `/v1/runs/${runId}/browser-hand-back`);
+    };
+
+    const told = await begin('browser-session', {});
+    for (const step of [login, { do: 'type', into: { label: 'User' }, text: 'recorded' }]) await call('POST', `/v1/runs/${told}/browser-turns`, { step });
+    const flow = await begin('browser', { flow: { steps: [login, ...Array.from({ length: 20 }, () => ({ do: 'pause', seconds: 1 })), { do: 'extract', as: 'title', from: 'title' }] } });
+    await stepsOf(flow, 2);
+    await takenOver(flow);
+    await call('GET', `/v1/runs/${flow}/result?waitSeconds=50`);
+    await keep(flow, 'taken-over');
+
+    // Two minutes after the last step its browser serves others.
+    await delay(110_000);
+    await takenOver(told);
+    await call('POST', `/v1/runs/${told}/browser-turns`, { look: { snapshot: true } });
+    await call('POST', `/v1/runs/${told}/updates/end`, {});
+    await call('GET', `/v1/runs/${told}/result?waitSeconds=50`);
+    await keep(told, 'taken-over');
     await site.close();
   }
 

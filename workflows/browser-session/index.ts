@@ -69,7 +69,7 @@ export async function browserSession(input: BrowserSessionInput): Promise<Browse
       }
       const isInTime = isAsked() || (await condition(isAsked, Math.max(1, idleMs - heldMs)));
       if (people.wanted()) {
-        worker = await people.serve(input, (worker ??= await claim(seen)));
+        worker = await people.serve({ input, answered: { from, steps } }, (worker ??= await claim(seen)));
         continue;
       }
       const turn = waiting.shift();
@@ -89,7 +89,7 @@ export async function browserSession(input: BrowserSessionInput): Promise<Browse
       for (;;) {
         worker ??= await claim(seen);
         if (people.wanted()) {
-          worker = await people.serve(input, worker);
+          worker = await people.serve({ input, answered: { from, steps: steps.slice(0, since - from) } }, worker);
           continue;
         }
         seen.step = 'working';

@@ -1,5 +1,5 @@
 import { ActivityCancellationType, ActivityFailure, ApplicationFailure, TimeoutFailure, CancellationScope, condition, defineSignal, isCancellation, log, patched, proxyActivities, setHandler } from '@temporalio/workflow';
-import type { BrowserActivities } from '../../activities/browser/activity-contract.ts';
+import type { BrowserActivities, BrowserAttendance } from '../../activities/browser/activity-contract.ts';
 import { BROWSER_ATTEND_SIGNAL } from '../../schemas/names/messages.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { awaitApproval } from '../approval/await-approval.ts';
@@ -71,30 +71,33 @@ export interface Handover {
  */
 export async function handOver({ input, workerQueue, seen, reason, deadlineSeconds }: Handover): Promise<string | undefined> {
   seen.step = 'waiting for a person';
-  return attendedBy(input, workerQueue, seen, async () => {
+  return attendedBy({ input }, workerQueue, seen, async () => {
     const outcome = await awaitApproval({ summary: 'A browser session needs a person', reason, approval: { ...TAKE_OVER, deadlineSeconds }, connection: input.connection });
     if (outcome.state !== 'approved') throw ApplicationFailure.nonRetryable(outcome.reason, 'HandOverRefused');
   });
 }
 
+/** What a person looks at. */
+export type Attended = Omit<BrowserAttendance, 'workerQueue'>;
+
 /** Keeps the browser for a person as long as the work takes. @returns the worker that still holds the session, if one does. */
-export async function attendedBy(input: unknown, workerQueue: string, seen: SessionProgress, work: () => Promise<void>): Promise<string | undefined> {
+export async function attendedBy(attended: Attended, workerQueue: string, seen: SessionProgress, work: () => Promise<void>): Promise<string | undefined> {
   const held: { worker: string | undefined } = { worker: workerQueue };
   const attending = new CancellationScope();
-  const attended = attending.run(() => attend(input, held, seen)).catch((error: unknown) => {
+  const attendance = attending.run(() => attend(attended, held, seen)).catch((error: unknown) => {
     if (!isCancellation(error)) throw error;
   });
   try {
     await work();
   } finally {
     attending.cancel();
-    await attended;
+    await attendance;
   }
   return held.worker;
 }
 
 /** Keeps a browser for the person as long as somebody looks, and takes one again when somebody wants to. */
-async function attend(input: unknown, held: { worker: string | undefined }, seen: SessionProgress): Promise<never> {
+async function attend(attended: Attended, held: { worker: string | undefined }, seen: SessionProgress): Promise<never> {
   const asked = { again: false };
   setHandler(defineSignal(BROWSER_ATTEND_SIGNAL), () => {
     asked.again = true;
@@ -104,7 +107,7 @@ async function attend(input: unknown, held: { worker: string | undefined }, seen
     if (workerQueue !== undefined) {
       asked.again = false;
       try {
-        const gone = (await onWorker(workerQueue, seen, ({ attendBrowser }) => attendBrowser({ input, workerQueue }).then(() => true))) === undefined;
+        const gone = (await onWorker(workerQueue, seen, ({ attendBrowser }) => attendBrowser({ ...attended, workerQueue }).then(() => true))) === undefined;
         held.worker = undefined;
         if (!gone) await release(workerQueue);
         // Who was there when the worker died goes on looking: they need not ask again.

@@ -19,7 +19,7 @@ export async function browser(input: BrowserInput): Promise<BrowserResult> {
     for (;;) {
       worker ??= await claim(seen);
       if (people.wanted()) {
-        worker = await people.serve(input, worker);
+        worker = await people.serve({ input }, worker);
         continue;
       }
       seen.step = 'working';

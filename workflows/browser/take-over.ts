@@ -2,14 +2,14 @@ import { ApplicationFailure, condition, defineUpdate, isCancellation, log, proxy
 import type { BrowserActivities } from '../../activities/browser/activity-contract.ts';
 import { BROWSER_HAND_BACK_UPDATE, BROWSER_TAKE_OVER_UPDATE } from '../../schemas/names/messages.ts';
 import type { TakeOver } from '../../schemas/operations/browser.ts';
-import { attendedBy, type SessionProgress } from './held-browser.ts';
+import { attendedBy, type Attended, type SessionProgress } from './held-browser.ts';
 
 /** People who take a session over of their own accord. */
 export interface TakeOvers {
   /** Whether somebody wants the session, and does not have it yet. */
   wanted(): boolean;
   /** Lets them have it until they give it back. @returns the worker that still holds it, if one does. @throws {ApplicationFailure} HandOverRefused when they do not in time. */
-  serve(input: unknown, workerQueue: string): Promise<string | undefined>;
+  serve(attended: Attended, workerQueue: string): Promise<string | undefined>;
 }
 
 /**
@@ -42,12 +42,12 @@ export function answerTakeOvers(seen: SessionProgress, holder: () => string | un
   });
   return {
     wanted: () => now.taken !== undefined,
-    async serve(input, workerQueue) {
+    async serve(attended, workerQueue) {
       const { taken } = now;
       if (taken === undefined) return workerQueue;
       seen.step = 'taken over by a person';
       try {
-        return await attendedBy(input, workerQueue, seen, async () => {
+        return await attendedBy(attended, workerQueue, seen, async () => {
           const returned = await condition(() => now.returned, taken.deadlineSeconds * 1000);
           if (!returned && taken.late === 'fail') throw ApplicationFailure.nonRetryable(`the session was taken over and not given back within ${String(taken.deadlineSeconds)} seconds`, 'HandOverRefused');
         });
