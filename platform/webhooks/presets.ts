@@ -1,8 +1,8 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, createSecretKey, timingSafeEqual, type KeyObject } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { isRecord } from '../../schemas/signals/is-signal.ts';
 import type { PresetName, WebhookSettings } from '../../schemas/rest/webhooks.ts';
-import { StandardWebhook, timestampRefusal } from './standard-webhooks.ts';
+import { StandardWebhook, standardKey, timestampRefusal } from './standard-webhooks.ts';
 
 /** A delivery as it came: headers in lower case, the bytes of the body untouched. */
 export interface Incoming {
@@ -20,6 +20,8 @@ export type Message =
 
 const VALID: Proof = { valid: true };
 const NO_MATCH: Proof = { valid: false, reason: 'the signature does not match' };
+/** Of an address that does not exist. */
+const NOBODYS = createSecretKey('no such hook', 'utf8');
 const MISSING: Proof = { valid: false, reason: 'a header that proves the sender is missing' };
 
 /** Headers that prove a sender, which the delivery log must not keep. */
@@ -40,10 +42,20 @@ export function flatHeaders(headers: IncomingHttpHeaders): Record<string, string
 }
 
 /**
+ * What deliveries of a preset are proved with. Made once for as long as a webhook is remembered: an HMAC with raw bytes or a text makes a
+ * key object of them each time.
+ * @throws {HalError} `InvalidInput` for a secret that the preset cannot use.
+ */
+export function provingKey(preset: PresetName, secret: string): KeyObject {
+  return isStandard(preset) ? standardKey(secret) : createSecretKey(secret, 'utf8');
+}
+
+/**
  * Whether one of the live secrets made this delivery, about now. Every secret is tried and compared in constant time.
+ * @param secrets of {@link provingKey}.
  * @param now Unix seconds.
  */
-export function prove(settings: WebhookSettings, secrets: readonly string[], incoming: Incoming, now: number): Proof {
+export function prove(settings: WebhookSettings, secrets: readonly KeyObject[], incoming: Incoming, now: number): Proof {
   const { headers, body } = incoming;
   switch (settings.preset) {
     case 'standard': {
@@ -74,7 +86,7 @@ export function prove(settings: WebhookSettings, secrets: readonly string[], inc
  * Does the work of {@link prove} for an address that does not exist, so that neither the answer nor its time tells.
  */
 export function proveNothing(incoming: Incoming): void {
-  signed(['no such hook'], 'sha256=0', { prefix: 'sha256=', algorithm: 'sha256', encoding: 'hex' }, [incoming.body]);
+  signed([NOBODYS], 'sha256=0', { prefix: 'sha256=', algorithm: 'sha256', encoding: 'hex' }, [incoming.body]);
 }
 
 /** What a verified delivery says. @returns undefined when its body cannot be read as the preset's. */
@@ -142,14 +154,14 @@ interface SignatureForm {
   readonly encoding: 'hex' | 'base64';
 }
 
-function signed(secrets: readonly string[], header: string | undefined, { prefix, algorithm, encoding }: SignatureForm, parts: readonly (string | Buffer)[]): Proof {
+function signed(secrets: readonly KeyObject[], header: string | undefined, { prefix, algorithm, encoding }: SignatureForm, parts: readonly (string | Buffer)[]): Proof {
   if (header === undefined || header === '') return MISSING;
   if (!header.startsWith(prefix)) return NO_MATCH;
   const given = Buffer.from(header.slice(prefix.length), encoding);
   return matches(secrets, given, algorithm, parts) ? VALID : NO_MATCH;
 }
 
-function matches(secrets: readonly string[], given: Buffer, algorithm: string, parts: readonly (string | Buffer)[]): boolean {
+function matches(secrets: readonly KeyObject[], given: Buffer, algorithm: string, parts: readonly (string | Buffer)[]): boolean {
   let found = false;
   for (const secret of secrets) {
     const hmac = createHmac(algorithm, secret);
@@ -160,7 +172,7 @@ function matches(secrets: readonly string[], given: Buffer, algorithm: string, p
   return found;
 }
 
-function stripe(secrets: readonly string[], header: string | undefined, body: Buffer, now: number): Proof {
+function stripe(secrets: readonly KeyObject[], header: string | undefined, body: Buffer, now: number): Proof {
   if (header === undefined) return MISSING;
   const entries = header.split(',').map((entry) => entry.trim().split('=', 2));
   const at = entries.find(([name]) => name === 't')?.[1];
@@ -173,18 +185,18 @@ function stripe(secrets: readonly string[], header: string | undefined, body: Bu
 }
 
 /** Alertmanager's `http_config.authorization` or `basic_auth`; the secret is the token or the password. */
-function authorized(secrets: readonly string[], header: string | undefined): Proof {
+function authorized(secrets: readonly KeyObject[], header: string | undefined): Proof {
   if (header === undefined) return MISSING;
   const [, scheme = '', value = ''] = /^(Bearer|Basic) +(\S+)$/i.exec(header) ?? [];
   const given = scheme.toLowerCase() === 'basic' ? Buffer.from(value, 'base64').toString('utf8').replace(/^[^:]*:/, '') : value;
   let found = false;
-  for (const secret of secrets) if (sameText(given, secret)) found = true;
+  for (const secret of secrets) if (sameText(given, secret.export())) found = true;
   return found && scheme !== '' ? VALID : NO_MATCH;
 }
 
 /** Compares digests, so that neither content nor length can be timed. */
-function sameText(given: string, expected: string): boolean {
-  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+function sameText(given: string, expected: string | Buffer): boolean {
+  const digest = (text: string | Buffer): Buffer => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(given), digest(expected));
 }
 

@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID, type KeyObject } from 'node:crypto';
 import type { Database } from '../../database/database.ts';
 import { WebhookStore, type WebhookRecord } from '../../database/webhooks.ts';
 import { HalError } from '../../schemas/errors.ts';
@@ -6,9 +6,8 @@ import type { PresetName, WebhookSettings } from '../../schemas/rest/webhooks.ts
 import { actOf } from '../audit/act.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
-import { isStandard } from './presets.ts';
+import { isStandard, provingKey } from './presets.ts';
 import { newStandardSecret, SecretBox, type WebhookSecret } from './secrets.ts';
-import { StandardWebhook } from './standard-webhooks.ts';
 
 /** What may be told about a webhook. */
 export interface Webhook extends Omit<WebhookRecord, 'secrets'> {
@@ -27,7 +26,7 @@ export interface OpenWebhook {
   readonly id: string;
   readonly settings: WebhookSettings;
   readonly enabled: boolean;
-  readonly secrets: readonly { readonly secret: string; readonly expiresAt: Date | null }[];
+  readonly secrets: readonly { readonly key: KeyObject; readonly expiresAt: Date | null }[];
 }
 
 /** How long an address is remembered, ms: a change or removal is heard of within it. */
@@ -111,7 +110,9 @@ export class Webhooks {
 
   async #read(id: string): Promise<OpenWebhook | undefined> {
     const record = await this.#store.findAcrossOrganisations(id);
-    return record === undefined ? undefined : { orgId: record.orgId, id, settings: record.settings, enabled: record.enabled, secrets: this.#secrets(record) };
+    if (record === undefined) return undefined;
+    const { orgId, settings, enabled } = record;
+    return { orgId, id, settings, enabled, secrets: this.#secrets(record).map(({ secret, expiresAt }) => ({ key: provingKey(settings.preset, secret), expiresAt })) };
   }
 
   #changed(record: WebhookRecord | undefined): Webhook {
@@ -137,8 +138,8 @@ export class Webhooks {
 }
 
 /** The secrets that are live at this moment. */
-export function liveSecrets({ secrets }: OpenWebhook, nowMs: number): string[] {
-  return secrets.filter(({ expiresAt }) => expiresAt === null || expiresAt.getTime() > nowMs).map(({ secret }) => secret);
+export function liveSecrets({ secrets }: OpenWebhook, nowMs: number): KeyObject[] {
+  return secrets.filter(({ expiresAt }) => expiresAt === null || expiresAt.getTime() > nowMs).map(({ key }) => key);
 }
 
 function newSecret(preset: PresetName): string {
@@ -146,7 +147,7 @@ function newSecret(preset: PresetName): string {
 }
 
 function assertUsable(preset: PresetName, secret: string): void {
-  if (isStandard(preset)) new StandardWebhook(secret);
+  provingKey(preset, secret);
 }
 
 function notFound(): HalError {
