@@ -6,6 +6,7 @@ import type { Database } from '../../database/database.ts';
 import type { SignalRow } from '../../database/signals.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { fieldErrors } from '../failures/translate.ts';
+import { openKept } from '../keys/kept.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 import type { SignalIngest } from '../signals/ingest.ts';
 import type { LaneChooser } from '../signals/lane.ts';
@@ -66,9 +67,9 @@ export class BrokerIntake {
     return poison;
   }
 
-  /** Takes a dead letter in with the mapping of today. @throws {HalError} InvalidInput with the cause when it is still no signal. */
+  /** Takes a dead letter in with the mapping of today. @throws {HalError} InvalidInput with the cause when it is still no signal; Unopenable. */
   async replay(source: StoredSource, letter: { readonly id: string; readonly sealed: Buffer }): Promise<void> {
-    const { body, contentType, messageId, key, ...rest } = sealedMessage.parse(JSON.parse(this.#parts.keys.open(source.orgId, DEAD_LETTER_PURPOSE, letter.sealed, letter.id).toString('utf8')));
+    const { body, contentType, messageId, key, ...rest } = sealedMessage.parse(JSON.parse(openKept(this.#parts.keys, source.orgId, DEAD_LETTER_PURPOSE, letter.sealed, letter.id).toString('utf8')));
     const prepared = this.#prepare(source, { ...rest, contentType, messageId, ...(key === undefined ? {} : { key }), body: Buffer.from(body, 'base64') });
     if (typeof prepared === 'string') throw new HalError('InvalidInput', `the message is still no signal: ${prepared}`);
     await this.#parts.ingest.accept(source.orgId, undefined, [prepared]);

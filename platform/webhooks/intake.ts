@@ -8,10 +8,11 @@ import { HOOK_SOURCE } from '../../schemas/automations/definition.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { isRecord } from '../../schemas/signals/is-signal.ts';
 import { actOf } from '../audit/act.ts';
-import { isBlobRef, type BlobStore } from '../blobs/blob-store.ts';
+import { isBlobRef, type BlobRef, type BlobStore } from '../blobs/blob-store.ts';
 import { toHalError } from '../failures/translate.ts';
 import { systemCaller, type Caller } from '../identity/caller.ts';
-import type { KeyRing } from '../keys/key-ring.ts';
+import { openKept, unopenable } from '../keys/kept.ts';
+import { KeyError, type KeyRing } from '../keys/key-ring.ts';
 import type { IngestOutcome, SignalIngest } from '../signals/ingest.ts';
 import { uuidText } from '../signals/key.ts';
 import type { SignalReceiver } from '../signals/receive.ts';
@@ -103,7 +104,7 @@ export class WebhookIntake {
   /**
    * Takes a kept delivery in once more: one that was refused or failed as it came, after proving it again as of its arrival; one that
    * was accepted under new ids, so that everything it sets off happens again.
-   * @throws {HalError} `NotFound`; `Conflict` when its body is not kept or it still proves nothing; whatever {@link receive} says.
+   * @throws {HalError} `NotFound`; `Conflict` when its body is not kept or it still proves nothing; `Unopenable`; whatever {@link receive} says.
    */
   async replay(caller: Caller, id: string): Promise<ReceiptRecord> {
     const receipt = await this.#parts.receipts.find(caller.orgId, id);
@@ -178,10 +179,21 @@ export class WebhookIntake {
   }
 
   async #incoming({ orgId, id, sealed, blobRef }: ReceiptRecord): Promise<Incoming> {
-    const bytes = sealed !== null ? this.#parts.keys.open(orgId, RECEIPT_PURPOSE, sealed, id) : isBlobRef(blobRef) ? await this.#parts.blobs.get(orgId, blobRef) : undefined;
+    const bytes = sealed !== null ? openKept(this.#parts.keys, orgId, RECEIPT_PURPOSE, sealed, id) : isBlobRef(blobRef) ? await this.#blob(orgId, blobRef) : undefined;
     if (bytes === undefined) throw new HalError('Conflict', 'the body of this delivery was not kept');
     const { headers, body } = sealedDelivery.parse(JSON.parse(bytes.toString('utf8')));
     return { headers, body: Buffer.from(body, 'base64') };
+  }
+
+  /** @returns undefined when the blob is gone. @throws {HalError} `Unopenable`. */
+  async #blob(orgId: string, ref: BlobRef): Promise<Buffer | undefined> {
+    try {
+      return await this.#parts.blobs.get(orgId, ref);
+    } catch (error) {
+      if (error instanceof HalError && error.type === 'NotFound') return undefined;
+      if (error instanceof HalError && error.cause instanceof KeyError) throw unopenable(error.cause);
+      throw error;
+    }
   }
 }
 

@@ -1,6 +1,10 @@
 import { createHmac, randomUUID } from 'node:crypto';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { DEAD_LETTER_PURPOSE } from '../../platform/brokers/intake.ts';
+import { KeyRing } from '../../platform/keys/key-ring.ts';
+import { RECEIPT_PURPOSE } from '../../platform/webhooks/intake.ts';
 import { StandardWebhook } from '../../platform/webhooks/standard-webhooks.ts';
 import { startTestApi, type TestApi, type TestKey } from '../api/running-api.ts';
 
@@ -186,6 +190,24 @@ describe('deliveries', () => {
     expect(await signalsOf(id)).toHaveLength(1);
   });
 
+  it('that cannot be opened any more say so when replayed, and stay as they are', async () => {
+    const { id, url, secret } = await hook({ preset: 'github' });
+    const [small, large] = ['{"n":2}', JSON.stringify({ filler: 'y'.repeat(50_000) })];
+    await send(url, small, signed(secret, small));
+    await send(url, large, signed(secret, large));
+    const [ofLarge, ofSmall] = await log(id);
+    const replay = async (what: Record<string, unknown> | undefined) => ask('POST', `/v1/webhook-deliveries/${String(what?.['id'])}/replay`);
+    const change = async (set: string, values: readonly unknown[]) => api.database.database.withOrgClient(key.orgId, (client) => client.query(`update webhook_receipts set ${set} where id = $1`, [...values]));
+    for (const [sealed, detail] of [[lost(RECEIPT_PURPOSE, String(ofSmall?.['id'])), 'no master key "lost" in the ring'], [Buffer.alloc(0), 'the sealed data is too short']] as const) {
+      await change('sealed = $2', [ofSmall?.['id'], sealed]);
+      expect(await replay(ofSmall)).toMatchObject({ status: 409, body: { type: '/problems/Unopenable', detail: expect.stringContaining(detail), remedy: expect.stringContaining('HAL9_MASTER_KEYS') } });
+    }
+    await change('blob_ref = $2', [ofLarge?.['id'], `blob:${'0'.repeat(64)}`]);
+    expect(await replay(ofLarge)).toMatchObject({ status: 409, body: { type: '/problems/Conflict', detail: 'the body of this delivery was not kept' } });
+    expect(await signalsOf(id)).toHaveLength(2);
+    expect((await log(id)).map(({ replays }) => replays)).toEqual([0, 0]);
+  });
+
   it('are bounded in size, and never compressed', async () => {
     const { url } = await hook({ preset: 'github' });
     const large = await send(url, Buffer.alloc(5 * 1024 * 1024 + 1), {});
@@ -213,6 +235,24 @@ describe('deliveries', () => {
     expect((await ask('GET', `/v1/webhooks/${id}`)).status).toBe(404);
     const acts = await api.database.database.withOrg(key.orgId, (tx) => tx.selectFrom('audit_acts').select('action').where('resource_id', '=', id).orderBy('at').execute());
     expect(acts.map(({ action }) => action)).toEqual(['webhook.create', 'webhook.update', 'webhook.delete']);
+  });
+});
+
+/** Sealed with a master key that the API does not have. */
+function lost(purpose: string, id: string): Buffer {
+  return new KeyRing([{ id: 'lost', key: Buffer.alloc(32, 9) }]).seal(key.orgId, purpose, '{}', id);
+}
+
+describe('dead letters of brokers', () => {
+  it('that cannot be opened any more say so when replayed', async () => {
+    const source = randomUUID();
+    const letters = [{ id: randomUUID(), sealed: Buffer.alloc(0) }, ...[randomUUID()].map((id) => ({ id, sealed: lost(DEAD_LETTER_PURPOSE, id) }))];
+    await api.database.database.withOrg(key.orgId, async (tx) => {
+      await sql`insert into broker_sources (org_id, id, name, enabled, draft) values (${key.orgId}, ${source}, ${source}, false, '{}')`.execute(tx);
+      for (const { id, sealed } of letters) await sql`insert into broker_dead_letters (org_id, id, source_id, cause, sealed, bytes) values (${key.orgId}, ${id}, ${source}, 'it is no signal', ${sealed}, 1)`.execute(tx);
+    });
+    for (const { id } of letters) expect(await ask('POST', `/v1/sources/${source}/dead-letters/${id}/replay`)).toMatchObject({ status: 409, body: { type: '/problems/Unopenable' } });
+    expect(itemsOf(await ask('GET', `/v1/sources/${source}/dead-letters`)).map(({ replayedAt }) => replayedAt)).toEqual([null, null]);
   });
 });
 
