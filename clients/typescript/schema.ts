@@ -1585,7 +1585,7 @@ export interface paths {
         put?: never;
         /**
          * Cancels a transaction
-         * @description At once when it was not sent. Otherwise one of no effect with the same nonce and higher fees takes its place, which may come too late: `outcome` says so. One that is carried with others (`carrier`) is given up only if its carrier comes to nothing, for instance because that is cancelled.
+         * @description At once when it was not sent. Otherwise one of no effect with the same nonce and higher fees takes its place, which may come too late: `outcome` says so.
          */
         post: operations["cancelChainTransaction"];
         delete?: never;
@@ -7468,10 +7468,6 @@ export interface components {
         ChainTransaction: {
             blockHash: string | null;
             blockNumber: number | null;
-            /** @description The transaction that carries it with others: nonce, signed versions and fees are that one's; `gasUsed` is an even share of it. */
-            carrier: string | null;
-            /** @description How many others it carries; 0 for all that were submitted. */
-            carries: number;
             contractAddress: string | null;
             /** Format: date-time */
             createdAt: string;
@@ -7516,10 +7512,6 @@ export interface components {
             }[];
             blockHash: string | null;
             blockNumber: number | null;
-            /** @description The transaction that carries it with others: nonce, signed versions and fees are that one's; `gasUsed` is an even share of it. */
-            carrier: string | null;
-            /** @description How many others it carries; 0 for all that were submitted. */
-            carries: number;
             contractAddress: string | null;
             /** Format: date-time */
             createdAt: string;
@@ -7555,11 +7547,6 @@ export interface components {
             value: string;
         };
         ChainTransactionDraft: {
-            /**
-             * @description May be sent in one transaction with others to the same contract, by its `multicall(bytes[])` (OpenZeppelin's `Multicall`), which pays the fixed costs once. Such calls keep their order among themselves; transactions without `batch` may pass them.
-             * @default false
-             */
-            batch: boolean;
             /**
              * @description At most 128 KiB.
              * @default 0x
@@ -15531,10 +15518,6 @@ export interface operations {
                     name: string;
                     /** @default {} */
                     policy?: {
-                        /** @description Milliseconds that a call submitted with `batch` waits for others. Default: 0: together goes what is there when the signer looks. */
-                        batchLingerMs?: number;
-                        /** @description Calls that are sent together at the most, of those submitted with `batch`. Default: 100. 1: none are. */
-                        batchMost?: number;
                         /** @description Time after which a transaction that is next in line is sent again with higher fees. Default: three blocks. */
                         bumpAfterSeconds?: number;
                         /**
@@ -15630,10 +15613,6 @@ export interface operations {
                     name: string;
                     /** @default {} */
                     policy?: {
-                        /** @description Milliseconds that a call submitted with `batch` waits for others. Default: 0: together goes what is there when the signer looks. */
-                        batchLingerMs?: number;
-                        /** @description Calls that are sent together at the most, of those submitted with `batch`. Default: 100. 1: none are. */
-                        batchMost?: number;
                         /** @description Time after which a transaction that is next in line is sent again with higher fees. Default: three blocks. */
                         bumpAfterSeconds?: number;
                         /**
