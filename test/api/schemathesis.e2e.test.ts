@@ -35,7 +35,7 @@ const NESTED = ['startBrowser', 'takeBrowserTurn'];
 const SAME_BODY = ['testNeuronDraft', 'replaceNeuron', 'replaceSchedule', 'replaceAutomation', 'dryRunAutomationDraft', 'replaceSource'];
 
 /** Their runs wait for somebody, and with them whoever waits for an end: they come last. */
-const ENDLESS = ['startBrowserSession', 'requestErasure', 'requestAccessExport', 'requestPrivacyChange', 'recordConsent'];
+const ENDLESS = ['startBrowserSession', 'requestErasure', 'requestAccessExport', 'requestPrivacyChange', 'recordConsent', 'startDrill'];
 /** They last as long as the run that they wait for. */
 const WAITING = ['streamRun', 'getRunResult'];
 

@@ -34,7 +34,7 @@ const programs = await findPostgresPrograms();
 if (programs === undefined && process.env['CI'] !== undefined) throw new Error(POSTGRES_PROGRAMS_MISSING);
 if (programs === undefined) process.stderr.write(`${POSTGRES_PROGRAMS_MISSING}\n`);
 
-const WAIT_MS = 90_000;
+const WAIT_MS = 180_000;
 
 describe.skipIf(programs === undefined)('the operation drill', () => {
   let archived: ArchivedServer;
@@ -87,7 +87,7 @@ describe.skipIf(programs === undefined)('the operation drill', () => {
   const now = async (): Promise<string> => (await archived.query<{ at: string }>(`select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at`))[0]?.at ?? '';
   const sequenced = (): Promise<unknown> => new AuditSequencerStore(live).sequenceAcrossOrganisations(caller.orgId);
 
-  it('restores to a moment, erases again whom that brings back, and tells what is missing', { timeout: 300_000 }, async () => {
+  it('restores to a moment, erases again whom that brings back, and tells what is missing', { timeout: 600_000 }, async () => {
     const subjectKeys = new SubjectKeys({ database: live, keys });
     const subjects = subjectHashes(keys, caller.orgId, { email: ['ada@example.net'] });
     const [subject] = subjects;
@@ -128,7 +128,7 @@ describe.skipIf(programs === undefined)('the operation drill', () => {
     await archived.query(`delete from api_keys where name = 'lost'`);
   });
 
-  it('goes on when its worker is killed, and removes what it left', { timeout: 300_000 }, async () => {
+  it('goes on when its worker is killed, and removes what it left', { timeout: 600_000 }, async () => {
     const runId = await start();
     const drafts = async (): Promise<string[]> => {
       const [folder] = await scratch();
@@ -141,7 +141,7 @@ describe.skipIf(programs === undefined)('the operation drill', () => {
     expect(await scratch()).toEqual([]);
   });
 
-  it('removes the scratch database when it is cancelled', { timeout: 120_000 }, async () => {
+  it('removes the scratch database when it is cancelled', { timeout: 300_000 }, async () => {
     const runId = await start();
     await expect.poll(scratch, { interval: 5 }).toHaveLength(1);
     await operations.cancel(caller, runId);
@@ -149,7 +149,7 @@ describe.skipIf(programs === undefined)('the operation drill', () => {
     expect(await scratch()).toEqual([]);
   });
 
-  it('refuses a damaged backup, a hole in the WAL, a moment that is not reached, and what is not there', { timeout: 300_000 }, async () => {
+  it('refuses a damaged backup, a hole in the WAL, a moment that is not reached, and what is not there', { timeout: 600_000 }, async () => {
     const failure = async (input: DrillInput = {}): Promise<unknown> => operations.result(caller, await start(input), WAIT_MS);
     const [name = ''] = await archived.bases();
     const base = join(archived.backups, 'base', name);
@@ -181,7 +181,7 @@ describe.skipIf(programs === undefined)('the operation drill', () => {
     expect(await scratch()).toEqual([]);
   });
 
-  it('obeys one organisation where there are several, and none without backups', { timeout: 120_000 }, async () => {
+  it('obeys one organisation where there are several, and none without backups', { timeout: 300_000 }, async () => {
     const other = randomUUID();
     await archived.query(`insert into organisations (org_id, name) values ('${other}', 'other')`);
     const { runId } = await operations.start(systemCaller(other, 'test'), { operation: 'drill', input: {}, origin: 'api' });

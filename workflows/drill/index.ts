@@ -10,7 +10,14 @@ const MOST_ATTEMPTS = 3;
 const STEPS = ['choosing a backup', 'verifying its checksums', 'laying it out', 'replaying WAL', 'repeating erasures', 'checking the database'] as const;
 const WAITING = 'waiting for a recovery worker';
 
-const { claimRecovery } = proxyActivities<RecoveryActivities>({ taskQueue: TASK_QUEUES.recovery, scheduleToStartTimeout: '10 minutes', startToCloseTimeout: '1 minute', retry: { maximumInterval: '10 seconds' } });
+const { claimRecovery } = proxyActivities<RecoveryActivities>({
+  taskQueue: TASK_QUEUES.recovery,
+  scheduleToStartTimeout: '10 minutes',
+  startToCloseTimeout: '1 minute',
+  retry: { maximumInterval: '10 seconds' },
+  // A machine that is being claimed when the run is cancelled is released too.
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+});
 
 /** Restores on one machine, and begins anew on another one when that is gone. Nothing of it stays. */
 export async function drill(input: DrillInput): Promise<DrillResult> {
