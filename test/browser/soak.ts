@@ -5,7 +5,6 @@ import type { Hal9Client } from '../../clients/typescript/index.ts';
 import { onLoopback } from '../environment/loopback.ts';
 
 const RUN_MS = 300_000;
-const LOOK_MS = 1_000;
 const MIB = 1024 * 1024;
 
 interface SoakOptions {
@@ -18,8 +17,6 @@ interface SoakOptions {
   readonly abreast: number;
   /** How long after the last session Chromium processes are counted, ms; default 10,000. */
   readonly leftMs?: number;
-  /** Looks at the memory, a second apart, of which the least counts: what waits to be collected is no growth. Default 10. */
-  readonly looks?: number;
   readonly progress: (message: string) => void;
   readonly signal: AbortSignal;
 }
@@ -28,7 +25,9 @@ interface Soak {
   readonly sessions: number;
   /** Sessions that answered what their page says, to them and to nobody else. */
   readonly right: number;
+  /** The most that the worker ever held up to the end of the warm-up, MiB. What it holds at one moment says little: V8 gives back up to a quarter when there is a pause, and takes it again. */
   readonly rssStartMb: number;
+  /** The most that it ever held. */
   readonly rssEndMb: number;
   /** E.g. 0.03 for 3 %. */
   readonly growth: number;
@@ -37,7 +36,7 @@ interface Soak {
 }
 
 /** Takes short sessions through the operation `browser`, each of which is given a cookie and says which ones it has. */
-export async function soak({ client, worker, sessions, warmUp, abreast, leftMs = 10_000, looks = 10, progress, signal }: SoakOptions): Promise<Soak> {
+export async function soak({ client, worker, sessions, warmUp, abreast, leftMs = 10_000, progress, signal }: SoakOptions): Promise<Soak> {
   const site = await startSite();
   try {
     let right = 0;
@@ -50,16 +49,16 @@ export async function soak({ client, worker, sessions, warmUp, abreast, leftMs =
           left -= 1;
           if (await isRight(client, site.url, signal)) right += 1;
           done += 1;
-          if (done % 50 === 0) progress(`${String(done)} sessions, the worker holds ${String(Math.round((await residentOf(worker)) / MIB))} MiB`);
+          if (done % 50 === 0) progress(`${String(done)} sessions, the worker held ${String(Math.round((await mostOf(worker)) / MIB))} MiB at the most`);
         }
       }));
     };
     await through(warmUp);
-    const start = await settled(worker, looks, signal);
+    const start = await mostOf(worker);
     await through(sessions);
     await sleep(leftMs, undefined, { signal });
     const chromiumsLeft = await chromiumsBelow(worker);
-    const end = await settled(worker, looks, signal);
+    const end = await mostOf(worker);
     return { sessions, right: right - warmUp, rssStartMb: megabytes(start), rssEndMb: megabytes(end), growth: Math.round((end / start - 1) * 1000) / 1000, chromiumsLeft };
   } finally {
     await site.close();
@@ -87,20 +86,10 @@ async function startSite(): Promise<{ url: string; close: () => Promise<void> }>
   return onLoopback(server);
 }
 
-/** The least of some looks at the memory of a process, bytes. */
-async function settled(pid: number, looks: number, signal: AbortSignal): Promise<number> {
-  let least = Infinity;
-  for (let look = 0; look < looks; look += 1) {
-    least = Math.min(least, await residentOf(pid));
-    await sleep(LOOK_MS, undefined, { signal });
-  }
-  return least;
-}
-
-/** Resident memory, see proc_pid_status(5), bytes. */
-async function residentOf(pid: number): Promise<number> {
+/** The peak of resident memory, see proc_pid_status(5), bytes. */
+async function mostOf(pid: number): Promise<number> {
   const status = await readFile(`/proc/${String(pid)}/status`, 'utf8');
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }
 
 /** Chromium processes that a worker started and that still run. */
