@@ -1,5 +1,4 @@
 import type { ColumnType, Generated } from 'kysely';
-import type { PictureComparison } from '../schemas/browser/comparison.ts';
 import type { Database, Tx } from './database.ts';
 import type { Timestamp } from './organisations.ts';
 import { recordUsage } from './usage-events.ts';
@@ -40,7 +39,6 @@ export interface BrowserTables {
     picture: string | null;
     snapshot: string | null;
     troubles: ColumnType<BrowserTrouble[], string, string>;
-    comparison: ColumnType<PictureComparison | null, string | null, never>;
   };
   browser_effects: { org_id: string; session_id: string; key: string; begun_at: Timestamp };
   browser_proposals: { org_id: string; session_id: string; key: string; proposal: string; proposed_at: Timestamp };
@@ -78,8 +76,6 @@ export interface BrowserStep {
   /** Blob of the page in words. */
   readonly snapshot: string | null;
   readonly troubles: readonly BrowserTrouble[];
-  /** Of a step that compared pictures. */
-  readonly comparison: PictureComparison | null;
 }
 
 export interface StoredBrowserStep extends BrowserStep {
@@ -296,7 +292,7 @@ export class BrowserSessionStore {
     const rows = await this.#database.withOrg(orgId, (tx) =>
       tx
         .selectFrom('browser_steps')
-        .select(['seq', 'key', 'path', 'verb', 'name', 'outcome', 'target', 'way', 'failure', 'url', 'started_at as startedAt', 'ended_at as endedAt', 'picture', 'snapshot', 'troubles', 'comparison'])
+        .select(['seq', 'key', 'path', 'verb', 'name', 'outcome', 'target', 'way', 'failure', 'url', 'started_at as startedAt', 'ended_at as endedAt', 'picture', 'snapshot', 'troubles'])
         .where('org_id', '=', orgId)
         .where('session_id', '=', id)
         .where('seq', '>', String(after))
@@ -315,7 +311,7 @@ async function meter(tx: Tx, { orgId, id }: Pick<SessionHold, 'orgId' | 'id'>, b
 
 async function insertSteps(tx: Tx, { orgId, id }: SessionHold, steps: readonly BrowserStep[]): Promise<void> {
   if (steps.length === 0) return;
-  const rows = steps.map(({ startedAt, endedAt, troubles, comparison, ...step }) => ({ org_id: orgId, session_id: id, ...step, started_at: startedAt, ended_at: endedAt, troubles: JSON.stringify(troubles), comparison: comparison === null ? null : JSON.stringify(comparison) }));
+  const rows = steps.map(({ startedAt, endedAt, troubles, ...step }) => ({ org_id: orgId, session_id: id, ...step, started_at: startedAt, ended_at: endedAt, troubles: JSON.stringify(troubles) }));
   await tx.insertInto('browser_steps').values(rows).execute();
 }
 

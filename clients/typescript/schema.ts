@@ -1365,43 +1365,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/browser-baselines": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Lists the baselines of pictures, by flow and name */
-        get: operations["listBrowserBaselines"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/browser-baselines/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /**
-         * Deletes a baseline
-         * @description The next comparison stores its picture as the new one, or fails where the step says `missing: fail`.
-         */
-        delete: operations["deleteBrowserBaseline"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/budgets": {
         parameters: {
             query?: never;
@@ -3527,7 +3490,7 @@ export interface paths {
         };
         /**
          * Streams what the browser session of a run did as one archive
-         * @description A page to look at (`index.html`), the steps for programs (`steps.ndjson`), the session (`session.json`), a picture of each step, pages in words and pictures that were compared. Shows what pages showed, so it needs the permission to decrypt; each export is in the audit log.
+         * @description A page to look at (`index.html`), the steps for programs (`steps.ndjson`), the session (`session.json`), a picture of each step and pages in words. Shows what pages showed, so it needs the permission to decrypt; each export is in the audit log.
          */
         get: operations["exportBrowserEvidence"];
         put?: never;
@@ -3588,46 +3551,6 @@ export interface paths {
         };
         /** Lists what the browser session of a run did, in order */
         get: operations["listBrowserSteps"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/runs/{id}/browser-steps/{seq}/baseline": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Accepts the picture of a step that compared as the new baseline
-         * @description Of a run whose session has ended. The next comparison of the flow is with this picture. Accepting it again changes nothing.
-         */
-        post: operations["acceptBrowserBaseline"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/runs/{id}/browser-steps/{seq}/comparison": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * A picture of a step that compared: as it was taken, the baseline, or what differs
-         * @description Shows what the page showed, so it needs the permission to decrypt; each look is in the audit log.
-         */
-        get: operations["getBrowserComparison"];
         put?: never;
         post?: never;
         delete?: never;
@@ -6112,36 +6035,6 @@ export interface components {
                 status: string;
             } | null;
         };
-        BrowserBaseline: {
-            flow: string;
-            height: number;
-            /** Format: uuid */
-            id: string;
-            /** @description `as` of the step. */
-            name: string;
-            /** @description The run in which it was taken. */
-            runId: string;
-            /** Format: date-time */
-            setAt: string;
-            width: number;
-        };
-        BrowserComparison: {
-            /** @description Name of the baseline within the flow. */
-            as: string;
-            /** @description Whether the baseline is there to be seen: not where no pixel differs. */
-            hasBaseline: boolean;
-            /** @description Whether there is a picture of what differs. */
-            hasDiff: boolean;
-            height: number;
-            /**
-             * @description `same`: within the tolerance; `resized`: of another size; `stored`: there was no baseline, and it is one now; `missing`: there was none.
-             * @enum {string}
-             */
-            outcome: "same" | "different" | "resized" | "stored" | "missing";
-            /** @description That differ; null without a baseline of this size. */
-            pixels: number | null;
-            width: number;
-        };
         BrowserCondition: {
             /** @description No request for half a second. */
             networkIdle?: boolean;
@@ -7096,58 +6989,6 @@ export interface components {
             repeatable?: boolean;
             /** @description Default: the flow's `stepSeconds`. */
             timeoutSeconds?: number;
-        } | {
-            /** @description Names the baseline within the flow, which needs a `name`; and a variable that gets `{outcome, pixels}`. */
-            as: string;
-            /** @constant */
-            do: "compare";
-            /** @default false */
-            fullPage: boolean;
-            guard?: {
-                /** @description Address to look at; default: the page as it was restored. */
-                at?: string;
-                /** @description Holds once the effect has happened. */
-                seen: components["schemas"]["BrowserCondition"];
-                /**
-                 * @description How long it is waited for.
-                 * @default 5
-                 */
-                withinSeconds: number;
-            };
-            /**
-             * @description What happens when the element never comes; default `fail`.
-             * @enum {string}
-             */
-            ifMissing?: "fail" | "skip";
-            /**
-             * @description Elements that are painted over: clocks, names, advertisements. Password fields always are.
-             * @default []
-             */
-            masks: components["schemas"]["BrowserLocator"][];
-            /**
-             * @description Where there is no baseline yet: whether the picture becomes it.
-             * @default store
-             * @enum {string}
-             */
-            missing: "store" | "fail";
-            /** @description What people call it. */
-            name?: string;
-            /** @description Only this element; default what the window shows. */
-            of?: components["schemas"]["BrowserLocator"];
-            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
-            repeatable?: boolean;
-            /**
-             * @description From which distance on two colours differ: 0 for any, 1 for black and white.
-             * @default 0.1
-             */
-            threshold: number;
-            /** @description Default: the flow's `stepSeconds`. */
-            timeoutSeconds?: number;
-            /**
-             * @description Share of pixels that may differ.
-             * @default 0
-             */
-            tolerance: number;
         } | {
             as: string;
             /** @constant */
@@ -14882,58 +14723,6 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    listBrowserBaselines: {
-        parameters: {
-            query?: {
-                /** @description `nextCursor` of the page before. */
-                cursor?: string;
-                /** @description Only those of the flow of this name. */
-                flow?: string;
-                /** @description Most items of the page. */
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description A page of baselines. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: components["schemas"]["BrowserBaseline"][];
-                        nextCursor: string | null;
-                    };
-                };
-            };
-            default: components["responses"]["Problem"];
-        };
-    };
-    deleteBrowserBaseline: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description It is gone. */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            default: components["responses"]["Problem"];
-        };
-    };
     listBudgets: {
         parameters: {
             query?: never;
@@ -22617,8 +22406,6 @@ export interface operations {
                 content: {
                     "application/json": {
                         items: {
-                            /** @description Of a step that compared pictures. */
-                            comparison: components["schemas"]["BrowserComparison"] | null;
                             /** Format: date-time */
                             endedAt: string;
                             failure: string | null;
@@ -22662,59 +22449,6 @@ export interface operations {
                             takeUps: number;
                         };
                     };
-                };
-            };
-            default: components["responses"]["Problem"];
-        };
-    };
-    acceptBrowserBaseline: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description `runId` as the start answered it. */
-                id: string;
-                seq: number;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The baseline. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["BrowserBaseline"];
-                };
-            };
-            default: components["responses"]["Problem"];
-        };
-    };
-    getBrowserComparison: {
-        parameters: {
-            query?: {
-                /** @description The picture as it was taken, what it was compared with, or what differs, in red. */
-                show?: "now" | "baseline" | "diff";
-            };
-            header?: never;
-            path: {
-                /** @description `runId` as the start answered it. */
-                id: string;
-                seq: number;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description A PNG. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "image/png": unknown;
                 };
             };
             default: components["responses"]["Problem"];
