@@ -36,7 +36,7 @@ describe('the contracts', () => {
   });
 
   it('are clean for solhint', () => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [join(ROOT, 'node_modules/solhint/solhint.js'), '--noPoster', '--disc', '--max-warnings', '0', '--config', 'contracts/.solhint.json', 'contracts/*.sol'], { cwd: ROOT, encoding: 'utf8' });
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(ROOT, 'node_modules/solhint/solhint.js'), '--noPoster', '--disc', '--max-warnings', '0', '--config', 'contracts/.solhint.yaml', 'contracts/*.sol'], { cwd: ROOT, encoding: 'utf8' });
     expect(status, stdout + stderr).toBe(0);
   });
 });
