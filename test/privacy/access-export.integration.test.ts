@@ -29,7 +29,7 @@ describe('access exports', { timeout: 300_000 }, () => {
     await test.drop();
   });
 
-  const declare = (caller: Caller, url: string) => bench.sources.create(caller, { name: 'shop', kind: 'postgres', address: `${url}?sslmode=disable`, annotations: ANNOTATIONS });
+  const declare = (caller: Caller, url: string) => bench.declare(caller, url, ANNOTATIONS);
   const ask = (caller: Caller, recipient: { passphrase: string } | { ageRecipient: string }) => bench.exports.request(caller, { identities: { email: ['Canary-1@Example.com'] }, verification: 'signed in', recipient, keepDays: 14 });
   const reached = (caller: Caller, id: string, state: string) => expect.poll(async () => (await bench.exports.get(caller, id)).state, { timeout: 150_000 }).toBe(state);
   const tokenOf = (url: string): string => url.slice(url.lastIndexOf('/') + 1);
@@ -96,7 +96,7 @@ describe('access exports', { timeout: 300_000 }, () => {
       await reached(caller, id, 'ready');
       // An erasure of the person takes the copy along.
       const erasure = await bench.erasures.request(caller, { identities: { email: ['canary-1@example.com'] }, verification: 'signed in' });
-      await expect.poll(async () => (await bench.erasures.get(caller, erasure.id)).erasure.state, { timeout: 50_000 }).toBe('complete');
+      await bench.reached(caller, erasure.id, 'complete');
       expect(await new AccessExportStore(bench.database).find(caller.orgId, id)).toMatchObject({ state: 'expired', blob: null });
     });
   });

@@ -55,11 +55,11 @@ describe('changes of a person\'s data', () => {
   });
 
   const reached = async (caller: Caller, id: string, state: PrivacyChangeRecord['state']): Promise<PrivacyChangeRecord> => {
-    await expect.poll(async () => (await bench.changes.get(caller, id)).change.state, { timeout: 50_000 }).toBe(state);
+    await expect.poll(async () => (await bench.changes.get(caller, id)).change.state).toBe(state);
     return (await bench.changes.get(caller, id)).change;
   };
-  const because = (caller: Caller, id: string) => expect.poll(async () => (await bench.changes.get(caller, id)).change.reasons.join('\n'), { timeout: 50_000 });
-  const declare = (caller: Caller, url: string, annotations = ANNOTATIONS) => bench.sources.create(caller, { name: 'shop', kind: 'postgres', address: `${url}?sslmode=disable`, annotations });
+  const because = (caller: Caller, id: string) => expect.poll(async () => (await bench.changes.get(caller, id)).change.reasons.join('\n'));
+  const declare = (caller: Caller, url: string, annotations = ANNOTATIONS) => bench.declare(caller, url, annotations);
   const rectify = (caller: Caller, ...corrections: Correction[]) => bench.changes.request(caller, { ...WHO, change: { kind: 'rectification', corrections } });
   const restrict = (caller: Caller, state: 'on' | 'off') => bench.changes.request(caller, { ...WHO, change: { kind: 'restriction', state } });
   /** Everything that was put into the history, decoded. */
@@ -197,7 +197,7 @@ describe('changes of a person\'s data', () => {
         const open = await rectify(caller, { category: 'user.name', value: 'x'.repeat(21) });
         await reached(caller, open.id, 'blocked');
         const erasure = await bench.erasures.request(caller, WHO);
-        await expect.poll(async () => (await bench.erasures.get(caller, erasure.id)).erasure.state, { timeout: 50_000 }).toBe('complete');
+        await bench.reached(caller, erasure.id, 'complete');
         expect(await new PrivacyChangeStore(bench.database).find(caller.orgId, open.id)).toMatchObject({ state: 'superseded', sealed: null });
       });
     });
@@ -228,7 +228,7 @@ describe('changes of a person\'s data', () => {
         expect((await customers(client))[0]).toMatchObject({ blocked: false, name: 'Uno' });
         expect((await bench.holds.list(caller, 10))[0]?.releasedAt).toBeInstanceOf(Date);
         await bench.erasures.resume(caller, erasure.id);
-        await expect.poll(async () => (await bench.erasures.get(caller, erasure.id)).erasure.state, { timeout: 50_000 }).toBe('complete');
+        await bench.reached(caller, erasure.id, 'complete');
       });
     });
   });

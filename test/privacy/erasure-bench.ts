@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
-import { inject } from 'vitest';
+import { expect, inject } from 'vitest';
 import accessExportActivities from '../../activities/access-export/index.ts';
 import approvalActivities from '../../activities/approvals/index.ts';
 import privacyChangeActivities from '../../activities/privacy-change/index.ts';
@@ -17,6 +17,7 @@ import { Checkpoints } from '../../platform/audit/checkpoints.ts';
 import { FileWitness } from '../../platform/audit/file-witness.ts';
 import { loadAuditSigner } from '../../platform/audit/signer.ts';
 import { createBlobStore } from '../../platform/blobs/create.ts';
+import type { ErasureRecord } from '../../database/erasures.ts';
 import { createDataConverter } from '../../platform/codec/data-converter.ts';
 import { loadConfig } from '../../platform/config/config.ts';
 import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
@@ -65,6 +66,8 @@ export async function erasureBench(test: TestDatabase) {
     shutdownForceTime: '5 seconds',
   });
   const running = worker.run();
+  const sources = new PrivacySources({ database, keys });
+  const erasures = new Erasures({ database, keys, operations });
   const sequencer = new AuditSequencerStore(database);
   const checkpoints = new Checkpoints(new AuditCheckpointStore(database), signer, await FileWitness.open(join(folder, 'witness')));
   let auditing = true;
@@ -84,13 +87,20 @@ export async function erasureBench(test: TestDatabase) {
     keys,
     masterKeys: config.HAL9_MASTER_KEYS ?? '',
     database,
-    sources: new PrivacySources({ database, keys }),
+    sources,
     holds: new LegalHolds({ database, keys }),
-    erasures: new Erasures({ database, keys, operations }),
+    erasures,
     changes: new PrivacyChanges({ database, keys, operations }),
     exports: new AccessExports({ database, keys, blobs: createBlobStore(config, keys), operations, publicUrl: 'https://hal9.example' }),
     approvals: new Approvals({ database, keys, operations }),
     caller: async (): Promise<Caller> => ({ ...systemCaller(await test.organisation(), 'test'), actor: { kind: 'api-key', id: 'test' } }),
+    /** Declares the database of `withSchema` as the source `shop`. */
+    declare: (caller: Caller, url: string, annotations: string) => sources.create(caller, { name: 'shop', kind: 'postgres', address: `${url}?sslmode=disable`, annotations }),
+    /** Waits until an erasure is in a state. */
+    async reached(caller: Caller, id: string, state: ErasureRecord['state']): Promise<ErasureRecord> {
+      await expect.poll(async () => (await erasures.get(caller, id)).erasure.state).toBe(state);
+      return (await erasures.get(caller, id)).erasure;
+    },
     logKey: (orgId: string): string => signer.logKey(auditOrigin(orgId)).toString(),
     async stop() {
       worker.shutdown();

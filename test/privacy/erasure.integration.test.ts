@@ -40,12 +40,8 @@ describe('erasure', () => {
     await test.drop();
   });
 
-  /** Waits until the erasure is in a state. */
-  const reached = async (caller: Caller, id: string, state: ErasureRecord['state']): Promise<ErasureRecord> => {
-    await expect.poll(async () => (await bench.erasures.get(caller, id)).erasure.state, { timeout: 50_000 }).toBe(state);
-    return (await bench.erasures.get(caller, id)).erasure;
-  };
-  const declare = (caller: Caller, url: string, annotations = ANNOTATIONS) => bench.sources.create(caller, { name: 'shop', kind: 'postgres', address: `${url}?sslmode=disable`, annotations });
+  const reached = (caller: Caller, id: string, state: ErasureRecord['state']) => bench.reached(caller, id, state);
+  const declare = (caller: Caller, url: string, annotations = ANNOTATIONS) => bench.declare(caller, url, annotations);
   const receiptOf = async (caller: Caller, id: string): Promise<string> => {
     await expect.poll(() => bench.erasures.receipt(caller, id).catch((error: unknown) => (error instanceof HalError ? error.type : String(error)))).toMatch(/^ey/);
     return bench.erasures.receipt(caller, id);

@@ -51,14 +51,14 @@ describe.skipIf(programs === undefined)('replay-erasures', () => {
   };
   const erased = async (caller: Caller, email: string): Promise<string> => {
     const { id } = await bench.erasures.request(caller, { identities: { email: [email] }, verification: 'signed in' });
-    await expect.poll(async () => (await bench.erasures.get(caller, id)).erasure.state, { timeout: 90_000 }).toBe('complete');
+    await bench.reached(caller, id, 'complete');
     return id;
   };
 
   it('erases again whom a restored backup brought back, and nobody else', async () => {
     await withSchema(SHOP, async (client, url) => {
       const caller = await bench.caller();
-      const source = await bench.sources.create(caller, { name: 'shop', kind: 'postgres', address: `${url}?sslmode=disable`, annotations: ANNOTATIONS });
+      const source = await bench.declare(caller, url, ANNOTATIONS);
       const backup = await programs?.dump(url, ['--clean', '--if-exists', '--no-owner']);
       const id = await erased(caller, 'canary-1@example.com');
       expect((await names(client))[1]).toBe('two@example.com/Two/for Two');
@@ -93,7 +93,7 @@ describe.skipIf(programs === undefined)('replay-erasures', () => {
   it('says where it could not look and what refuses, and fails', async () => {
     await withSchema(SHOP, async (client, url) => {
       const caller = await bench.caller();
-      await bench.sources.create(caller, { name: 'shop', kind: 'postgres', address: `${url}?sslmode=disable`, annotations: ANNOTATIONS });
+      await bench.declare(caller, url, ANNOTATIONS);
       await erased(caller, 'canary-1@example.com');
       await bench.sources.create(caller, { name: 'away', kind: 'postgres', address: 'postgres://nobody:x@127.0.0.1:1/none?sslmode=disable', annotations: ANNOTATIONS });
       // Somebody is back where a trigger refuses.
