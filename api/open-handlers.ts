@@ -54,7 +54,7 @@ export class OpenHandlers {
       return;
     }
     const now = performance.now();
-    for (const handler of [...this.#open]) {
+    for (const handler of this.#open) {
       if (now >= handler.until) handler.end(new HalError('Timeout', `no answer within ${handler.limitMs / 1000} s`));
       else if (handler.stillAllowed !== undefined && !handler.gone() && !this.#asked.has(handler)) void this.#ask(handler, handler.stillAllowed);
     }
