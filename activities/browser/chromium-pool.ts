@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { readCommandLine, readProcesses } from '../host/process-table.ts';
 import { BrowserError } from './browser-error.ts';
 import { launchChromium } from './chromium.ts';
+import { Slots, type Slot } from './slots.ts';
 
 export interface ChromiumPoolOptions {
   /** Contexts open at once, all processes together. */
@@ -50,49 +51,28 @@ export class BrowserGone extends Error {
 export class ChromiumPool {
   readonly #options: Required<Omit<ChromiumPoolOptions, 'executablePath' | 'logger'>> & Pick<ChromiumPoolOptions, 'executablePath' | 'logger'>;
   readonly #processes = new Set<Process>();
-  readonly #waiting: ((granted: boolean) => void)[] = [];
-  #taken = 0;
+  readonly #slots: Slots;
   #watch: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(options: ChromiumPoolOptions) {
     this.#options = { contextsPerProcess: 4, usesPerProcess: 100, pageMegabytes: 1024, ...options };
+    this.#slots = new Slots(options.slots);
   }
 
   /** Slots that are free. */
   get free(): number {
-    return this.#options.slots - this.#taken;
+    return this.#slots.free;
   }
 
   /** Whether a slot is taken. */
   get inUse(): boolean {
-    return this.#taken > 0;
+    return this.#slots.inUse > 0;
   }
 
-  /** Takes a slot, first come, first served. Answers whether one was free within the time; `release` it, or open a context with it. */
-  async reserve(withinMs: number): Promise<boolean> {
-    if (this.#taken < this.#options.slots && this.#waiting.length === 0) {
-      this.#taken += 1;
-      return true;
-    }
-    return new Promise<boolean>((resolve) => {
-      const settle = (granted: boolean): void => {
-        clearTimeout(timer);
-        resolve(granted);
-      };
-      const timer = setTimeout(() => {
-        this.#waiting.splice(this.#waiting.indexOf(settle), 1);
-        resolve(false);
-      }, withinMs);
-      this.#waiting.push(settle);
-    });
-  }
-
-  /** Gives a slot back that was reserved. */
-  release(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#taken -= 1;
-    else next(true);
+  /** Takes a slot for an organisation. Answers undefined where none was free within the time; open a context with it, and release it afterwards. */
+  reserve(orgId: string, withinMs: number): Promise<Slot | undefined> {
+    return this.#slots.take(orgId, withinMs);
   }
 
   /** Opens a context in a warm Chromium; the slot must be reserved. */
@@ -139,7 +119,7 @@ export class ChromiumPool {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#watch);
-    for (const settle of this.#waiting.splice(0)) settle(false);
+    this.#slots.close();
     await Promise.all(
       [...this.#processes].map(async ({ browser }) => {
         const running = await browser.catch(() => undefined); // it never came up: who asked for it was told

@@ -28,6 +28,7 @@ import { LiveSession } from './live-session.ts';
 import { LiveView } from './live-view.ts';
 import { redacted } from './redaction.ts';
 import { SessionJournal } from './session-journal.ts';
+import type { Slot } from './slots.ts';
 import { snapshotOf } from './snapshot.ts';
 
 export interface SessionWorkerParts {
@@ -64,6 +65,7 @@ const STRETCH_MS = 20_000;
 const DESERTED_MS = 5 * 60_000;
 
 interface Held {
+  readonly slot: Slot;
   readonly flow: Flow;
   readonly pooled: PooledContext;
   readonly proxy: EgressProxy;
@@ -97,7 +99,7 @@ interface Stretch {
 export class SessionWorker {
   readonly #parts: SessionWorkerParts;
   readonly #stock: ContextStock;
-  readonly #claims = new Map<string, NodeJS.Timeout>();
+  readonly #claims = new Map<string, { readonly slot: Slot; readonly over: NodeJS.Timeout }>();
   readonly #held = new Map<string, Held>();
   /** Sessions that are to stop before their next step. */
   readonly #interrupted = new Set<string>();
@@ -109,14 +111,15 @@ export class SessionWorker {
   }
 
   /** Keeps a slot for a session. Answers whether one became free within the time. */
-  async claim(id: string, withinMs: number): Promise<boolean> {
-    const { pool } = this.#parts;
+  async claim({ orgId, id }: Pick<SessionName, 'orgId' | 'id'>, withinMs: number): Promise<boolean> {
     if (this.#held.has(id) || this.#claims.has(id)) return true;
-    if (!(await pool.reserve(withinMs))) return false;
-    this.#claims.set(id, setTimeout(() => {
+    const slot = await this.#parts.pool.reserve(orgId, withinMs);
+    if (slot === undefined) return false;
+    const over = setTimeout(() => {
       this.#claims.delete(id);
-      pool.release();
-    }, CLAIM_MS).unref());
+      slot.release();
+    }, CLAIM_MS).unref();
+    this.#claims.set(id, { slot, over });
     return true;
   }
 
@@ -247,9 +250,9 @@ export class SessionWorker {
   async release(id: string): Promise<void> {
     const claim = this.#claims.get(id);
     if (claim !== undefined) {
-      clearTimeout(claim);
+      clearTimeout(claim.over);
       this.#claims.delete(id);
-      this.#parts.pool.release();
+      claim.slot.release();
     }
     this.#interrupted.delete(id);
     const held = this.#held.get(id);
@@ -259,7 +262,7 @@ export class SessionWorker {
     // A page that hangs lets its view go only when its context is closed.
     await Promise.all([held.view.stop(), held.pooled.release()]);
     await held.proxy.close();
-    this.#parts.pool.release();
+    held.slot.release();
     if (!this.#closed) this.#stock.refill(held.flow);
   }
 
@@ -272,14 +275,15 @@ export class SessionWorker {
   async #take(name: SessionName, flow: Flow): Promise<Held> {
     const known = this.#held.get(name.id);
     if (known !== undefined) return known;
-    const { pool, store, logger, workerId } = this.#parts;
+    const { store, logger, workerId } = this.#parts;
     const blobs = this.#blobsOf(name);
     const claim = this.#claims.get(name.id);
     if (claim === undefined) throw new BrowserGone('the session has no slot here any more');
-    clearTimeout(claim);
+    const { slot } = claim;
+    clearTimeout(claim.over);
     this.#claims.delete(name.id);
     const stored = await store.takeUp(name.orgId, { id: name.id, runId: name.runId, flow: flow.name ?? null, worker: workerId }).catch((error: unknown) => {
-      pool.release();
+      slot.release();
       throw error;
     });
     let stocked: StockedContext | undefined;
@@ -305,13 +309,13 @@ export class SessionWorker {
       if (checkpoint !== undefined) await restoreTabs(session, checkpoint);
       session.takeEffects();
       const view = LiveView.start({ store: this.#parts.views, keys: this.#parts.keys, logger }, name.orgId, name.id, session);
-      const complete: Held = Object.assign(held, { flow, view, pooled, proxy, session, journal, secrets, credentials, state: checkpoint?.state, needed: neededBy(checkpoint?.state), key: '', workedMs: stored.workedMs });
+      const complete: Held = Object.assign(held, { slot, flow, view, pooled, proxy, session, journal, secrets, credentials, state: checkpoint?.state, needed: neededBy(checkpoint?.state), key: '', workedMs: stored.workedMs });
       this.#held.set(name.id, complete);
       return complete;
     } catch (error) {
       await stocked?.pooled.release();
       await stocked?.proxy.close();
-      pool.release();
+      slot.release();
       throw error;
     }
   }

@@ -28,8 +28,8 @@ const SESSIONS = '7d9f5b0e-6f0c-4b7b-9f36-0f4d1e1f5a55';
 export function createBrowserActivities(worker: SessionWorker, workerId: string): BrowserActivities {
   return {
     async claimBrowser() {
-      const { id } = sessionName();
-      return beating(async () => ({ workerQueue: (await worker.claim(id, CLAIM_MS)) ? browserTaskQueue(workerId) : null }));
+      const name = sessionName();
+      return beating(async () => ({ workerQueue: (await worker.claim(name, CLAIM_MS)) ? browserTaskQueue(workerId) : null }));
     },
     async runBrowserSegment({ input: given }) {
       const name = sessionName();

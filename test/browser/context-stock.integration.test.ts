@@ -3,6 +3,7 @@ import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ChromiumPool } from '../../activities/browser/chromium-pool.ts';
 import { ContextStock, type StockedContext } from '../../activities/browser/context-stock.ts';
+import type { Slot } from '../../activities/browser/slots.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { flowSchema } from '../../schemas/browser/flow.ts';
 
@@ -14,19 +15,21 @@ describe('the stock of browser contexts', () => {
   const egress = new Egress({ allowPrivate: true });
   let pool: ChromiumPool;
   let stock: ContextStock;
-  const taken = new Set<StockedContext>();
+  const taken = new Map<StockedContext, Slot>();
 
   const take = async (shape = SHAPE): Promise<StockedContext> => {
-    await expect.poll(() => pool.reserve(1000)).toBe(true);
+    const slot = await pool.reserve('one', 60_000);
+    if (slot === undefined) throw new Error('no slot became free');
     const stocked = await stock.take(shape);
-    taken.add(stocked);
+    taken.set(stocked, slot);
     return stocked;
   };
   const end = async (stocked: StockedContext): Promise<void> => {
+    const slot = taken.get(stocked);
     taken.delete(stocked);
     await stocked.pooled.release();
     await stocked.proxy.close();
-    pool.release();
+    slot?.release();
   };
   /** Contexts that have their page, of the Chromium of another one. */
   const ready = ({ pooled }: StockedContext): BrowserContext[] => (pooled.context.browser()?.contexts() ?? []).filter((context) => context.pages().length > 0);
@@ -36,7 +39,7 @@ describe('the stock of browser contexts', () => {
     stock = new ContextStock({ pool, egress, logger });
   });
   afterEach(async () => {
-    for (const stocked of taken) await end(stocked);
+    for (const stocked of taken.keys()) await end(stocked);
   });
   afterAll(async () => {
     await stock.close();

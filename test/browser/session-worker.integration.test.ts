@@ -58,7 +58,7 @@ describe('a browser worker', () => {
     const flow = flowSchema.parse(draft);
     try {
       for (;;) {
-        await expect.poll(() => by.claim(id, 30_000), { timeout: 60_000 }).toBe(true);
+        await expect.poll(() => by.claim({ orgId: org, id }, 30_000)).toBe(true);
         const outcome = await by.work({ orgId: org, id, runId: `browser~${id}` }, flow, options.input ?? {}, options.signal ?? new AbortController().signal, () => undefined);
         if (outcome.kind !== 'yielded') return outcome;
       }
@@ -141,7 +141,7 @@ describe('a browser worker', () => {
       const cut = new AbortController();
       const flow = flowSchema.parse(bookingFlow(booking.url));
       const before = booking.signIns();
-      expect(await first.claim(id, 1000)).toBe(true);
+      expect(await first.claim({ orgId: org, id }, 1000)).toBe(true);
       const working = first.work({ orgId: org, id, runId: `browser~${id}` }, flow, { reference }, cut.signal, (taken) => {
         if (taken === cutAt) cut.abort(new Error('cut off'));
       });
@@ -160,7 +160,7 @@ describe('a browser worker', () => {
     const { steps, ...settings } = flowSchema.parse({ evidence: 'none', steps: [{ do: 'navigate', url: `${booking.url}/login` }, { do: 'type', into: { label: 'User' }, text: username }, { do: 'type', into: { label: 'Password' }, text: password }, { do: 'wait', for: { text: `Welcome ${username}` } }] });
     const answered = steps.slice(0, -1);
     const turn = (since: number, snapshot: boolean): ReturnType<SessionWorker['turn']> => worker.turn(name, { ...settings, steps: steps.slice(0, since + 1) }, { from: 0, since }, { id: randomUUID(), look: { snapshot, picture: false } }, new AbortController().signal, () => undefined);
-    const claimed = (): Promise<void> => expect.poll(() => worker.claim(id, 30_000)).toBe(true);
+    const claimed = (): Promise<void> => expect.poll(() => worker.claim(name, 30_000)).toBe(true);
     await claimed();
     for (const since of answered.keys()) await expect(turn(since, false)).resolves.toMatchObject({ kind: 'answered', outcome: { failure: null } });
     await worker.release(id);

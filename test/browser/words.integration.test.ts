@@ -59,7 +59,7 @@ describe('steps in words', () => {
     const flow = flowSchema.parse({ evidence: 'none', ...draft });
     try {
       for (;;) {
-        await expect.poll(() => by.claim(id, 30_000), { timeout: 60_000 }).toBe(true);
+        await expect.poll(() => by.claim({ orgId: org, id }, 30_000)).toBe(true);
         const outcome = await by.work({ orgId: org, id, runId: `browser~${id}` }, flow, {}, signal, onStep);
         if (outcome.kind !== 'yielded') return outcome;
       }
