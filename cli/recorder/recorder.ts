@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { chromium, type BrowserContext, type CDPSession, type Frame, type Page } from 'playwright-core';
 import { pageEventSchema, type BrowserEvent, type PageEvent, type RecordedStep, type RecordedSteps } from './recorded-steps.ts';
 
@@ -9,6 +10,9 @@ const BINDING = 'hal9Record';
 /** The window that flows have where they do not say otherwise, pixels. */
 const VIEWPORT = { width: 1280, height: 800 };
 const START_MS = 60_000;
+/** How long a page may take to become the one that is shown, and how often it is asked, milliseconds. */
+const ARRIVAL_MS = 10_000;
+const LOOK_MS = 50;
 
 export interface RecorderOptions {
   /** Where the recording begins. */
@@ -153,7 +157,7 @@ class Recorder {
   }
 
   async #arrived(tab: Tab, cdp: CDPSession): Promise<void> {
-    const { currentIndex } = await cdp.send('Page.getNavigationHistory');
+    const currentIndex = await placeInHistory(cdp);
     if (tab.travels && currentIndex !== tab.at) this.#add({ kind: 'history', go: currentIndex < tab.at ? 'back' : 'forward' }, tab);
     tab.travels = false;
     tab.at = currentIndex;
@@ -236,5 +240,16 @@ function inFrame(event: PageEvent, frame: string): PageEvent {
       return event.on === undefined ? event : { ...event, on: { frame, ...event.on } };
     case 'moves':
       return event;
+  }
+}
+
+/** A page that comes out of the browser's cache of pages cannot be asked until it has taken the place of the other one. */
+async function placeInHistory(cdp: CDPSession): Promise<number> {
+  for (const until = performance.now() + ARRIVAL_MS; ; await delay(LOOK_MS)) {
+    try {
+      return (await cdp.send('Page.getNavigationHistory')).currentIndex;
+    } catch (error) {
+      if (performance.now() > until || !(error instanceof Error && error.message.includes('Not attached to an active page'))) throw error;
+    }
   }
 }
