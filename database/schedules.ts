@@ -113,6 +113,13 @@ export class ScheduleStore {
     });
   }
 
+  async findNamed(orgId: string, name: string): Promise<StoredSchedule | undefined> {
+    return this.#database.withOrg(orgId, async (tx) => {
+      const row = await tx.selectFrom('schedules').selectAll().where('name', '=', name).where('deleted_at', 'is', null).executeTakeFirst();
+      return row === undefined ? undefined : stored(row);
+    });
+  }
+
   /** @returns undefined when the name is taken. */
   async create(orgId: string, id: string, draft: ScheduleDraft, owner: AutomationOwner, act: Act): Promise<StoredSchedule | undefined> {
     return this.#database.withOrg(orgId, async (tx) => {

@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { ApplicationFailure } from '@temporalio/activity';
 import { Database } from '../../database/database.ts';
 import { ErasureReplayStore } from '../../database/erasure-replays.ts';
-import { OrganisationStore } from '../../database/organisations.ts';
 import type { Config } from '../../platform/config/config.ts';
 import type { KeyRing } from '../../platform/keys/key-ring.ts';
 import { HalError } from '../../schemas/errors.ts';
@@ -12,6 +11,7 @@ import { activityOrganisation, activityRun } from '../activity-run.ts';
 import { beating } from '../beating.ts';
 import type { RecoveryActivities } from './activity-contract.ts';
 import { assertRoom, chooseBaseBackup, takenAt, verifyBaseBackup } from './base-backups.ts';
+import { drillingOrganisation } from './drilling-organisation.ts';
 import { compareWithLive } from './live-comparison.ts';
 import { bringUpToDate, eraseAgain, examine, restoredThrough } from './restored-database.ts';
 import type { RestoredServer } from './restored-server.ts';
@@ -99,7 +99,5 @@ export function createRecoveryActivities({ config, database, keys, server, scrat
 
 /** @throws {HalError} Forbidden. */
 async function assertMayDrill(database: Database, chosen: string | undefined, orgId: string): Promise<void> {
-  if (chosen === orgId) return;
-  const organisations = chosen === undefined ? await new OrganisationStore(database).listAll() : [];
-  if (organisations.length !== 1 || organisations[0]?.orgId !== orgId) throw new HalError('Forbidden', 'a drill restores the data of every organisation: HAL9_RECOVERY_ORG of the recovery worker says whose runs may');
+  if ((await drillingOrganisation(database, chosen)) !== orgId) throw new HalError('Forbidden', 'a drill restores the data of every organisation: HAL9_RECOVERY_ORG of the recovery worker says whose runs may');
 }

@@ -83,9 +83,9 @@ async function programsOf(bin: string | undefined, account: Account): Promise<{ 
     const { bin: shipped, version } = await installedPrograms();
     return { server: join(await reachablePrograms(shipped, version, account), 'postgres'), major: version.split('.')[0] ?? '' };
   }
-  const server = join(bin, 'postgres');
-  const { stdout } = await run(server, ['--version']);
-  return { server, major: /(\d+)[.\d]*(?:\s|$)/.exec(stdout)?.[1] ?? '' };
+  const { stdout } = await run(join(bin, 'postgres'), ['--version']);
+  const version = /\d+[.\d]*(?=\s|$)/.exec(stdout)?.[0] ?? '';
+  return { server: join(await reachablePrograms(bin, version, account), 'postgres'), major: version.split('.')[0] ?? '' };
 }
 
 /** Paths of sockets have 107 bytes at the most, so it is not in the folder of the drill, which remembers it. */

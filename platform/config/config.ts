@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isCron } from '../../schemas/schedules/definition.ts';
 import { PLAN_NAMES } from '../../schemas/usage/plans.ts';
 import { checkTogether } from './cross-field.ts';
 
@@ -104,6 +105,7 @@ export const configSchema = z.object({
   HAL9_BROWSER_PAGE_MB: z.coerce.number().int().min(128).max(65_536).default(1024).describe('Memory one page may hold, MiB; its process is ended above that, and the session with it.'),
   HAL9_BACKUPS: text('Folder of backups (`base/` and `wal/`, as deploy/recovery writes them) that the recovery worker restores in drills. Unset: drills are refused, and `npm start` runs no recovery worker.').optional(),
   HAL9_RECOVERY_ORG: z.uuid().describe('Organisation whose runs may drill: a drill restores the data of all of them. Unset: the only one there is; with several nobody.').optional(),
+  HAL9_DRILL_CRON: text('Cron expression, UTC, by which backups are drilled: the dispatcher keeps the schedule `recovery-drill` in the organisation that may. People can pause and change it like any other; deleted, it comes back. Unset: no schedule.').refine(isCron, 'is no cron expression that Temporal reads').optional(),
   HAL9_RECOVERY_SCRATCH: text('Folder in which drills lay restored databases out, with room for one of them and its WAL. Default: `recovery` in HAL9_DATA.').optional(),
   HAL9_POSTGRES_BIN: text('Folder of the PostgreSQL server that restored databases are started with; of the major version the backups were taken of. Default: the embedded one.').optional(),
   HAL9_CHROMIUM: text('Path of the Chromium that browser sessions run in. Default: the one on PATH, else the one that npm carries.').optional(),

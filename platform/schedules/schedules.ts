@@ -53,6 +53,11 @@ export class Schedules {
     return this.#store.list(caller.orgId, limit, after);
   }
 
+  /** By its name; undefined where there is none. */
+  async named(caller: Caller, name: string): Promise<StoredSchedule | undefined> {
+    return this.#store.findNamed(caller.orgId, name);
+  }
+
   /** @throws {HalError} `NotFound`. */
   async get(caller: Caller, id: string): Promise<ScheduleView> {
     const schedule = await this.#stored(caller, id);

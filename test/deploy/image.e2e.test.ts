@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { validate, ValidationSeverity } from 'dockerfile-utils';
+import { parse } from 'yaml';
 import { z } from 'zod';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -11,6 +12,10 @@ const DOCKERFILE = readFileSync(join(ROOT, 'deploy/docker/Dockerfile'), 'utf8');
 /** What the image holds beside the application: gcr.io/distroless/cc-debian12, megabytes. */
 const BASE_MB = 25;
 const MOST_MB = 500;
+const backupValues = z.object({ backups: z.object({ postgresql: z.int() }) });
+const pipelineSchema = z.object({
+  jobs: z.object({ image: z.object({ strategy: z.object({ matrix: z.object({ include: z.array(z.object({ target: z.enum(['hal9', 'browser', 'recovery']), suffix: z.string(), user: z.string(), postgres: z.int().optional() })) }) }) }) }),
+});
 const lockSchema = z.object({ packages: z.record(z.string(), z.looseObject({ dev: z.boolean().optional(), devOptional: z.boolean().optional(), optional: z.boolean().optional() })) });
 
 /** There is no container runtime here: what the steps of the Dockerfile do is done in a folder. */
@@ -24,9 +29,17 @@ describe('the image', () => {
     const problems = validate(DOCKERFILE, { instructionWorkdirRelative: ValidationSeverity.ERROR, instructionJSONInSingleQuotes: ValidationSeverity.ERROR });
     expect(problems).toEqual([]);
     const running = stages.filter((stage) => !stage.includes(' AS build'));
-    expect(running).toHaveLength(2);
-    for (const stage of running) expect([...stage.matchAll(/^USER (\S+)$/gm)].at(-1)?.[1]).toBe('10001:10001');
-    for (const [, image = ''] of DOCKERFILE.matchAll(/^FROM (\S+)/gm)) expect(image).toMatch(/:(?!latest$)[\w.-]+$/);
+    // Backups are PostgreSQL's own.
+    const accounts = { hal9: '10001:10001', browser: '10001:10001', recovery: '999:999' };
+    expect(Object.fromEntries(running.map((stage) => [/ AS (\S+)/.exec(stage)?.[1], [...stage.matchAll(/^USER (\S+)$/gm)].at(-1)?.[1]]))).toEqual(accounts);
+    const major = /^ARG POSTGRES=(\d+)$/m.exec(DOCKERFILE)?.[1] ?? '';
+    for (const [, image = ''] of DOCKERFILE.matchAll(/^FROM (\S+)/gm)) expect(image.replace('${POSTGRES}', major)).toMatch(/:(?!latest$)[\w.-]+$/);
+    // What the chart takes where it is not told another, and what the pipeline builds.
+    expect(String(backupValues.parse(parse(readFileSync(join(ROOT, 'deploy/helm/hal9/values.yaml'), 'utf8'))).backups.postgresql)).toBe(major);
+    const built = pipelineSchema.parse(parse(readFileSync(join(ROOT, '.github/workflows/image.yaml'), 'utf8'))).jobs.image.strategy.matrix.include;
+    expect(Object.fromEntries(built.map(({ target, user }) => [target, user]))).toEqual(accounts);
+    for (const { target, suffix, postgres } of built) expect(suffix).toBe({ hal9: '', browser: '-browser', recovery: `-recovery-${String(postgres)}` }[target]);
+    expect(built.map(({ postgres }) => String(postgres))).toContain(major);
     const node = z.object({ dependencies: z.object({ node: z.string() }) }).parse(JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))).dependencies.node;
     expect(DOCKERFILE).toContain(`FROM node:${node}-`);
   });
@@ -55,7 +68,7 @@ describe('the image', () => {
     execFileSync('sh', ['deploy/docker/prune.sh', app], { cwd: app, stdio: 'pipe' });
     const node = statSync(process.execPath).size;
     expect((sizeOf(app) + node) / 1e6 + BASE_MB).toBeLessThan(MOST_MB);
-    const processes = ['api/process.ts', 'workers/process.ts', 'workers/core/serve.ts', 'workers/dispatcher/drains.ts', 'workers/consumers/source-consumer.ts', 'deploy/operator/operator.ts', 'database/migrate.ts'];
+    const processes = ['api/process.ts', 'workers/process.ts', 'workers/core/serve.ts', 'deploy/local/restored-server.ts', 'workers/dispatcher/drains.ts', 'workers/consumers/source-consumer.ts', 'deploy/operator/operator.ts', 'database/migrate.ts'];
     const load = `await Promise.all(${JSON.stringify(processes)}.map((file) => import('./' + file)));
       const { discoverProjects, projectRoots } = await import('./platform/operations/discovery.ts');
       const projects = await discoverProjects(projectRoots(undefined));

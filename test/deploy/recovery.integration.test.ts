@@ -32,7 +32,7 @@ describe.skipIf(programs === undefined)('point-in-time recovery', () => {
   }, 120_000);
   afterAll(async () => archived?.stop());
 
-  /** Starts PostgreSQL on restored data and runs the drill against it, as the two containers of the chart do. */
+  /** Starts PostgreSQL on restored data and runs the drill against it, as one does by hand. */
   const drill = async (data: string, ...args: string[]): Promise<{ code: number; report: { passed: boolean; organisations: number; restoredThrough: string | null; rpoSeconds: number | null; rtoSeconds: number; erasures: { replayed: number; keysDestroyed: number }; checks: { name: string; passed: boolean; detail: string }[] } }> => {
     const port = await freePort();
     // A server is never run by root, who restored it here.

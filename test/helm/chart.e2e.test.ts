@@ -66,7 +66,7 @@ describe.skipIf(!present)('the chart', { timeout: PATIENCE_MS }, () => {
     const { items } = await cluster.call<{ items: Manifest[] }>('GET', `/apis/apps/v1/namespaces/${NAMESPACE}/deployments`);
     return new Set(items.map(({ spec }) => spec?.template?.spec?.containers[0]?.image));
   };
-  const release = ['--namespace', NAMESPACE, '--set', 'temporal.address=temporal:7233', '--set', 'secrets.values.HAL9_MASTER_KEYS=a:b', '--set', 'secrets.values.DATABASE_URL=postgres://u:p@postgres/hal9'];
+  const release = ['--namespace', NAMESPACE, '--set', 'temporal.address=temporal:7233', '--set', 'secrets.values.HAL9_MASTER_KEYS=a:b', '--set', 'secrets.values.DATABASE_URL=postgres://u:p@postgres/hal9', '--set', 'backups.enabled=true', '--set', 'secrets.values.BACKUP_URL=postgres://b:p@postgres/hal9'];
   const absent = (path: string): Promise<boolean> => cluster.call('GET', path).then(() => false, (error: unknown) => String(error).includes(': 404 '));
 
   beforeAll(async () => {
@@ -76,7 +76,7 @@ describe.skipIf(!present)('the chart', { timeout: PATIENCE_MS }, () => {
     // helm installs it before anything else; what is only tried needs it too.
     await cluster.call('PATCH', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/hal9clusters.hal9.ai?fieldManager=test', parse(await readFile(join(CHART, 'crds/hal9clusters.yaml'), 'utf8')) as object, 'application/apply-patch+yaml');
     // Nobody hands out volumes here: they are there already.
-    for (const name of ['one', 'other']) await cluster.call('POST', '/api/v1/persistentvolumes', { metadata: { name }, spec: { capacity: { storage: '100Gi' }, accessModes: ['ReadWriteMany'], nfs: { server: 'files', path: '/' } } });
+    for (const name of ['data', 'backups', 'scratch', 'other']) await cluster.call('POST', '/api/v1/persistentvolumes', { metadata: { name }, spec: { capacity: { storage: '200Gi' }, accessModes: ['ReadWriteMany', 'ReadWriteOnce'], nfs: { server: 'files', path: '/' } } });
     for (const [group, version, kind, name] of OTHERS) {
       await cluster.call('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', { metadata: { name: `${name}.${group}` }, spec: { group, scope: 'Namespaced', names: { plural: name, singular: kind.toLowerCase(), kind }, versions: [{ name: version, served: true, storage: true, schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } } }] } });
     }
@@ -98,6 +98,8 @@ describe.skipIf(!present)('the chart', { timeout: PATIENCE_MS }, () => {
     await installing;
     await expect.poll(() => cluster.call('GET', `/apis/hal9.ai/v1/namespaces/${NAMESPACE}/hal9clusters/hal9`), { timeout: 120_000 }).toMatchObject({ status: { pods: '8/8', conditions: expect.arrayContaining([expect.objectContaining({ type: 'Ready', status: 'True' })]) as unknown } });
     expect(await images()).toEqual(new Set(['ghcr.io/hal9/hal9:v1']));
+    const recovery = await cluster.call<Manifest & { status: { readyReplicas: number } }>('GET', `/apis/apps/v1/namespaces/${NAMESPACE}/statefulsets/hal9-recovery`);
+    expect([recovery.status.readyReplicas, recovery.spec?.template?.spec?.containers.map(({ image }) => image)]).toEqual([1, ['ghcr.io/hal9/hal9:v1-recovery-18']]);
     const { webhooks } = await cluster.call<{ webhooks: { clientConfig: { caBundle?: string } }[] }>('GET', `/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/hal9-${NAMESPACE}`);
     expect(Buffer.from(webhooks[0]?.clientConfig.caBundle ?? '', 'base64').toString()).toContain('BEGIN CERTIFICATE');
     expect(operator.log.filter((line) => line.includes('forbidden'))).toEqual([]);
@@ -148,6 +150,35 @@ describe.skipIf(!present)('the chart', { timeout: PATIENCE_MS }, () => {
     expect(restored.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['ObjectStore', 'ScheduledBackup']));
     // The database comes with the release, so the migrations are one of its jobs and no hook.
     expect(restored.find(({ kind, metadata }) => kind === 'Job' && metadata.name.startsWith('hal9-migrate'))).toMatchObject({ metadata: { name: 'hal9-migrate-1' } });
+  });
+
+  it('runs a recovery worker where there are backups, with PostgreSQL of their version, and schedules its drills', async () => {
+    const least = ['--set', 'secrets.existing=hal9', '--set', 'temporal.address=temporal:7233', '--set', 'backups.enabled=true', '--set', 'image.tag=v1'];
+    const settings = (manifests: readonly Manifest[]): unknown => manifests.find(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === 'hal9-settings');
+    const organisation = '0198c0de-0000-7000-8000-000000000001';
+    const drilled = await rendered(...least, '--set', 'backups.postgresql=17', '--set', `backups.drill.organisation=${organisation}`, '--set', 'backups.drill.storageClass=fast');
+    expect(drilled.find(({ kind, metadata }) => kind === 'StatefulSet' && metadata.name === 'hal9-recovery')).toMatchObject({
+      spec: {
+        volumeClaimTemplates: [{ metadata: { name: 'scratch' }, spec: { storageClassName: 'fast', resources: { requests: { storage: '100Gi' } } } }],
+        template: {
+          spec: {
+            // The account that backups belong to.
+            securityContext: { runAsUser: 999, runAsNonRoot: true },
+            containers: [{
+              image: 'ghcr.io/hal9/hal9:v1-recovery-17',
+              env: expect.arrayContaining([{ name: 'HAL9_BACKUPS', value: '/backups' }, { name: 'HAL9_RECOVERY_SCRATCH', value: '/scratch/drills' }]) as unknown,
+              volumeMounts: expect.arrayContaining([{ name: 'backups', mountPath: '/backups', readOnly: true }]) as unknown,
+              securityContext: { readOnlyRootFilesystem: true, allowPrivilegeEscalation: false },
+            }],
+          },
+        },
+      },
+    });
+    expect(drilled.find(({ metadata }) => metadata.name === 'hal9-backup-wal')).toMatchObject({ spec: { template: { spec: { containers: [{ image: 'postgres:17' }] } } } });
+    expect(settings(drilled)).toMatchObject({ data: { HAL9_DRILL_CRON: '0 4 * * 0', HAL9_RECOVERY_ORG: organisation } });
+    const idle = await rendered(...least, '--set', 'backups.drill.enabled=false');
+    expect(idle.filter(({ metadata }) => metadata.name.includes('recovery'))).toEqual([]);
+    expect(JSON.stringify(settings(idle))).not.toMatch(/DRILL|RECOVERY/);
   });
 
   it.each([

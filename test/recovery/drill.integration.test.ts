@@ -136,7 +136,8 @@ describe.skipIf(programs === undefined)('the operation drill', () => {
     };
     await expect.poll(drafts, { interval: 5 }).toEqual(expect.arrayContaining([expect.stringMatching(/^(draft-|data$)/)]));
     recovery.child.kill('SIGKILL');
-    recovery = await startProcess('workers/recovery/main.ts', env);
+    // The one that goes on has a PostgreSQL from elsewhere, as in the image for drills.
+    recovery = await startProcess('workers/recovery/main.ts', { ...env, HAL9_POSTGRES_BIN: programs?.folder ?? '' });
     expect(await report(runId)).toMatchObject({ passed: true });
     expect(await scratch()).toEqual([]);
   });

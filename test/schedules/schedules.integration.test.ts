@@ -20,8 +20,10 @@ import { applyPending, applySchedule, compareAll } from '../../platform/schedule
 import { Schedules } from '../../platform/schedules/schedules.ts';
 import { TemporalSchedules } from '../../platform/schedules/temporal-schedules.ts';
 import { LaneChooser } from '../../platform/signals/lane.ts';
-import { defineOperation } from '../../schemas/operations/operation.ts';
+import drill from '../../schemas/operations/drill.ts';
+import { defineOperation, type OperationContract } from '../../schemas/operations/operation.ts';
 import { scheduleDraftSchema } from '../../schemas/schedules/definition.ts';
+import { createDrillSchedule } from '../../workers/dispatcher/drills.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { createTestNamespace } from '../environment/temporal.ts';
 
@@ -48,7 +50,7 @@ beforeAll(async () => {
   [test, connection, native] = await Promise.all([createTestDatabase(), Connection.connect({ address }), NativeConnection.connect({ address })]);
   const dataConverter = createDataConverter(keys);
   client = new Client({ connection, namespace, dataConverter });
-  operations = createOperations({ client, database: test.database, contracts: new Map([[nap.name, nap]]), keys, logger });
+  operations = createOperations({ client, database: test.database, contracts: new Map<string, OperationContract>([nap, drill].map((contract) => [contract.name, contract])), keys, logger });
   const workflowBundle = await bundleWorkflowCode({ workflowsPath: join(import.meta.dirname, '../fixtures/schedule-workflows.ts'), logger: silent });
   const firer = new ScheduleFirer({ database: test.database, operations, lanes: new LaneChooser(4), logger });
   worker = await Worker.create({ connection: native, namespace, taskQueue: 'core', workflowBundle, dataConverter, activities: { ...createScheduleActivities(firer, operations) } });
@@ -407,5 +409,30 @@ describe('reconciliation', () => {
     const { raw } = await client.schedule.getHandle(`${caller.orgId}/schedule/${schedule.id}`).describe();
     expect(Buffer.from(JSON.stringify(raw)).includes('Erika')).toBe(false);
     expect(raw.schedule?.state?.notes ?? '').toBe('');
+  });
+});
+
+describe('the schedule of drills', () => {
+  it('is kept as the setting says, starts drills, and is left to the person who changed it', async () => {
+    const caller = await owner();
+    const named = async () => schedules.named(caller, 'recovery-drill');
+    const keep = (cron: string | undefined, organisation: string | undefined = caller.orgId) =>
+      createDrillSchedule({ client, config: { HAL9_DRILL_CRON: cron, HAL9_RECOVERY_ORG: organisation }, database: test.database, logger, operations }).run(new AbortController().signal);
+    await keep(undefined);
+    expect(await named()).toBeUndefined();
+    await Promise.all([keep('0 4 * * 0'), keep('0 4 * * 0')]);
+    const made = await named();
+    expect(made).toMatchObject({ version: 1, owner: { kind: 'system', id: 'dispatcher' }, draft: { cron: ['0 4 * * 0'], action: { kind: 'operation', operation: 'drill' } } });
+    if (made === undefined) throw new Error('not made');
+    await schedules.trigger(caller, made.id, undefined);
+    const [firing] = await firings(caller, made.id, (all) => all.some(({ runId }) => runId !== null));
+    expect(await operations.describe(caller, firing?.runId ?? '')).toMatchObject({ operation: 'drill', origin: 'schedule', startedBy: 'system:dispatcher' });
+    await operations.terminate(caller, firing?.runId ?? '', 'nobody drills here');
+
+    await keep('0 5 * * 0');
+    expect(await named()).toMatchObject({ id: made.id, version: 2, draft: { cron: ['0 5 * * 0'] } });
+    await schedules.replace(caller, made.id, 2, { ...made.draft, cron: ['@daily'] });
+    await keep('0 6 * * 0');
+    expect(await named()).toMatchObject({ version: 3, draft: { cron: ['@daily'] } });
   });
 });

@@ -18,6 +18,7 @@ import { createPrivacyChangeWatch } from './privacy-changes.ts';
 import { createDelayedStartGuard } from './delayed-starts.ts';
 import { DrainLoop } from './drain-loop.ts';
 import type { Drain, DrainFactory } from './drains.ts';
+import { createDrillSchedule } from './drills.ts';
 import { createOutboxDrain } from './outbox.ts';
 import { createPasswordMails } from './password-mails.ts';
 import { createRecovery } from './recovery.ts';
@@ -29,7 +30,7 @@ import { createBacklogGauges, createUpkeep } from './upkeep.ts';
 import { createQuotaAlerts, createStatementDrain, createStorageSampler, createUsageFold } from './usage.ts';
 
 /** Drains of other parts of the house; each is built once and runs in a loop of its own. */
-const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createBulkRecovery, createConcurrencyDrain, createDelayedStartGuard, createRetention, createBrowserRetention, createOutboxDrain, createPasswordMails, createAutomationDrain, createAutomationUpkeep, createScheduleDrain, createScheduleUpkeep, createWebhookDrain, createWebhookUpkeep, createChainDrain, createChainRecovery, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createErasureWatch, createPrivacyChangeWatch, createBillingReporter, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
+const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createBulkRecovery, createConcurrencyDrain, createDelayedStartGuard, createRetention, createBrowserRetention, createOutboxDrain, createPasswordMails, createAutomationDrain, createAutomationUpkeep, createScheduleDrain, createScheduleUpkeep, createDrillSchedule, createWebhookDrain, createWebhookUpkeep, createChainDrain, createChainRecovery, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createErasureWatch, createPrivacyChangeWatch, createBillingReporter, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
 
 await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const { config, database, logger, operations, registry, shutdown } = context;

@@ -53,10 +53,15 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- end -}}
 
 {{- define "hal9.podSecurity" -}}
+{{- include "hal9.podSecurityAs" 10001 -}}
+{{- end -}}
+
+{{/* Takes the number of the account. */}}
+{{- define "hal9.podSecurityAs" -}}
 runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+fsGroup: {{ . }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile: { type: RuntimeDefault }
 {{- end -}}
@@ -116,7 +121,7 @@ capabilities: { drop: [ALL] }
   volumeMounts: {{- include "hal9.volumeMounts" . | nindent 4 }}
 {{- end -}}
 
-{{/* Pod settings all processes have; takes {root, component}. */}}
+{{/* Pod settings all processes have; takes {root, component}, and an account if it is not HAL9's. */}}
 {{- define "hal9.pod" -}}
 serviceAccountName: {{ include "hal9.serviceAccount" .root }}
 automountServiceAccountToken: false
@@ -125,7 +130,7 @@ imagePullSecrets: {{- range . }}
   - name: {{ . }}
 {{- end }}
 {{- end }}
-securityContext: {{- include "hal9.podSecurity" .root | nindent 2 }}
+securityContext: {{- include "hal9.podSecurityAs" (.account | default 10001) | nindent 2 }}
 terminationGracePeriodSeconds: 15
 topologySpreadConstraints:
 {{- range $key := list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
@@ -138,5 +143,5 @@ topologySpreadConstraints:
 
 {{/* Changes when settings do, so that pods are replaced. */}}
 {{- define "hal9.settingsDigest" -}}
-{{ printf "%s%s" (toJson .Values.settings) (toJson .Values.secrets) | sha256sum | trunc 16 }}
+{{ printf "%s%s%s" (toJson .Values.settings) (toJson .Values.secrets) (toJson .Values.backups.drill) | sha256sum | trunc 16 }}
 {{- end -}}
