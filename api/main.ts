@@ -14,7 +14,7 @@ async function main(): Promise<void> {
   setInterval(() => lines.flush(), LOG_DELAY_MS).unref();
   process.on('exit', () => lines.flushSync());
   const { version } = z.object({ version: z.string() }).parse(JSON.parse(await readFile(join(import.meta.dirname, '../package.json'), 'utf8')));
-  const api = await startApi(config, { version, logger });
+  const api = await startApi(config, { version, logger, quickCalls: true });
   announceReady(logger, { port: api.port, https: api.https, routes: api.routes.length }, 'api ready');
   lines.flush();
 

@@ -38,6 +38,8 @@ export interface ApiOptions {
   readonly version: string;
   /** Default: JSON lines on stdout. */
   readonly logger?: Logger;
+  /** Frequent short calls of Temporal are made by its native core: for a process that has one API only. Default false. */
+  readonly quickCalls?: boolean;
   /** Default 5,000. */
   readonly drainMs?: number;
 }
@@ -67,7 +69,7 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
     const [keys, contracts, database] = await Promise.all([loadKeyRing(config), discoverContracts(projectRoots(config.HAL9_OPERATIONS)), connectDatabase(config, 'hal9-api')]);
     closing.push(() => database.close());
     const subjects = new SubjectKeys({ database, keys });
-    const temporal = await connectTemporalClient(config, createDataConverter(keys, subjects), tracing.clientInterceptors);
+    const temporal = await connectTemporalClient(config, createDataConverter(keys, subjects), { interceptors: tracing.clientInterceptors, ...(options.quickCalls === true ? { quickCalls: logger } : {}) });
     closing.push(() => temporal.close());
     const admission = new QuotaGate({ database, defaultPlan: config.HAL9_DEFAULT_PLAN, logger });
     const rates = openRateLimits({ config, database, keys, logger });

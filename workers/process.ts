@@ -22,7 +22,7 @@ import { QuotaGate } from '../platform/usage/quota-gate.ts';
 import { startTracing, type Tracing } from '../platform/telemetry/tracing.ts';
 import { connectTemporalClient, temporalTarget } from '../platform/temporal/connect.ts';
 import { startMetricsServer, type HealthCheck } from './metrics-server.ts';
-import { sdkLogger } from './sdk-logger.ts';
+import { sdkLogger } from '../platform/temporal/sdk-logger.ts';
 
 /** Time the work in hand gets after SIGTERM, ms; the supervisor kills after 8 s. */
 export const DRAIN_MS = 5_000;
@@ -129,7 +129,7 @@ async function open(
   const projects = await discoverProjects(projectRoots(config.HAL9_OPERATIONS));
   const database = await connectDatabase(config, `hal9-${name}`);
   closing.push(() => database.close());
-  const temporal = await connectTemporalClient(config, createDataConverter(keys, new SubjectKeys({ database, keys })), tracing.clientInterceptors);
+  const temporal = await connectTemporalClient(config, createDataConverter(keys, new SubjectKeys({ database, keys })), { interceptors: tracing.clientInterceptors });
   closing.push(() => temporal.close());
   const rates = openRateLimits({ config, database, keys, logger });
   closing.push(() => rates.close());

@@ -13,7 +13,7 @@ import { loadKeyRing } from '../../platform/keys/load.ts';
 import { contractsByName, discoverProjects, DiscoveryError, projectRoots } from '../../platform/operations/discovery.ts';
 import { loadBundle, type WorkflowBundle } from '../../workers/bundle.ts';
 import { replayRuns, type ReplayableRun } from '../../workers/replay.ts';
-import { sdkLogger } from '../../workers/sdk-logger.ts';
+import { sdkLogger } from '../../platform/temporal/sdk-logger.ts';
 import { runCommand } from './command.ts';
 import { SetupError } from './setup-error.ts';
 import { resolveTool, temporalTool } from './tools.ts';

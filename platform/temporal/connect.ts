@@ -2,7 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor, type ClientInterceptors, type ConnectionOptions } from '@temporalio/client';
 import type { DataConverter } from '@temporalio/common';
+import type { Logger } from 'pino';
 import { ConfigError, type Config } from '../config/config.ts';
+import { QuickConnection } from './native-calls.ts';
 
 type TemporalConfig = Pick<
   Config,
@@ -87,12 +89,27 @@ export interface TemporalClient {
   close(): Promise<void>;
 }
 
+export interface ClientOptions {
+  readonly interceptors?: ClientInterceptors;
+  /** Frequent short calls are made by the SDK's native core ({@link QuickConnection}), which logs here. One client of a process only. Default: none are. */
+  readonly quickCalls?: Logger | undefined;
+}
+
 /**
  * A client for processes that only call Temporal. It connects on the first call, so the server may still be starting, and
  * reconnects by itself.
  */
-export async function connectTemporalClient(config: TemporalConfig, dataConverter: DataConverter, interceptors?: ClientInterceptors): Promise<TemporalClient> {
-  const { connection, close } = lazyConnection({ ...(await temporalTarget(config)), connectTimeout: '10s', channelArgs: CHANNEL });
-  const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE, dataConverter, ...(interceptors && { interceptors }) });
-  return { client, close };
+export async function connectTemporalClient(config: TemporalConfig, dataConverter: DataConverter, options: ClientOptions = {}): Promise<TemporalClient> {
+  const { interceptors, quickCalls } = options;
+  const target = await temporalTarget(config);
+  const { connection, close } = lazyConnection({ ...target, connectTimeout: '10s', channelArgs: CHANNEL });
+  const quick = quickCalls === undefined ? undefined : new QuickConnection(connection, target, quickCalls);
+  const client = new Client({ connection: quick ?? connection, namespace: config.TEMPORAL_NAMESPACE, dataConverter, ...(interceptors && { interceptors }) });
+  return {
+    client,
+    close: async () => {
+      await quick?.close();
+      await close();
+    },
+  };
 }

@@ -8,7 +8,7 @@ import { loadKeyRing } from '../../platform/keys/load.ts';
 import { discoverProjects } from '../../platform/operations/discovery.ts';
 import { loadBundle } from '../../workers/bundle.ts';
 import { activityInterceptors } from '../../workers/interceptors/activity.ts';
-import { sdkLogger } from '../../workers/sdk-logger.ts';
+import { sdkLogger } from '../../platform/temporal/sdk-logger.ts';
 import { startTestApi, type TestApi } from '../api/running-api.ts';
 import { createTestNamespace } from '../environment/temporal.ts';
 import createGreetingActivities from '../fixtures/operations-project/activities/greetings/index.ts';

@@ -15,7 +15,7 @@ import { createOperations } from '../../platform/operations/operations.ts';
 import { startTracing } from '../../platform/telemetry/tracing.ts';
 import { connectTemporalClient, type TemporalClient } from '../../platform/temporal/connect.ts';
 import { loadBundle } from '../../workers/bundle.ts';
-import { sdkLogger } from '../../workers/sdk-logger.ts';
+import { sdkLogger } from '../../platform/temporal/sdk-logger.ts';
 import { activityInterceptors } from '../../workers/interceptors/activity.ts';
 import { ProgressReporter } from '../../platform/operations/progress-reporter.ts';
 import { progressSink } from '../../workers/interceptors/progress-sink.ts';
@@ -54,7 +54,7 @@ export async function serveProject(options: Partial<WorkerOptions> = {}, setting
   quietRuntime();
   const projects = await discoverProjects(roots);
   const tracing = startTracing(config, 'test');
-  const temporal = await connectTemporalClient(config, dataConverter, tracing.clientInterceptors);
+  const temporal = await connectTemporalClient(config, dataConverter, { interceptors: tracing.clientInterceptors });
   const operations = createOperations({ client: temporal.client, database: test.database, contracts: contractsByName(projects), keys, logger });
   const connection = await NativeConnection.connect({ address: inject('temporalAddress') });
   const bundle = await loadBundle(projects, join(folder, 'bundles'));

@@ -5,7 +5,7 @@ import { FAILURE_CONVERTER_PATH } from '../../platform/codec/data-converter.ts';
 import { HAL9_ROOT, discoverProjects } from '../../platform/operations/discovery.ts';
 import { loadBundle, type WorkflowBundle } from '../../workers/bundle.ts';
 import { replayRuns } from '../../workers/replay.ts';
-import { sdkLogger } from '../../workers/sdk-logger.ts';
+import { sdkLogger } from '../../platform/temporal/sdk-logger.ts';
 import { PROJECT } from '../operations/project.ts';
 import { loadRecords, toRun, type RecordedHistory } from './load.ts';
 import { HISTORIES } from './recorder.ts';

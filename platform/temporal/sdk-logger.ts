@@ -1,6 +1,6 @@
 import { ApplicationFailure, type LogLevel, type LogMetadata, type Logger as TemporalLogger } from '@temporalio/common';
 import type { Logger } from 'pino';
-import { HalError } from '../schemas/errors.ts';
+import { HalError } from '../../schemas/errors.ts';
 
 /** What the SDK may say about its work: ids and numbers, nothing a person wrote. */
 const SAFE = new Set([

@@ -3,7 +3,7 @@ import pino from 'pino';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { HalError } from '../../schemas/errors.ts';
-import { sdkLogger } from '../../workers/sdk-logger.ts';
+import { sdkLogger } from '../../platform/temporal/sdk-logger.ts';
 
 const lineSchema = z.looseObject({ level: z.int(), msg: z.string() });
 
