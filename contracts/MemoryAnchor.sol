@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {Multicall} from "@openzeppelin/contracts/utils/Multicall.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 
 /// @title Merkle roots of memories and audit checkpoints
@@ -8,7 +9,9 @@ import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProo
 /// @notice Whoever anchors has a log of its own: an append-only list of roots for each (writer, stream). Nobody can change or
 /// remove one, so nothing here can be paused or upgraded.
 /// @dev Trees are those of OpenZeppelin's `StandardMerkleTree` over `bytes32`: leaves are hashed twice, pairs are sorted.
-contract MemoryAnchor {
+/// Several batches may be anchored in one transaction (`multicall`): the writer stays who sent it, all or none are anchored. Nothing here takes
+/// value or rests on a signature, so a call means the same alone and among others.
+contract MemoryAnchor is Multicall {
     /// @notice One batch.
     /// @param root Root of its tree.
     /// @param at When it was anchored, seconds since 1970.

@@ -187,7 +187,7 @@ function transactionRoutes(chains: Chains): AnyRoute[] {
       id: 'cancelChainTransaction',
       tag,
       summary: 'Cancels a transaction',
-      description: 'At once when it was not sent. Otherwise one of no effect with the same nonce and higher fees takes its place, which may come too late: `outcome` says so.',
+      description: 'At once when it was not sent. Otherwise one of no effect with the same nonce and higher fees takes its place, which may come too late: `outcome` says so. One that left with others goes with its `carrier` only: cancel that to cancel all of them.',
       permission: 'chain-transactions:write',
       audit: 'chain-transaction.cancel',
       params: chainParams,
@@ -215,7 +215,7 @@ function signerOf({ id, name, chain, chainId, address, keyKind, keyName, trouble
   return { id, name, chain, chainId, address, key: { kind: keyKind, name: keyName }, trouble: trouble === null ? null : { type: trouble, detail: troubleDetail ?? '', since: troubleSince }, createdAt };
 }
 
-function transactionOf({ id, signerId, reference, to, value, data, state, outcome, nonce, hash, blockNumber, blockHash, gasUsed, gasPrice, contractAddress, failure, failureDetail, createdAt, doneAt }: TransactionRecord) {
+function transactionOf({ id, signerId, reference, to, value, data, state, outcome, carrierId, calls, nonce, hash, blockNumber, blockHash, gasUsed, gasPrice, contractAddress, failure, failureDetail, createdAt, doneAt }: TransactionRecord) {
   return {
     id,
     signer: signerId,
@@ -225,6 +225,8 @@ function transactionOf({ id, signerId, reference, to, value, data, state, outcom
     data: `0x${data.toString('hex')}`,
     state,
     outcome,
+    carrier: carrierId,
+    calls,
     nonce,
     hash,
     blockNumber,

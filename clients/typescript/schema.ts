@@ -1548,7 +1548,7 @@ export interface paths {
         put?: never;
         /**
          * Cancels a transaction
-         * @description At once when it was not sent. Otherwise one of no effect with the same nonce and higher fees takes its place, which may come too late: `outcome` says so.
+         * @description At once when it was not sent. Otherwise one of no effect with the same nonce and higher fees takes its place, which may come too late: `outcome` says so. One that left with others goes with its `carrier` only: cancel that to cancel all of them.
          */
         post: operations["cancelChainTransaction"];
         delete?: never;
@@ -7309,6 +7309,10 @@ export interface components {
         ChainTransaction: {
             blockHash: string | null;
             blockNumber: number | null;
+            /** @description Of a carrier: how many submissions it was made of. */
+            calls: number | null;
+            /** @description The transaction that it left in together with others. Nonce and versions are those of that one; state, outcome and block are the same. */
+            carrier: string | null;
             contractAddress: string | null;
             /** Format: date-time */
             createdAt: string;
@@ -7319,6 +7323,7 @@ export interface components {
                 type: string;
             } | null;
             gasPrice: string | null;
+            /** @description Of one that left in a carrier: its equal share. */
             gasUsed: number | null;
             hash: string | null;
             /** Format: uuid */
@@ -7353,6 +7358,10 @@ export interface components {
             }[];
             blockHash: string | null;
             blockNumber: number | null;
+            /** @description Of a carrier: how many submissions it was made of. */
+            calls: number | null;
+            /** @description The transaction that it left in together with others. Nonce and versions are those of that one; state, outcome and block are the same. */
+            carrier: string | null;
             contractAddress: string | null;
             /** Format: date-time */
             createdAt: string;
@@ -7369,6 +7378,7 @@ export interface components {
                 type: string;
             } | null;
             gasPrice: string | null;
+            /** @description Of one that left in a carrier: its equal share. */
             gasUsed: number | null;
             hash: string | null;
             /** Format: uuid */
@@ -7388,6 +7398,11 @@ export interface components {
             value: string;
         };
         ChainTransactionDraft: {
+            /**
+             * @description Leaves in one transaction with those next to it in the queue that are for the same contract, where that has `multicall(bytes[])` as OpenZeppelin's `Multicall` does. Not with `value` or `gasLimit`.
+             * @default false
+             */
+            batch: boolean;
             /**
              * @description At most 128 KiB.
              * @default 0x
@@ -15316,6 +15331,8 @@ export interface operations {
                         bumpPercent?: number;
                         /** @description Blocks on top, its own counted, after which a transaction is `confirmed`. Default: 12 on Ethereum, 64 on Polygon, 20 on Arbitrum, 2 elsewhere. */
                         confirmations?: number;
+                        /** @description Submissions with `batch` that leave as one transaction at most. 1: each by itself. Default: 100. */
+                        maxBatch?: number;
                         /**
                          * @description Never more than so many wei for a unit of gas. While the chain asks for more, transactions wait.
                          * @default 300000000000
@@ -15411,6 +15428,8 @@ export interface operations {
                         bumpPercent?: number;
                         /** @description Blocks on top, its own counted, after which a transaction is `confirmed`. Default: 12 on Ethereum, 64 on Polygon, 20 on Arbitrum, 2 elsewhere. */
                         confirmations?: number;
+                        /** @description Submissions with `batch` that leave as one transaction at most. 1: each by itself. Default: 100. */
+                        maxBatch?: number;
                         /**
                          * @description Never more than so many wei for a unit of gas. While the chain asks for more, transactions wait.
                          * @default 300000000000

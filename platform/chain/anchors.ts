@@ -134,7 +134,7 @@ export class Anchors {
     const reference = referenceOf(id, position);
     const before = await submissions.latest(signerId, reference);
     if (before !== undefined && cameToNothing(before) && (await this.#isThere(rpc, network.anchor, signer.address, stream, position, root))) return;
-    const sent = await submissions.ensure({ signer: signerId, reference, to: network.anchor, data: ANCHOR.encodeFunctionData('anchor', [stream, position, root, count]) });
+    const sent = await submissions.ensure({ signer: signerId, reference, to: network.anchor, data: ANCHOR.encodeFunctionData('anchor', [stream, position, root, count]), batch: true });
     const [settled] = await submissions.settled([sent], 'mined', Number.POSITIVE_INFINITY, signal);
     if (settled !== undefined && cameToNothing(settled)) throw failureOf(settled);
   }

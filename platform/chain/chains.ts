@@ -126,11 +126,16 @@ export class Chains {
     return found;
   }
 
-  /** One that was sent is replaced by a transaction of no effect, which may come too late. @throws {HalError} `NotFound`; `Conflict` when it is mined or over. */
+  /** One that was sent is replaced by a transaction of no effect, which may come too late. @throws {HalError} `NotFound`; `Conflict` when it is mined or over, or left in another together with others. */
   async cancel(caller: Caller, id: string): Promise<TransactionRecord> {
     await this.transaction(caller, id);
-    if (!(await this.#transactions.cancel(caller.orgId, id, actOf(caller, 'chain-transaction.cancel', { kind: 'chain-transaction', id })))) throw new HalError('Conflict', 'the transaction is mined, or over');
+    if (!(await this.#transactions.cancel(caller.orgId, id, actOf(caller, 'chain-transaction.cancel', { kind: 'chain-transaction', id })))) throw await this.#uncancellable(caller, id);
     return (await this.transaction(caller, id)).transaction;
+  }
+
+  async #uncancellable(caller: Caller, id: string): Promise<HalError> {
+    const { transaction: { state, carrierId } } = await this.transaction(caller, id);
+    return new HalError('Conflict', state === 'pending' && carrierId !== null ? `it left with others in ${carrierId}: cancel that to cancel all of them` : 'the transaction is mined, or over');
   }
 
   async #submit(caller: Caller, drafts: readonly TransactionDraft[], pathOf: (place: number) => string): Promise<Submitted[]> {
@@ -152,8 +157,9 @@ export function rpcUrlsOf({ keys }: Pick<KeyPlaces, 'keys'>, orgId: string, chai
   return z.array(z.string()).parse(JSON.parse(keys.open(orgId, PURPOSE, chain.rpcUrls, chain.id).toString('utf8')));
 }
 
-function newTransaction({ signer, to, value, data, gasLimit, maxFeePerGas, reference }: TransactionDraft, path: string): NewTransaction {
-  const asked = { id: randomUUID(), signerId: signer, reference: reference ?? null, to: to === undefined ? null : checksummed(to, path), value, data: Buffer.from(data.slice(2), 'hex'), gasLimit: gasLimit ?? null, maxFee: maxFeePerGas ?? null };
+function newTransaction({ signer, to, value, data, gasLimit, maxFeePerGas, reference, batch }: TransactionDraft, path: string): NewTransaction {
+  const asked = { id: randomUUID(), signerId: signer, reference: reference ?? null, to: to === undefined ? null : checksummed(to, path), value, data: Buffer.from(data.slice(2), 'hex'), gasLimit: gasLimit ?? null, maxFee: maxFeePerGas ?? null, batch };
+  // How it travels does not make it another transaction.
   return { ...asked, bodyHash: createHash('sha256').update(JSON.stringify([asked.to, value, data.toLowerCase(), asked.gasLimit, asked.maxFee])).digest() };
 }
 

@@ -14,6 +14,8 @@ const HABITS: Readonly<Record<number, Habits>> = {
 };
 const OTHERS: Habits = { confirmations: 2, blockMs: 1_000 };
 const LEAST_POLL_MS = 250;
+/** Calls of one transaction: beyond, the base gas of 21,000 that they share is next to nothing. */
+const MOST_IN_A_BATCH = 100;
 
 /** A policy with everything said. */
 export interface EffectivePolicy {
@@ -25,6 +27,7 @@ export interface EffectivePolicy {
   readonly maxFee: bigint;
   readonly priorityFee: bigint;
   readonly maxInFlight: number;
+  readonly maxBatch: number;
   readonly quorum: number;
 }
 
@@ -39,6 +42,7 @@ export function effectivePolicy(chainId: number, policy: ChainPolicy): Effective
     maxFee: BigInt(policy.maxFeePerGas),
     priorityFee: BigInt(policy.priorityFeePerGas),
     maxInFlight: policy.maxInFlight,
+    maxBatch: policy.maxBatch ?? MOST_IN_A_BATCH,
     quorum: policy.quorum,
   };
 }

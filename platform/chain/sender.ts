@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { setImmediate as othersFirst } from 'node:timers/promises';
-import { Transaction } from 'ethers';
+import { AbiCoder, Interface, Transaction } from 'ethers';
 import { z } from 'zod';
 import { ChainStore } from '../../database/chains.ts';
-import { ChainTransactionStore, type AttemptKind, type Mined, type NewAttempt, type OpenTransaction } from '../../database/chain-transactions.ts';
+import { ChainTransactionStore, type AttemptKind, type Carrier, type Mined, type NewAttempt, type OpenTransaction } from '../../database/chain-transactions.ts';
 import type { Database } from '../../database/database.ts';
 import { HalError } from '../../schemas/errors.ts';
 import type { Egress } from '../connections/egress.ts';
@@ -18,6 +18,12 @@ import type { SignerKey } from './signing-key.ts';
 const QUEUED_A_STEP = 500;
 /** Of them, those whose gas is estimated: nodes run each. */
 const ESTIMATED_A_STEP = 100;
+/** Of the gas of a block, the part that one transaction of many calls takes at most: a larger one waits long for its place. */
+const BATCH_BLOCK_SHARE = 4n;
+/** What a transaction may use at all (EIP-7825). */
+const MOST_GAS = 16_777_216n;
+/** Data of a transaction of many calls; nodes take 128 KiB with everything else in it. */
+const MOST_BATCH_BYTES = 100_000;
 /** Versions that are written and sent together. */
 const SENT_TOGETHER = 100;
 /** Versions that are signed together. Keys at hand sign on the process's only thread, about a millisecond each. */
@@ -39,7 +45,12 @@ const TROUBLE_MS = 5_000;
 /** No chain asks for so many wei: the cap of what must get through. */
 const UNCAPPED = 10n ** 18n;
 
-const blockSchema = z.object({ number: quantity, hash: z.string(), baseFeePerGas: quantity.default(0n) });
+/** https://docs.openzeppelin.com/contracts/5.x/api/utils#Multicall: the contract calls itself, so the sender stays the sender; all or none. */
+const MULTICALL = new Interface(['function multicall(bytes[] data) returns (bytes[] results)']);
+const NO_CALLS = MULTICALL.encodeFunctionData('multicall', [[]]);
+const NO_RESULTS = AbiCoder.defaultAbiCoder().encode(['bytes[]'], [[]]);
+
+const blockSchema = z.object({ number: quantity, hash: z.string(), gasLimit: quantity, baseFeePerGas: quantity.default(0n) });
 const receiptSchema = z.object({
   transactionHash: z.string(),
   blockNumber: quantity,
@@ -82,10 +93,18 @@ interface Trouble {
 
 /** A transaction that may be sent now. */
 interface Ready {
-  readonly row: OpenTransaction;
+  readonly row: Pick<OpenTransaction, 'id' | 'nonce' | 'to' | 'value' | 'data' | 'attempts'>;
   readonly gas: bigint;
   readonly fees: Fees;
+  /** What leaves in it; left out: itself alone. */
+  readonly carrier?: Carrier;
 }
+
+/** Submissions that stand one behind the other and may leave together, or one alone. */
+type Group = readonly [OpenTransaction, ...OpenTransaction[]];
+
+/** Gas of a transaction, or why it would fail. */
+type Estimate = bigint | { readonly type: string; readonly detail: string };
 
 /**
  * Sends what one signer has to send. Everything it must remember is in rows: it can be ended at any moment, and two at once do no harm.
@@ -99,6 +118,8 @@ export class ChainSender {
   readonly #store: ChainTransactionStore;
   /** Addresses that have code. */
   readonly #contracts = new Set<string>();
+  /** Of them, those that take several calls at once. */
+  readonly #multicalls = new Set<string>();
   /** Number of the block that was the head when a version was first seen. */
   readonly #seenAt = new Map<string, bigint>();
   #rpc: { readonly nodes: string; readonly rpc: ChainRpc } | undefined;
@@ -145,7 +166,7 @@ export class ChainSender {
     // What it learnt about the nodes stays as long as they do.
     if (this.#rpc?.nodes !== nodes) this.#rpc = { nodes, rpc: new ChainRpc({ egress, urls, chainId: chain.chainId, quorum: policy.quorum, signal }) };
     const { rpc } = this.#rpc;
-    return new Step({ orgId: this.#orgId, signerId: this.#signerId, chainId: chain.chainId, policy, key, rpc, store: this.#store, contracts: this.#contracts, seenAt: this.#seenAt });
+    return new Step({ orgId: this.#orgId, signerId: this.#signerId, chainId: chain.chainId, policy, key, rpc, store: this.#store, contracts: this.#contracts, multicalls: this.#multicalls, seenAt: this.#seenAt });
   }
 }
 
@@ -158,6 +179,7 @@ interface StepParts {
   readonly rpc: ChainRpc;
   readonly store: ChainTransactionStore;
   readonly contracts: Set<string>;
+  readonly multicalls: Set<string>;
   readonly seenAt: Map<string, bigint>;
 }
 
@@ -197,7 +219,7 @@ class Step {
     return { head: blockSchema.parse(resultOf(head)), nonce: Number(quantity.parse(resultOf(nonce))), pooled: Number(quantity.parse(resultOf(pooled))), balance: quantity.parse(resultOf(balance)) };
   }
 
-  /** Mined transactions get deeper, or their blocks are gone. @returns how many were confirmed. */
+  /** Mined transactions get deeper, or their blocks are gone. @returns how many submissions were confirmed. */
   async #followBlocks(rows: readonly OpenTransaction[], { head }: View): Promise<number> {
     const { rpc, store, orgId, policy } = this.#parts;
     const inBlocks = rows.flatMap(({ id, state, blockNumber, blockHash }) => (blockNumber === null || blockHash === null ? [] : [{ id, state, blockNumber, blockHash }]));
@@ -213,8 +235,7 @@ class Step {
     const deep = standing.filter(({ state, blockNumber }) => state === 'mined' && depth(blockNumber) >= policy.confirmations);
     const vouched = await this.#vouchedFor(deep);
     const final = standing.filter(({ state, blockNumber }) => state === 'confirmed' && depth(blockNumber) >= policy.confirmations + policy.watchBlocks);
-    await store.settle(orgId, vouched.map(({ id }) => id), final.map(({ id }) => id));
-    return vouched.length;
+    return store.settle(orgId, vouched.map(({ id }) => id), final.map(({ id }) => id));
   }
 
   /**
@@ -324,27 +345,66 @@ class Step {
     const { policy, store, orgId, signerId } = this.#parts;
     const room = policy.maxInFlight - pending.length;
     if (room <= 0 || queued.length === 0) return { trouble: null, more: false };
-    const considered = estimable(queued).slice(0, room);
-    const { ready, trouble } = await this.#judge(considered, pending, view);
+    const groups = await this.#group(queued);
+    const considered = estimable(groups).slice(0, room);
+    const { ready, trouble, parted } = await this.#judge(considered, pending, view);
     if (ready.length > 0) {
-      const nonces = await store.allocate(orgId, signerId, ready.map(({ row, gas }) => ({ id: row.id, gas: Number(gas) })), view.nonce);
+      const nonces = await store.allocate(orgId, signerId, ready.map(({ row: { id }, gas, carrier }) => ({ id, gas: Number(gas), ...(carrier === undefined ? {} : { carrier }) })), view.nonce);
       await this.#signAndSend(ready.flatMap(({ row, ...rest }) => (nonces.has(row.id) ? [{ row: { ...row, nonce: nonces.get(row.id) ?? null }, ...rest }] : [])), 'send');
     }
-    const waiting = queued.length === QUEUED_A_STEP || considered.length < queued.length;
-    return { trouble, more: waiting && ready.length === considered.length && ready.length < room };
+    const waiting = queued.length === QUEUED_A_STEP || considered.length < groups.length;
+    return { trouble, more: ready.length < room && (parted || (waiting && ready.length === considered.length)) };
   }
 
-  /** Which of the queued transactions may be sent, in their order. One that cannot succeed is given up, unless one before it may still change that. */
-  async #judge(queued: readonly OpenTransaction[], pending: readonly OpenTransaction[], { head, balance }: View): Promise<{ ready: Ready[]; trouble: Trouble | null }> {
+  /** Queued transactions in their order; those that stand one behind the other and may leave together as one. */
+  async #group(queued: readonly OpenTransaction[]): Promise<Group[]> {
+    const { policy } = this.#parts;
+    const willing = queued.filter((row, place) => policy.maxBatch > 1 && [queued[place - 1], queued[place + 1]].some((next) => next !== undefined && areAlike(row, next)));
+    const able = await this.#takingSeveral([...new Set(willing.flatMap(({ to }) => (to === null ? [] : [to])))]);
+    const groups: [OpenTransaction, ...OpenTransaction[]][] = [];
+    for (const row of queued) {
+      const last = groups.at(-1);
+      if (last !== undefined && row.to !== null && able.has(row.to) && last.length < policy.maxBatch && areAlike(last[0], row) && batchBytes([...last, row]) <= MOST_BATCH_BYTES) last.push(row);
+      else groups.push([row]);
+    }
+    return groups;
+  }
+
+  /** Contracts that take several calls at once. One that only swallows what it does not know gives no results. */
+  async #takingSeveral(addresses: readonly string[]): Promise<ReadonlySet<string>> {
+    const { rpc, key, multicalls } = this.#parts;
+    const unknown = addresses.filter((to) => !multicalls.has(to));
+    const answers = unknown.length === 0 ? [] : await rpc.batch(unknown.map((to) => ({ method: 'eth_call', params: [{ from: key.address, to, data: NO_CALLS }, 'latest'] })));
+    for (const [place, to] of unknown.entries()) {
+      const answer = answers[place];
+      if (answer !== undefined && !('error' in answer) && answer.result === NO_RESULTS) multicalls.add(to);
+    }
+    return multicalls;
+  }
+
+  /**
+   * Which of the queued transactions may be sent, in their order. One that cannot succeed is given up, unless one before it may still change that.
+   * @returns `parted`: not all of the last one's group fit into it.
+   */
+  async #judge(groups: readonly Group[], pending: readonly OpenTransaction[], { head, balance }: View): Promise<{ ready: Ready[]; trouble: Trouble | null; parted: boolean }> {
     const { policy, store, orgId } = this.#parts;
-    const [gas, code] = await Promise.all([this.#estimate(queued), this.#withoutCode(queued)]);
+    const alone = groups.flatMap(([first, ...others]) => (others.length === 0 ? [first] : []));
+    const [gas, code] = await Promise.all([this.#estimate(alone), this.#withoutCode(alone)]);
     const ready: Ready[] = [];
     let left = balance - pending.reduce((sum, { value, gasLimit, attempts }) => sum + BigInt(value) + BigInt(gasLimit ?? 0) * BigInt(attempts.at(-1)?.maxFee ?? 0), 0n);
-    for (const row of queued) {
+    for (const group of groups) {
+      const [row] = group;
       const cap = row.maxFee === null ? policy.maxFee : BigInt(row.maxFee);
       const fees = firstFees(head.baseFeePerGas, cap, policy.priorityFee);
-      if (fees === undefined) return { ready, trouble: { type: 'FeeAboveCap', detail: `a unit of gas costs ${String(head.baseFeePerGas)} wei, at most ${String(cap)} are allowed` } };
-      const estimate = gas.get(row.id);
+      if (fees === undefined) return { ready, trouble: { type: 'FeeAboveCap', detail: `a unit of gas costs ${String(head.baseFeePerGas)} wei, at most ${String(cap)} are allowed` }, parted: false };
+      const many = group.length > 1 ? await this.#pack(group, fees, [head.gasLimit / BATCH_BLOCK_SHARE, MOST_GAS, left / fees.maxFee].reduce(lower)) : undefined;
+      if (many !== undefined) {
+        ready.push(many);
+        left -= many.gas * fees.maxFee;
+        if (many.carrier.members.length < group.length) return { ready, trouble: null, parted: true };
+        continue;
+      }
+      const estimate = gas.get(row.id) ?? (await this.#estimate([row])).get(row.id);
       const failure = row.to !== null && code.has(row.to) ? { type: 'NoContract', detail: `${row.to} has no code on chain ${String(this.#parts.chainId)}` } : typeof estimate === 'object' ? estimate : undefined;
       const units = typeof estimate === 'bigint' ? estimate : 0n;
       const cost = BigInt(row.value) + units * fees.maxFee;
@@ -353,26 +413,51 @@ class Step {
       if (reason === undefined) {
         ready.push({ row, gas: units, fees });
         left -= cost;
+        if (group.length > 1) return { ready, trouble: null, parted: true };
       } else if (pending.length + ready.length > 0) {
         // Ask again when those before it are mined.
         break;
       } else {
         await store.fail(orgId, row.id, reason);
+        if (group.length > 1) return { ready, trouble: null, parted: true };
       }
     }
-    return { ready, trouble: null };
+    return { ready, trouble: null, parted: false };
+  }
+
+  /**
+   * As many of a group, from its first on, as succeed together within so much gas: the first of all that would be reverted is left for its own turn, and takes nobody down.
+   * @returns undefined where not even two do.
+   */
+  async #pack(group: Group, fees: Fees, mostGas: bigint): Promise<(Ready & { readonly carrier: Carrier }) | undefined> {
+    let found: (Ready & { readonly carrier: Carrier }) | undefined;
+    let [fits, most, tried] = [1, group.length, group.length];
+    while (fits < most) {
+      const members = group.slice(0, tried);
+      const carrier: Carrier = { to: group[0].to ?? '', data: callsOf(members), maxFee: group[0].maxFee, members: members.map(({ id }) => id) };
+      const row = { id: randomUUID(), nonce: null, to: carrier.to, value: '0', data: carrier.data, gasLimit: null, attempts: [] };
+      const gas = (await this.#estimate([row])).get(row.id);
+      if (typeof gas === 'bigint' && gas <= mostGas) {
+        found = { row, gas, fees, carrier };
+        fits = tried;
+      } else {
+        most = tried - 1;
+      }
+      tried = Math.ceil((fits + most) / 2);
+    }
+    return found;
   }
 
   /** Gas for each transaction, or why it would fail. */
-  async #estimate(rows: readonly OpenTransaction[]): Promise<ReadonlyMap<string, bigint | { readonly type: string; readonly detail: string }>> {
+  async #estimate(rows: readonly Pick<OpenTransaction, 'id' | 'to' | 'value' | 'data' | 'gasLimit'>[]): Promise<ReadonlyMap<string, Estimate>> {
     const { rpc, key } = this.#parts;
     const given = rows.flatMap((row): [string, bigint][] => (row.gasLimit === null ? [] : [[row.id, BigInt(row.gasLimit)]]));
     const asked = rows.filter(({ gasLimit }) => gasLimit === null);
     if (asked.length === 0) return new Map(given);
     const answers = await rpc.batch(asked.map(({ to, value, data }) => ({ method: 'eth_estimateGas', params: [{ from: key.address, ...(to === null ? {} : { to }), value: hex(BigInt(value)), data: `0x${data.toString('hex')}` }, 'pending'] })));
-    return new Map<string, bigint | { readonly type: string; readonly detail: string }>([
+    return new Map<string, Estimate>([
       ...given,
-      ...asked.map(({ id }, place): [string, bigint | { readonly type: string; readonly detail: string }] => {
+      ...asked.map(({ id }, place): [string, Estimate] => {
         const answer = answers[place];
         if (answer === undefined || !('error' in answer)) return [id, (quantity.parse(resultOf(answer)) * GAS_MARGIN_PERCENT) / 100n];
         return [id, explainRevert(answer.error)];
@@ -481,9 +566,27 @@ function isPooled({ nonce, attempts }: OpenTransaction, { pooled }: View): boole
 }
 
 /** Queued transactions up to the last one whose gas may be estimated in this step. */
-function estimable(queued: readonly OpenTransaction[]): readonly OpenTransaction[] {
-  const asked = queued.flatMap(({ gasLimit }, place) => (gasLimit === null ? [place] : []));
-  return queued.slice(0, asked[ESTIMATED_A_STEP] ?? queued.length);
+function estimable(groups: readonly Group[]): readonly Group[] {
+  const asked = groups.flatMap(([{ gasLimit }], place) => (gasLimit === null ? [place] : []));
+  return groups.slice(0, asked[ESTIMATED_A_STEP] ?? groups.length);
+}
+
+/** Whether two may leave in one transaction. */
+function areAlike(one: OpenTransaction, other: OpenTransaction): boolean {
+  return one.batch && other.batch && one.to === other.to && one.maxFee === other.maxFee;
+}
+
+function callsOf(members: readonly Pick<OpenTransaction, 'data'>[]): Buffer {
+  return Buffer.from(MULTICALL.encodeFunctionData('multicall', [members.map(({ data }) => data)]).slice(2), 'hex');
+}
+
+/** Length of {@link callsOf}, without building it: selector, place and length of the list; then place, length and words of each call. */
+function batchBytes(members: readonly Pick<OpenTransaction, 'data'>[]): number {
+  return members.reduce((sum, { data }) => sum + 64 + 32 * Math.ceil(data.length / 32), 68);
+}
+
+function lower(one: bigint, other: bigint): bigint {
+  return one < other ? one : other;
 }
 
 function partsOf<Item>(items: readonly Item[], size: number): Item[][] {

@@ -19,6 +19,8 @@ export interface Wanted {
   readonly to?: string;
   readonly data: string;
   readonly gasLimit?: number;
+  /** May leave together with others for the same contract. */
+  readonly batch?: boolean;
 }
 
 /** Transactions that steps of runs rest on. */
@@ -37,10 +39,10 @@ export class Submissions {
    * The transaction that is under way or succeeded under the reference; submits it where there is none, and again where the last one failed or was reverted. Whoever calls this
    * has seen on the chain that its effect is still missing.
    */
-  async ensure({ signer, reference, to, data, gasLimit }: Wanted): Promise<TransactionRecord> {
+  async ensure({ signer, reference, to, data, gasLimit, batch = false }: Wanted): Promise<TransactionRecord> {
     const last = await this.#store.latest(this.#caller.orgId, signer, reference);
     if (last !== undefined && !cameToNothing(last)) return last;
-    const draft = { signer, value: '0', data, reference: last === undefined ? reference : following(reference, last.reference), ...(to === undefined ? {} : { to }), ...(gasLimit === undefined ? {} : { gasLimit }) };
+    const draft = { signer, value: '0', data, batch, reference: last === undefined ? reference : following(reference, last.reference), ...(to === undefined ? {} : { to }), ...(gasLimit === undefined ? {} : { gasLimit }) };
     const { transaction } = await this.#chains.submit(this.#caller, draft);
     return transaction;
   }

@@ -73,7 +73,7 @@ export class Tokens {
     if (chain !== network.chain) throw new HalError('InvalidInput', 'the signer is on another chain than the network', { errors: [{ path: '/signer', message: 'on another chain' }] });
     const transactions: string[] = [];
     for (const [place, { to, data }] of callsOf(network, action).entries()) {
-      const { transaction } = await this.#chains.submit(caller, { signer, to, value: '0', data, reference: `token ${network.id} ${reference} ${String(place)}` });
+      const { transaction } = await this.#chains.submit(caller, { signer, to, value: '0', data, batch: false, reference: `token ${network.id} ${reference} ${String(place)}` });
       transactions.push(transaction.id);
     }
     return { transactions, proposal: proposalOf(action) };

@@ -14,6 +14,7 @@ export const chainPolicy = z.strictObject({
   maxFeePerGas: wei.default('300000000000').describe('Never more than so many wei for a unit of gas. While the chain asks for more, transactions wait.'),
   priorityFeePerGas: wei.default('1000000000').describe('Tip for a unit of gas, wei.'),
   maxInFlight: z.int().min(1).max(1000).default(64).describe('Transactions of one signer that are sent and not mined.'),
+  maxBatch: z.int().min(1).max(100).optional().describe('Submissions with `batch` that leave as one transaction at most. 1: each by itself. Default: 100.'),
   quorum: z.int().min(1).max(5).default(1).describe('Nodes that must agree on a block before what is in it counts as confirmed.'),
 });
 export type ChainPolicy = z.output<typeof chainPolicy>;
@@ -73,8 +74,10 @@ export const transactionDraft = z
     gasLimit: z.int().min(21_000).max(100_000_000).optional().describe('Left out: estimated, and a fifth more.'),
     maxFeePerGas: wei.optional().describe('Instead of the chain\'s policy.'),
     reference: z.string().min(1).max(200).optional().describe('Your own name for it: sent again with the same one it is the same transaction.'),
+    batch: z.boolean().default(false).describe('Leaves in one transaction with those next to it in the queue that are for the same contract, where that has `multicall(bytes[])` as OpenZeppelin\'s `Multicall` does. Not with `value` or `gasLimit`.'),
   })
   .refine(({ to, data }) => to !== undefined || data !== '0x', { path: ['data'], message: 'a contract needs its code' })
+  .refine(({ batch, to, value, gasLimit }) => !batch || (to !== undefined && value === '0' && gasLimit === undefined), { path: ['batch'], message: 'only a call of a contract, without value and gasLimit' })
   .meta({ id: 'ChainTransactionDraft' });
 export type TransactionDraft = z.output<typeof transactionDraft>;
 
@@ -96,11 +99,13 @@ export const transactionView = z
     data: z.string(),
     state: z.enum(TRANSACTION_STATES).describe('`failed` and `cancelled` were never sent, or never can be mined any more.'),
     outcome: z.enum(['succeeded', 'reverted', 'cancelled']).nullable().describe('Of what was mined. A reorganisation takes it back.'),
+    carrier: z.uuid().nullable().describe('The transaction that it left in together with others. Nonce and versions are those of that one; state, outcome and block are the same.'),
+    calls: z.int().nullable().describe('Of a carrier: how many submissions it was made of.'),
     nonce: z.int().nullable(),
     hash: z.string().nullable(),
     blockNumber: z.int().nullable(),
     blockHash: z.string().nullable(),
-    gasUsed: z.int().nullable(),
+    gasUsed: z.int().nullable().describe('Of one that left in a carrier: its equal share.'),
     gasPrice: z.string().nullable(),
     contractAddress: z.string().nullable(),
     failure: z.object({ type: z.string(), detail: z.string() }).nullable(),

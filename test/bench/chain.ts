@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { startStack } from '../../deploy/local/stack.ts';
 import { computationMarket } from '../../platform/chain/contracts/computation-market.ts';
 import { incentiveToken } from '../../platform/chain/contracts/incentive-token.ts';
+import { memoryAnchor } from '../../platform/chain/contracts/memory-anchor.ts';
 import { neuronRegistry } from '../../platform/chain/contracts/neuron-registry.ts';
 import { startAnvil, type Anvil } from '../environment/anvil.ts';
 import { askAsAdministrator, type Ask } from '../environment/stack-client.ts';
@@ -22,6 +23,7 @@ const PATIENCE_MS = 240_000;
 const TOKEN = new Interface(incentiveToken.abi);
 const REGISTRY = new Interface(neuronRegistry.abi);
 const MARKET = new Interface(computationMarket.abi);
+const ANCHOR = new Interface(memoryAnchor.abi);
 
 const madeSchema = z.object({ id: z.uuid() });
 const signerSchema = madeSchema.extend({ address: z.string() });
@@ -29,11 +31,12 @@ const startedSchema = z.object({ runId: z.string() });
 const resultSchema = z.object({ status: z.string(), result: z.unknown().optional() });
 const networkSchema = z.object({ network: z.uuid(), token: z.string(), registry: z.string(), market: z.string(), anchor: z.string() });
 const pageSchema = z.object({ items: z.array(z.object({ id: z.string(), createdAt: z.string(), doneAt: z.string().nullable() })), nextCursor: z.string().nullable() });
+const usedSchema = z.object({ items: z.array(z.object({ outcome: z.literal('succeeded'), gasUsed: z.int() })) });
 const batchesSchema = z.object({ items: z.array(z.object({ count: z.int(), gasUsed: z.int().nullable() })) });
 
 /**
  * Transactions of one signer over REST, 500 a request, from the first submission to the last that is confirmed, against a loop with a bare ethers wallet on the same node that signs, sends and waits for the last one. Then rounds of
- * consensus (off-chain reports of three neurons) from the first start to the last settlement, and a batch of 10,000 hashes. Options: `--transactions N` (default 2,000), `--rounds N` (default 20), `--smoke` (100 and 2).
+ * consensus (off-chain reports of three neurons) from the first start to the last settlement, a batch of 10,000 hashes, and calls of one contract that leave together (`batch`) against the same calls each by itself. Options: `--transactions N` (default 2,000), `--rounds N` (default 20), `--smoke` (100 and 2).
  */
 export const run: Bench = async (args) => {
   const smoke = args.options['smoke'] !== undefined;
@@ -55,7 +58,7 @@ export const run: Bench = async (args) => {
       return made;
     };
     const payer = await signer('payer');
-    const perSecond = await sending(ask, payer.id, transactions, args.signal);
+    const perSecond = await sending(ask, payer.id, Array.from({ length: transactions }, (_, n) => ({ to: recipient(n), value: '1', gasLimit: 21_000, reference: `bench ${String(n)}` })), args.signal);
     args.progress(`${String(Math.round(perSecond))} transactions a second`);
     const bare = await bareSending(node, transactions);
     args.progress(`${String(Math.round(bare))} a second with a bare wallet`);
@@ -64,7 +67,9 @@ export const run: Bench = async (args) => {
     const roundsPerSecond = await consensus(ask, node, network, { payer, rounds, signer, progress: args.progress });
     args.progress(`${roundsPerSecond.toFixed(2)} rounds a second`);
     const gasPerItem = await anchoring(ask, network.network, payer.id);
-    return { transactions, transactionsPerSecond: Math.round(perSecond * 10) / 10, ratioToBare: Math.round((perSecond / bare) * 100) / 100, rounds, roundsPerSecond: Math.round(roundsPerSecond * 100) / 100, gasPerItem: Math.round(gasPerItem * 100) / 100 };
+    const [together, single] = [await calling(ask, network.anchor, (await signer('together')).id, transactions, true, args.signal), await calling(ask, network.anchor, (await signer('single')).id, transactions, false, args.signal)];
+    args.progress(`${String(Math.round(together.perSecond))} calls a second together, ${String(Math.round(single.perSecond))} each by itself; gas ${String(together.gas)} and ${String(single.gas)}`);
+    return { transactions, transactionsPerSecond: Math.round(perSecond * 10) / 10, ratioToBare: Math.round((perSecond / bare) * 100) / 100, rounds, roundsPerSecond: Math.round(roundsPerSecond * 100) / 100, gasPerItem: Math.round(gasPerItem * 100) / 100, batchedCallsPerSecond: together.perSecond, singleCallsPerSecond: single.perSecond, gasPerBatchedCall: together.gas, gasPerSingleCall: single.gas };
   } finally {
     await node.kill();
     await stack.stop();
@@ -72,18 +77,27 @@ export const run: Bench = async (args) => {
 };
 
 /** @returns transactions a second. */
-async function sending(ask: Ask, signer: string, count: number, signal: AbortSignal): Promise<number> {
+async function sending(ask: Ask, signer: string, drafts: readonly object[], signal: AbortSignal): Promise<number> {
   const began = performance.now();
-  const drafts = Array.from({ length: count }, (_, n) => ({ signer, to: recipient(n), value: '1', gasLimit: 21_000, reference: `bench ${String(n)}` }));
-  for (let from = 0; from < count; from += TOGETHER) await ask('POST', '/v1/chain-transactions/batch', { transactions: drafts.slice(from, from + TOGETHER) });
+  for (let from = 0; from < drafts.length; from += TOGETHER) await ask('POST', '/v1/chain-transactions/batch', { transactions: drafts.slice(from, from + TOGETHER).map((draft) => ({ signer, ...draft })) });
   const until = Date.now() + PATIENCE_MS;
   for (;;) {
     const { items } = pageSchema.parse(await ask('GET', `/v1/chain-transactions?signer=${signer}&state=confirmed&limit=1`));
     const open = await Promise.all(['queued', 'pending', 'mined'].map(async (state) => pageSchema.parse(await ask('GET', `/v1/chain-transactions?signer=${signer}&state=${state}&limit=1`)).items.length));
-    if (items.length > 0 && open.every((length) => length === 0)) return count / ((performance.now() - began) / 1000);
+    if (items.length > 0 && open.every((length) => length === 0)) return drafts.length / ((performance.now() - began) / 1000);
     if (Date.now() > until) throw new Error('not all transactions were confirmed in time');
     await sleep(250, undefined, { signal });
   }
+}
+
+/** Each call begins a log of its own in the contract of anchors. @returns calls a second, and gas for each. */
+async function calling(ask: Ask, to: string, signer: string, count: number, batch: boolean, signal: AbortSignal): Promise<{ readonly perSecond: number; readonly gas: number }> {
+  const drafts = Array.from({ length: count }, (_, n) => ({ to, data: ANCHOR.encodeFunctionData('anchor', [keccakOf(`log ${String(n)}`), 0, keccakOf(`root ${String(n)}`), 1]), batch, reference: `call ${String(n)}` }));
+  const perSecond = await sending(ask, signer, drafts, signal);
+  const { items } = usedSchema.parse(await ask('GET', `/v1/chain-transactions?signer=${signer}&state=confirmed&limit=100`));
+  // A carrier has the gas of all in it: the one in the middle is a call.
+  const shares = items.map(({ gasUsed }) => gasUsed).toSorted((a, b) => a - b);
+  return { perSecond: Math.round(perSecond * 10) / 10, gas: shares[Math.floor(shares.length / 2)] ?? 0 };
 }
 
 /** As fast as a program without memory may be: nonces counted in it, nothing kept, nothing looked at but the last receipt. @returns transactions a second. */

@@ -1,79 +1,35 @@
-import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Interface, Wallet, getAddress, id as keccakOf, parseEther, recoverAddress } from 'ethers';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { Chains } from '../../platform/chain/chains.ts';
 import { memoryAnchor } from '../../platform/chain/contracts/memory-anchor.ts';
 import { ChainSender } from '../../platform/chain/sender.ts';
 import { openSignerKey } from '../../platform/chain/signer-key.ts';
 import { Egress } from '../../platform/connections/egress.ts';
-import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
-import { KeyRing } from '../../platform/keys/key-ring.ts';
-import { chainDraft, transactionDraft } from '../../schemas/rest/chains.ts';
-import { startAnvil, type Anvil, type AnvilOptions } from '../environment/anvil.ts';
-import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
+import { transactionDraft } from '../../schemas/rest/chains.ts';
 import { startKmsServer, type KmsServer } from '../environment/kms-server.ts';
+import { PAYEE as SOMEBODY, createSenderHouse, type SenderHouse } from './sender-house.ts';
 
-const keys = new KeyRing([{ id: 'test', key: randomBytes(32) }]);
-const SOMEBODY = '0x00000000000000000000000000000000000000Aa'.toLowerCase();
 const anchors = new Interface(memoryAnchor.abi);
 
-let test: TestDatabase;
-let egress: Egress;
-let caller: Caller;
+let house: SenderHouse;
+let test: SenderHouse['test'];
+let egress: SenderHouse['egress'];
+let caller: SenderHouse['caller'];
+let environment: SenderHouse['environment'];
 let folder: string;
-const nodes: Anvil[] = [];
 
 beforeAll(async () => {
-  [test, folder] = await Promise.all([createTestDatabase(), mkdtemp(join(tmpdir(), 'hal9-chain-'))]);
-  egress = new Egress({ allowPrivate: true });
-  caller = systemCaller(await test.organisation(), 'test');
+  house = await createSenderHouse();
+  ({ test, egress, caller, environment, folder } = house);
 });
-afterAll(async () => {
-  await Promise.all(nodes.map((node) => node.kill()));
-  await egress.close();
-  await test.drop();
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => house.close());
 
-const environment: Record<string, string> = {};
-const places = () => ({ keys, environment, folder });
-const chains = () => new Chains({ database: test.database, places: places() });
-
-async function anvil(options: AnvilOptions): Promise<Anvil> {
-  const node = await startAnvil(options);
-  nodes.push(node);
-  return node;
-}
-
-/** A chain, a signer with ten coins, and what drives it. */
-async function network(options: AnvilOptions, policy: Readonly<Record<string, unknown>> = {}) {
-  const node = await anvil(options);
-  const draft = chainDraft.parse({ name: `chain ${node.url}`, chainId: options.chainId, rpcUrls: [node.url], policy: { pollMs: 50, bumpAfterSeconds: 1, confirmations: 2, watchBlocks: 3, ...policy } });
-  const chain = await chains().create(caller, draft);
-  const signer = await chains().createSigner(caller, { name: `signer ${node.url}`, chain: chain.id, key: { kind: 'kept' } });
-  await node.call('anvil_setBalance', signer.address, `0x${parseEther('10').toString(16)}`);
-  const sender = new ChainSender({ database: test.database, egress, places: places() }, caller.orgId, signer.id);
-  const submit = async (draft: Readonly<Record<string, unknown>> = {}) => (await chains().submit(caller, transactionDraft.parse({ signer: signer.id, to: SOMEBODY, value: '1', ...draft }))).transaction.id;
-  const read = async (id: string) => (await chains().transaction(caller, id)).transaction;
-  /** Steps, with blocks in between where the node makes none, until the transaction is so far. */
-  const until = async (id: string, state: string, blocks = 0) => {
-    for (let attempt = 0; attempt < 400; attempt += 1) {
-      await sender.step();
-      const found = await read(id);
-      if (found.state === state) return found;
-      if (blocks > 0 && attempt % 4 === 3) await node.call('anvil_mine', `0x${blocks.toString(16)}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    throw new Error(`never ${state}: ${JSON.stringify(await chains().transaction(caller, id))} ${JSON.stringify(await chains().signer(caller, signer.id))}`);
-  };
-  const mine = (blocks = 1) => node.call('anvil_mine', `0x${blocks.toString(16)}`);
-  const events = async (id: string) => (await chains().transaction(caller, id)).events.map(({ what }) => what);
-  return { node, chain, draft, signer, sender, submit, read, until, mine, events };
-}
+const places = () => house.places;
+const chains = () => house.chains;
+const anvil: SenderHouse['anvil'] = (options) => house.anvil(options);
+const network: SenderHouse['network'] = (options, policy) => house.network(options, policy);
 
 describe('the sender of a chain', () => {
   it('sends on Ethereum, Polygon and Arbitrum at once, each with its chain id and its nonces', async () => {

@@ -25,6 +25,23 @@ contract MemoryAnchorTest is Test {
         assertEq(uint256(anchors.anchorAt(address(this), STREAM, 0).root), uint256(keccak256("a")), "as anchored");
     }
 
+    function test_SeveralInOneTransactionBelongToWhoSentThemAndAreAllThereOrNone() public {
+        bytes[] memory calls = new bytes[](3);
+        for (uint256 n = 0; n < calls.length; ++n) calls[n] = abi.encodeCall(MemoryAnchor.anchor, (STREAM, n, keccak256(abi.encode(n)), 1));
+        vm.prank(address(0xB0B));
+        bytes[] memory results = anchors.multicall(calls);
+        assertEq(results.length, 3, "a result for each");
+        assertEq(anchors.lengthOf(address(0xB0B), STREAM), 3, "of the sender");
+        assertEq(anchors.lengthOf(address(this), STREAM), 0, "of nobody else");
+        assertEq(anchors.lengthOf(address(anchors), STREAM), 0, "nor of the contract");
+        // The second is there already: the reason is that of the call, and the first is not anchored either.
+        calls[0] = abi.encodeCall(MemoryAnchor.anchor, (STREAM, 3, keccak256("d"), 1));
+        vm.prank(address(0xB0B));
+        vm.expectRevert(abi.encodeWithSelector(MemoryAnchor.WrongPosition.selector, 4));
+        anchors.multicall(calls);
+        assertEq(anchors.lengthOf(address(0xB0B), STREAM), 3, "all or none");
+    }
+
     function test_BadBatchesAreRefused() public {
         vm.expectRevert(MemoryAnchor.BadCount.selector);
         anchors.anchor(STREAM, 0, keccak256("a"), 0);
