@@ -12,6 +12,7 @@ import { memoryAnchor } from '../../platform/chain/contracts/memory-anchor.ts';
 import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
 import { Memories } from '../../platform/memory/memories.ts';
 import { subjectHashes } from '../../platform/privacy/identities.ts';
+import { transactionDraft } from '../../schemas/rest/chains.ts';
 import { createChainHouse, type ChainHouse, type TestNetwork } from './chain-house.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -110,6 +111,32 @@ describe('anchoring', () => {
       expect(proof.position).toBe(position);
       expect(await verifyProof(proof, network.node.url)).toMatchObject({ anchored: true });
     }
+  });
+
+  it('takes one transaction for the batches of several streams that wait together', async () => {
+    // One in flight, and blocks when they are asked for: while a payment waits for its block, so do the batches.
+    const { id, node, signer, addresses } = await house.network({}, { maxInFlight: 1 });
+    const payer = await signer('payer');
+    await node.call('evm_setAutomine', false);
+    const paid = await house.chains.submit(house.caller, transactionDraft.parse({ signer: payer.id, to: `0x${'ab'.repeat(20)}`, value: '1' }));
+    const states = async () => (await house.chains.transactions(house.caller, { signerId: payer.id }, 20)).map(({ state, calls }) => `${state} ${String(calls)}`);
+    await expect.poll(states).toEqual(['pending null']);
+    const streams = await Promise.all(['x', 'y', 'z'].map((name) => anchors.create(house.caller, { name: `together ${name}`, network: id, signer: payer.id, source: 'hashes' })));
+    for (const stream of streams) await anchors.add(house.caller, stream.id, items(stream.name, 2));
+    const runs = streams.map((stream) => run(stream.id));
+    await expect.poll(states).toEqual(['queued null', 'queued null', 'queued null', 'pending null']);
+    await node.call('evm_setAutomine', true);
+    await node.call('anvil_mine', '0x1');
+    expect(await Promise.all(runs)).toMatchObject(streams.map(() => ({ status: 'completed', result: { batches: 1, hashes: 2 } })));
+    const views = (await Promise.all(streams.map((stream) => anchors.batches(house.caller, stream.id, 1)))).flat();
+    // A step that began before the last of them waited may take the others only.
+    expect(new Set(views.map(({ transaction }) => transaction)).size).toBeLessThan(streams.length);
+    for (const stream of streams) {
+      const proof = await anchors.proof(house.caller, stream.id, items(stream.name, 2)[1]!);
+      expect(proof.contract).toBe(addresses.anchor);
+      expect(await verifyProof(proof, node.url)).toMatchObject({ included: true, anchored: true });
+    }
+    expect((await house.chains.transaction(house.caller, paid.transaction.id)).transaction.nonce).toBe(0);
   });
 
   it('is checked by hal9 anchor verify, without a server', async () => {
