@@ -115,8 +115,9 @@ describe('anchoring', () => {
 
   it('takes one transaction for the batches of several streams that wait together', async () => {
     // One in flight, and blocks when they are asked for: while a payment waits for its block, so do the batches.
-    const { id, node, signer, addresses } = await house.network({}, { maxInFlight: 1 });
-    const payer = await signer('payer');
+    const crowded = await house.network({}, { maxInFlight: 1 });
+    const payer = await crowded.signer('payer');
+    const { id, node, addresses } = crowded;
     await node.call('evm_setAutomine', false);
     const paid = await house.chains.submit(house.caller, transactionDraft.parse({ signer: payer.id, to: `0x${'ab'.repeat(20)}`, value: '1' }));
     const states = async () => (await house.chains.transactions(house.caller, { signerId: payer.id }, 20)).map(({ state, calls }) => `${state} ${String(calls)}`);
