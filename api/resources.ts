@@ -160,7 +160,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createMemoryRoutes({ memories: new Memories({ database, keys, subjects }) }),
       ...createContentRoutes({ contents: new Contents({ database, keys, subjects, connections, egress, folder: join(config.HAL9_DATA, 'content') }) }),
       ...createUsageRoutes({ plans: new Plans(database, config.HAL9_DEFAULT_PLAN) }),
-      ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs }),
+      ...createTraceRoutes({ reads: stores.signalReads, traces: stores.traces, decisions: stores.decisions, incidents: stores.incidents, runs: stores.runs, events: stores.runEvents }),
       ...createAutomationRoutes({ automations: new Automations({ database, engine: automationEngine, contracts: operations.contracts }) }),
       ...createScheduleRoutes({ schedules: new Schedules({ database, client, contracts: operations.contracts, logger }) }),
       ...createSourceRoutes({ sources: new Sources({ database, connections, intake: new BrokerIntake({ database, ingest, keys, lanes: new LaneChooser(config.HAL9_LANES) }) }) }),

@@ -1,6 +1,6 @@
 import { element } from './element.js';
 
-const LOOKS = { 'running': 'going', 'completed': 'good', 'failed': 'critical', 'timed-out': 'critical', 'cancelled': 'info', 'terminated': 'warning', 'paused': 'warning', 'open': 'going' };
+const LOOKS = { 'running': 'going', 'completed': 'good', 'failed': 'critical', 'timed-out': 'critical', 'cancelled': 'info', 'terminated': 'warning', 'paused': 'warning', 'open': 'going', 'pending': 'going', 'decided': 'good', 'fired': 'good', 'done': 'good', 'approved': 'good', 'delivered': 'good', 'refused': 'critical', 'expired': 'warning', 'abandoned': 'critical' };
 
 /** How a run or a step stands: a word with a dot. */
 export function statusTag(status) {

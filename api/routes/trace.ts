@@ -3,12 +3,20 @@ import type { DecisionStore, StoredDecision } from '../../database/decisions.ts'
 import type { IncidentStore, StoredIncident } from '../../database/incidents.ts';
 import type { ReceivedSignal, SignalReadStore } from '../../database/signal-reads.ts';
 import type { TracedEmission, TraceStore } from '../../database/traces.ts';
+import type { RunEventStore } from '../../database/run-events.ts';
 import type { RunRow, RunStore } from '../../database/runs.ts';
+import type { Caller } from '../../platform/identity/caller.ts';
+import { receivedNode, withCauses } from '../../platform/traces/causes.ts';
+import { addFollowers } from '../../platform/traces/followers.ts';
+import { decisionNode, emissionNode, runNode, traceNodeOf } from '../../platform/traces/node.ts';
+import { shownTo } from '../../platform/traces/shown.ts';
 import { HalError } from '../../schemas/errors.ts';
 import { LAYERS } from '../../schemas/names/layers.ts';
-import { incidentView, type TraceNode, traceView } from '../../schemas/rest/traces.ts';
+import { incidentView, runTraceView, type TraceNode, traceView } from '../../schemas/rest/traces.ts';
+import { runIdParams } from '../../schemas/rest/runs.ts';
 import { signalParams } from '../../schemas/rest/signals.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
+import { byRun } from '../run-access.ts';
 import { viewOfDecision } from './decisions.ts';
 
 export interface TraceRouteOptions {
@@ -17,6 +25,7 @@ export interface TraceRouteOptions {
   readonly decisions: DecisionStore;
   readonly incidents: IncidentStore;
   readonly runs: RunStore;
+  readonly events: RunEventStore;
 }
 
 const MOST_DECISIONS = 200;
@@ -30,14 +39,34 @@ export function createTraceRoutes(options: TraceRouteOptions): AnyRoute[] {
       id: 'traceSignal',
       tag: 'Signals',
       summary: 'Shows the way of a signal through the layers as a tree',
-      description: 'Emissions that rest on it, in whatever batch a correlator made them; delegations downwards and what followed; decisions with reason, cost and duration; the runs they started.',
+      description: 'Emissions that rest on it, in whatever batch a correlator made them; delegations downwards and what followed; decisions with reason, cost and duration; the runs they started. In `tree` also what automations did, the steps of runs, approvals, and messages that went out.',
       permission: 'signals:read',
       params: signalParams,
       responses: { 200: { description: 'The trace.', schema: traceView } },
       handler: async ({ caller, params }) => {
         const signal = await options.reads.find(caller.orgId, params.id);
         if (signal === undefined) throw new HalError('NotFound', 'there is no such signal, or it left the dedup window');
-        return { status: 200, body: await traced(options, caller.orgId, signal) };
+        return { status: 200, body: await traced(options, caller, signal) };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/v1/runs/:id/trace',
+      id: 'traceRun',
+      tag: 'Runs',
+      summary: 'Shows what led to a run and what came of it as a tree',
+      description: 'From the caller, schedule, webhook or signal that began it, through automations and decisions, down to the run; below it its steps, the approvals it waited for, the runs it led to, and the messages that went out. Read from the read model, so a running one may be some hundred milliseconds behind. What the caller may not read keeps its place without its name.',
+      permission: 'runs:read',
+      access: byRun,
+      params: runIdParams,
+      responses: { 200: { description: 'The trace.', schema: runTraceView } },
+      handler: async ({ caller, params }) => {
+        const run = await options.runs.get(caller.orgId, params.id);
+        if (run === undefined) throw new HalError('NotFound', 'there is no such run');
+        const node = runNode(run);
+        const truncated = await addFollowers(options, caller.orgId, [node]);
+        const tree = shownTo(caller, await withCauses(options, caller.orgId, node));
+        return { status: 200, body: { runId: run.runId, operation: run.operation, status: run.status, truncated, tree } };
       },
     }),
     defineRoute({
@@ -55,7 +84,8 @@ export function createTraceRoutes(options: TraceRouteOptions): AnyRoute[] {
   ];
 }
 
-async function traced(options: TraceRouteOptions, orgId: string, signal: ReceivedSignal): Promise<z.input<typeof traceView>> {
+async function traced(options: TraceRouteOptions, caller: Caller, signal: ReceivedSignal): Promise<z.input<typeof traceView>> {
+  const { orgId } = caller;
   const { emissions, truncated } = signal.batchId === null ? { emissions: [], truncated: false } : await options.traces.emissionsFrom(orgId, signal.key, signal.batchId);
   const refs = [signal.key, ...emissions.map((emission) => emission.id)];
   const decisions = await options.decisions.restingOn(orgId, refs, MOST_DECISIONS + 1);
@@ -66,6 +96,8 @@ async function traced(options: TraceRouteOptions, orgId: string, signal: Receive
   const calls = await options.traces.callsFor(orgId, batches, refs);
   const letters = await options.traces.deadLettersFor(orgId, refs);
   const head = signalHead(signal);
+  const { root, nodes } = tree(signal, emissions, shown, runs);
+  const more = await addFollowers(options, orgId, nodes);
   const end = shown.length > 0 ? Math.max(...shown.map((decision) => decision.createdAt.getTime())) : signal.decidedAt?.getTime();
   return {
     signal: head,
@@ -76,8 +108,9 @@ async function traced(options: TraceRouteOptions, orgId: string, signal: Receive
     deadLetters: letters,
     costUsd: sumOfMoney(calls.map((call) => call.costUsd)),
     durationMs: end === undefined ? null : Math.max(0, end - signal.receivedAt.getTime()),
-    truncated: truncated || decisions.length > MOST_DECISIONS,
-    tree: tree(head, emissions, shown, runs),
+    truncated: truncated || more || decisions.length > MOST_DECISIONS,
+    // Whoever may trace signals may see what was decided and started for them.
+    tree: shownTo(caller, root, ['signal', 'emission', 'decision', 'run']),
   };
 }
 
@@ -112,25 +145,26 @@ function viewOfEmission(emission: TracedEmission): z.input<typeof traceView>['em
 }
 
 /** Each emission and decision hangs below the first of its causes that is part of the trace. */
-function tree(head: z.input<typeof traceView>['signal'], emissions: readonly TracedEmission[], decisions: readonly StoredDecision[], runs: readonly RunRow[]): TraceNode {
-  const root: TraceNode = { kind: 'signal', id: head.id, layer: '', title: `${head.type} from ${head.source}`, children: [] };
-  const nodes = new Map<string, TraceNode>([[head.id, root]]);
-  for (const emission of emissions) {
-    const { id, layer, neuronName, type, direction, targetLayer } = emission;
-    nodes.set(id, { kind: 'emission', id, layer, title: `${neuronName} ${direction === 'up' ? 'emits' : 'delegates'} ${type} to ${targetLayer}`, children: [] });
-  }
+function tree(signal: ReceivedSignal, emissions: readonly TracedEmission[], decisions: readonly StoredDecision[], runs: readonly RunRow[]): { readonly root: TraceNode; readonly nodes: readonly TraceNode[] } {
+  const root = receivedNode(signal);
+  const nodes = new Map<string, TraceNode>([[root.id, root], ...emissions.map((emission) => [emission.id, emissionNode(emission)] as const)]);
   const parentOf = (id: string, causes: readonly string[]): TraceNode => nodes.get(causes.find((cause) => cause !== id && nodes.has(cause)) ?? '') ?? root;
   for (const { id, causes } of emissions) {
     const node = nodes.get(id);
     if (node !== undefined) parentOf(id, causes).children.push(node);
   }
   const byRunId = new Map(runs.map((run) => [run.runId, run]));
-  for (const decision of decisions) {
-    const run = decision.runId === null ? undefined : byRunId.get(decision.runId);
-    const started: TraceNode[] = decision.runId === null ? [] : [{ kind: 'run', id: decision.runId, layer: '', title: run === undefined ? decision.runId : `${run.operation}: ${run.status}`, children: [] }];
-    parentOf(decision.id, decision.causes).children.push({ kind: 'decision', id: decision.id, layer: decision.layer, title: `${decision.neuronName} decides: ${decision.summary}`, children: started });
-  }
-  return root;
+  const decided = decisions.flatMap((decision) => {
+    const node = decisionNode(decision);
+    parentOf(decision.id, decision.causes).children.push(node);
+    if (decision.runId === null) return [node];
+    const run = byRunId.get(decision.runId);
+    // The read model may not have heard of it yet.
+    const started = run === undefined ? traceNodeOf({ kind: 'run', id: decision.runId, title: decision.runId }) : runNode(run);
+    node.children.push(started);
+    return [node, started];
+  });
+  return { root, nodes: [...nodes.values(), ...decided] };
 }
 
 /** Decimal texts of US dollars, added without rounding; nine places, as PostgreSQL keeps them. */

@@ -3878,6 +3878,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/runs/{id}/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Shows what led to a run and what came of it as a tree
+         * @description From the caller, schedule, webhook or signal that began it, through automations and decisions, down to the run; below it its steps, the approvals it waited for, the runs it led to, and the messages that went out. Read from the read model, so a running one may be some hundred milliseconds behind. What the caller may not read keeps its place without its name.
+         */
+        get: operations["traceRun"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs/{id}/updates/{name}": {
         parameters: {
             query?: never;
@@ -4572,7 +4592,7 @@ export interface paths {
         };
         /**
          * Shows the way of a signal through the layers as a tree
-         * @description Emissions that rest on it, in whatever batch a correlator made them; delegations downwards and what followed; decisions with reason, cost and duration; the runs they started.
+         * @description Emissions that rest on it, in whatever batch a correlator made them; delegations downwards and what followed; decisions with reason, cost and duration; the runs they started. In `tree` also what automations did, the steps of runs, approvals, and messages that went out.
          */
         get: operations["traceSignal"];
         put?: never;
@@ -10096,6 +10116,16 @@ export interface components {
             };
             workflowId: string;
         };
+        RunTrace: {
+            operation: string;
+            runId: string;
+            /** @enum {string} */
+            status: "running" | "completed" | "failed" | "cancelled" | "terminated" | "timed-out";
+            /** @description From what began it all down to the run, and from there everything that followed. */
+            tree: components["schemas"]["TraceNode"];
+            /** @description Whether there is more than a trace shows (500 nodes, 50 steps of a run). */
+            truncated: boolean;
+        };
         SavedAutomation: {
             /** @description CEL bool over `signal`; a signal that does not meet it is recorded as skipped. */
             condition?: string;
@@ -10669,6 +10699,7 @@ export interface components {
             secondFactor: boolean;
             userAgent: string | null;
         };
+        Shared1: components["schemas"]["TraceNode"][];
         SignalDecision: {
             /** Format: uuid */
             batchId: string;
@@ -11077,15 +11108,39 @@ export interface components {
                 type: string;
             };
             tree: components["schemas"]["TraceNode"];
-            /** @description Whether there is more than a trace shows (500 emissions, 200 decisions). */
+            /** @description Whether there is more than a trace shows (500 emissions, 200 decisions, 500 nodes below them, 50 steps of a run). */
             truncated: boolean;
         };
         TraceNode: {
+            at: string | null;
             children: components["schemas"]["TraceNode"][];
+            durationMs: number | null;
+            endedAt: string | null;
+            /** @description Type of the failure of a run, reason of one elsewhere. */
+            failure: string | null;
+            /** @description Of the thing itself; of a step the run and the number of the event it began with. Empty where the caller may not see it. */
             id: string;
             /** @enum {string} */
-            kind: "signal" | "emission" | "decision" | "run";
+            kind: "caller" | "schedule" | "webhook" | "signal" | "emission" | "decision" | "automation" | "run" | "step" | "approval" | "message" | "notification";
             layer: string;
+            /** @description How it stands, in the words of its kind. */
+            state: string | null;
+            title: string;
+        };
+        TraceNodeOutput: {
+            at: string | null;
+            children: components["schemas"]["Shared1"];
+            durationMs: number | null;
+            endedAt: string | null;
+            /** @description Type of the failure of a run, reason of one elsewhere. */
+            failure: string | null;
+            /** @description Of the thing itself; of a step the run and the number of the event it began with. Empty where the caller may not see it. */
+            id: string;
+            /** @enum {string} */
+            kind: "caller" | "schedule" | "webhook" | "signal" | "emission" | "decision" | "automation" | "run" | "step" | "approval" | "message" | "notification";
+            layer: string;
+            /** @description How it stands, in the words of its kind. */
+            state: string | null;
             title: string;
         };
         UsageSummary: {
@@ -23064,6 +23119,30 @@ export interface operations {
                         /** @constant */
                         accepted: true;
                     };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    traceRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The trace. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunTrace"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -6,6 +6,7 @@ import { IncidentStore } from '../../database/incidents.ts';
 import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
 import { NeuronStore } from '../../database/neurons.ts';
 import { RemediationActionStore } from '../../database/remediation-actions.ts';
+import { RunEventStore } from '../../database/run-events.ts';
 import { RunStore } from '../../database/runs.ts';
 import { NotificationStore } from '../../database/notifications.ts';
 import { SignalReadStore } from '../../database/signal-reads.ts';
@@ -30,6 +31,7 @@ export function openStores(database: Database) {
     incidents: new IncidentStore(database),
     remediationActions: new RemediationActionStore(database),
     runs: new RunStore(database),
+    runEvents: new RunEventStore(database),
     notifications: new NotificationStore(database),
     webhooks: new WebhookStore(database),
     receipts: new ReceiptStore(database),

@@ -3,29 +3,57 @@ import { LAYERS } from '../names/layers.ts';
 import { decisionView } from './decisions.ts';
 import { runStatus } from './runs.ts';
 
-/** A place in the tree of a trace: the signal, an emission, a decision, or the run a decision started. */
+/** What stands in a trace: what caused a run, what it did, what it waited for and what it sent out. */
+export const TRACE_KINDS = ['caller', 'schedule', 'webhook', 'signal', 'emission', 'decision', 'automation', 'run', 'step', 'approval', 'message', 'notification'] as const;
+export type TraceKind = (typeof TRACE_KINDS)[number];
+
+/** A place in the tree of a trace. */
 export interface TraceNode {
-  kind: 'signal' | 'emission' | 'decision' | 'run';
-  /** Of the signal, emission or decision; the run's id. */
+  kind: TraceKind;
+  /** Of the thing itself; a step's is `<run>#<number of the event it began with>`. Empty where the caller may not see it. */
   id: string;
-  /** L2, L3 or L4; empty for signals and runs. */
+  /** L2, L3 or L4; empty for what is in no layer. */
   layer: string;
   /** One line for people. */
   title: string;
+  /** How it stands, in the words of its kind; null for what has no state. */
+  state: string | null;
+  /** RFC 3339; null where it is not known any more. */
+  at: string | null;
+  endedAt: string | null;
+  /** From its begin to its end; null while it is open, and for what takes no time. */
+  durationMs: number | null;
+  /** Type of the failure of a run, reason of one elsewhere. */
+  failure: string | null;
   children: TraceNode[];
 }
 
 export const traceNode: z.ZodType<TraceNode> = z
   .object({
-    kind: z.enum(['signal', 'emission', 'decision', 'run']),
-    id: z.string(),
+    kind: z.enum(TRACE_KINDS),
+    id: z.string().describe('Of the thing itself; of a step the run and the number of the event it began with. Empty where the caller may not see it.'),
     layer: z.string(),
     title: z.string(),
+    state: z.string().nullable().describe('How it stands, in the words of its kind.'),
+    at: z.iso.datetime().nullable(),
+    endedAt: z.iso.datetime().nullable(),
+    durationMs: z.number().nullable(),
+    failure: z.string().nullable().describe('Type of the failure of a run, reason of one elsewhere.'),
     get children() {
       return z.array(traceNode);
     },
   })
   .meta({ id: 'TraceNode' });
+
+export const runTraceView = z
+  .object({
+    runId: z.string(),
+    operation: z.string(),
+    status: runStatus,
+    truncated: z.boolean().describe('Whether there is more than a trace shows (500 nodes, 50 steps of a run).'),
+    tree: traceNode.describe('From what began it all down to the run, and from there everything that followed.'),
+  })
+  .meta({ id: 'RunTrace' });
 
 export const traceView = z
   .object({
@@ -62,7 +90,7 @@ export const traceView = z
     deadLetters: z.array(z.object({ id: z.uuid(), layer: z.string(), ref: z.uuid(), failure: z.string(), cause: z.string() })),
     costUsd: z.string().describe('US dollars spent on calls outside for this signal, decimal text.'),
     durationMs: z.number().nullable().describe('From receipt to the last decision, or to the end of its cascade where there was none; null while it waits.'),
-    truncated: z.boolean().describe('Whether there is more than a trace shows (500 emissions, 200 decisions).'),
+    truncated: z.boolean().describe('Whether there is more than a trace shows (500 emissions, 200 decisions, 500 nodes below them, 50 steps of a run).'),
     tree: traceNode,
   })
   .meta({ id: 'Trace' });

@@ -92,6 +92,33 @@ describe('triggers, from a signed webhook to a signed webhook', () => {
     expect(problems).toEqual([]);
   });
 
+  it('shows what led to the run and what came of it, from the run itself and from the signal', async () => {
+    const { items } = (await call('GET', '/v1/runs?type=remediate')) as { items: { runId: string }[] };
+    const [runId = ''] = items.map((run) => run.runId);
+    await open(`/console/run.html?id=${encodeURIComponent(runId)}`);
+    await page.click('#trace');
+    await page.waitForSelector('g.node.asked');
+    const kinds = (): Promise<string[]> => page.locator('g.node text.kind:not(.took)').allTextContents();
+    await expect.poll(async () => {
+      await open(`/console/trace.html?run=${encodeURIComponent(runId)}`);
+      return page.locator('g.message title').allTextContents();
+    }).toEqual(['run.completed to ops: delivered']);
+    expect(await kinds()).toEqual(expect.arrayContaining(['WEBHOOK', 'SIGNAL', 'AUTOMATION', 'RUN', 'MESSAGE']));
+    await expect(page.locator('g.webhook title, g.automation title').allTextContents()).resolves.toEqual(expect.arrayContaining(['github', 'disk-issue: fired']));
+    await page.click('g.message');
+    await page.locator('aside', { hasText: 'delivered' }).waitFor();
+    await takePicture(page, 'trace-of-a-run');
+    await page.click('g.signal');
+    await page.click('aside #open');
+    await page.locator('h1', { hasText: 'github.issues.opened' }).waitFor();
+    await page.waitForSelector('g.message');
+    expect(await kinds()).toEqual(expect.arrayContaining(['SIGNAL', 'AUTOMATION', 'RUN', 'MESSAGE']));
+    await page.click('g.run');
+    await page.click('aside #open');
+    await page.locator('h1', { hasText: 'remediate' }).waitFor();
+    expect(problems).toEqual([]);
+  });
+
   it('shows deliveries in and out, and takes or sends one once more', async () => {
     await open('/console/deliveries.html');
     await page.locator('#in tbody tr').nth(2).waitFor();
