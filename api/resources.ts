@@ -72,6 +72,7 @@ import { createRolloutRoutes } from './routes/rollouts.ts';
 import { createBrowserRoutes } from './routes/browser.ts';
 import { createDecisionRoutes } from './routes/decisions.ts';
 import { createBlobStore } from '../platform/blobs/create.ts';
+import { BrowserBaselines } from '../platform/browser/baselines.ts';
 import { BrowserEvidence } from '../platform/browser/evidence.ts';
 import { BrowserHealings } from '../platform/browser/healings.ts';
 import { LiveViews } from '../platform/browser/live-views.ts';
@@ -168,7 +169,7 @@ export function openResources({ config, version, database, stores, keys, identit
       ...createWebhookEndpointRoutes({ endpoints: new Endpoints({ database, keys, egress }) }),
       ...createBulkRoutes({ bulk: new Bulk({ database, keys, operations }) }),
       ...createDecisionRoutes(stores.decisions),
-      ...createBrowserRoutes({ evidence: new BrowserEvidence({ database, blobs }), healings: new BrowserHealings({ database, operations }), interactive }),
+      ...createBrowserRoutes({ evidence: new BrowserEvidence({ database, blobs }), baselines: new BrowserBaselines({ database, blobs }), healings: new BrowserHealings({ database, operations }), interactive }),
       ...createLiveViewRoutes({ views: new LiveViews({ database, keys, operations, publicUrl: publicUrl(config) }) }),
       ...createMcpRoutes({ operations, interactive, version }),
       ...createRemediationActionRoutes({ actions: stores.remediationActions }),

@@ -8,12 +8,15 @@ const PAGE = 500;
 /** How the outcome of a step looks. */
 const LOOKS = { done: 'good', seen: 'info', skipped: 'info', failed: 'critical' };
 const SAYS = { done: '', seen: 'had happened before the crash', skipped: 'left out: its element never came', failed: '' };
-const VERBS = { 'navigate': 'go to', 'history': 'go', 'click': 'click', 'type': 'type into', 'select': 'choose in', 'check': 'tick', 'press': 'press', 'hover': 'point at', 'focus': 'focus', 'scroll': 'scroll', 'drag': 'drag', 'upload': 'upload to', 'download': 'download', 'wait': 'wait', 'pause': 'pause', 'extract': 'read', 'assert': 'check that', 'set': 'compute', 'act': 'work out how to', 'observe': 'look for', 'screenshot': 'take a picture', 'pdf': 'print', 'tab': 'turn to tab' };
+const VERBS = { 'navigate': 'go to', 'history': 'go', 'click': 'click', 'type': 'type into', 'select': 'choose in', 'check': 'tick', 'press': 'press', 'hover': 'point at', 'focus': 'focus', 'scroll': 'scroll', 'drag': 'drag', 'upload': 'upload to', 'download': 'download', 'wait': 'wait', 'pause': 'pause', 'extract': 'read', 'assert': 'check that', 'set': 'compute', 'act': 'work out how to', 'observe': 'look for', 'screenshot': 'take a picture', 'compare': 'compare the page', 'pdf': 'print', 'tab': 'turn to tab' };
 
 const pictures = new Map();
 const snapshots = new Map();
 /** Whether the page in words is open: it stays so from step to step. */
-let inWords = false;
+let wordsOpen = false;
+/** Whether page and baseline are shown one over the other: it stays so from step to step. */
+let over = false;
+const COMPARED = [['actual', 'The page'], ['baseline', 'Its baseline'], ['difference', 'How they differ']];
 let chosen;
 let steps = [];
 let session;
@@ -32,6 +35,82 @@ function picture(step, attributes) {
   return image;
 }
 
+/** What a step compared, each picture asked for once. */
+function compared(step) {
+  const { comparison } = step;
+  if (comparison === null) return undefined;
+  const key = (which) => `${step.seq}/${which}`;
+  const pictureAt = (which) => {
+    if (!pictures.has(key(which))) pictures.set(key(which), askPicture(`${path}/browser-steps/${step.seq}/compared/${which}`));
+    return pictures.get(key(which));
+  };
+  const shown = (which, alt, attributes = {}) => {
+    const image = element('img', { ...attributes, alt, loading: 'lazy' });
+    pictureAt(which).then((address) => image.setAttribute('src', address), (error) => image.replaceWith(element('p', { class: 'note' }, error.status === 403 ? 'You may not see pictures.' : error.message)));
+    return image;
+  };
+  const kept = COMPARED.filter(([which]) => comparison.pictures.includes(which));
+  const several = kept.length > 1;
+  const sides = element('div', { class: 'compared', id: 'compared', hidden: several && over ? '' : undefined }, ...kept.map(([which, says]) => element('figure', {}, element('figcaption', {}, says), shown(which, says))));
+  return element('div', { class: 'comparison' },
+    element('p', { class: isJudged(step) ? 'problem' : 'note', id: 'difference' }, inWords(comparison)),
+    several ? switched(sides, slider(shown)) : sides,
+    element('p', {}, comparison.pictures.includes('actual') && (comparison.outcome === 'missing' || comparison.different > 0) ? acceptance(step) : undefined));
+}
+
+/** Whether what was compared says why the step failed. */
+function isJudged({ comparison }) {
+  return comparison?.outcome === 'differs' || comparison?.outcome === 'missing';
+}
+
+function inWords({ name, viewport, outcome, size, baselineSize, different, most }) {
+  const baseline = `baseline “${name}” of ${viewport.replace('x', ' × ').replace(/@1$/, '')}`;
+  if (outcome === 'created') return `There was no ${baseline}: this picture is it from now on.`;
+  if (outcome === 'missing') return `There is no ${baseline}, and the flow wants one.`;
+  const pixels = size.width * size.height;
+  const part = different === 0 ? 'no pixel differs' : `${different.toLocaleString()} of ${pixels.toLocaleString()} pixels differ (${(100 * different / pixels).toPrecision(2)} %), ${most === 0 ? 'none' : most.toLocaleString()} may`;
+  const sizes = baselineSize.width === size.width && baselineSize.height === size.height ? '' : `; it is ${size.width} × ${size.height}, the baseline ${baselineSize.width} × ${baselineSize.height}`;
+  return `Compared with the ${baseline}: ${part}${sizes}.`;
+}
+
+/** Page and baseline one over the other: the page is seen left of where the slider stands. */
+function slider(shown) {
+  const upper = element('div', { class: 'upper' }, shown('actual', 'The page'));
+  const at = element('input', { 'type': 'range', 'min': '0', 'max': '100', 'value': '50', 'aria-label': 'How much of the page is seen over its baseline' });
+  const stack = element('div', { class: 'stack' }, shown('baseline', 'Its baseline'), upper);
+  const move = () => stack.style.setProperty('--seen', `${at.value}%`);
+  at.addEventListener('input', move);
+  move();
+  return element('div', { id: 'slider', hidden: over ? undefined : '' }, at, stack);
+}
+
+function switched(sides, above) {
+  const choose = element('button', { type: 'button', id: 'over' }, over ? 'Side by side' : 'One over the other');
+  choose.addEventListener('click', () => {
+    over = !over;
+    sides.hidden = over;
+    above.hidden = !over;
+    choose.textContent = over ? 'Side by side' : 'One over the other';
+  });
+  return element('div', {}, choose, sides, above);
+}
+
+function acceptance(step) {
+  const said = element('span', { class: 'note', role: 'status' });
+  const accept = element('button', { type: 'button', id: 'accept' }, 'Accept as the baseline');
+  accept.addEventListener('click', async () => {
+    accept.disabled = true;
+    try {
+      await ask(`${path}/browser-steps/${step.seq}/accept`, { method: 'POST' });
+      said.textContent = ' From now on runs are compared with this picture.';
+    } catch (error) {
+      said.textContent = ` ${error.status === 403 ? 'You may not accept pictures.' : error.message}`;
+      accept.disabled = false;
+    }
+  });
+  return element('span', {}, accept, said);
+}
+
 /** The page in words, asked for when somebody wants to see it. */
 function snapshot(step) {
   if (!step.hasSnapshot) return undefined;
@@ -41,11 +120,11 @@ function snapshot(step) {
     snapshots.get(step.seq).then((words) => (text.textContent = words.replace(/^#.*\n/, '')), (error) => (text.textContent = error.status === 403 ? 'You may not see pages.' : error.message));
   };
   const details = element('details', { class: 'words payload', id: 'words' }, element('summary', {}, 'The page in words'), text);
-  details.open = inWords;
-  if (inWords) show();
+  details.open = wordsOpen;
+  if (wordsOpen) show();
   details.addEventListener('toggle', () => {
-    inWords = details.open;
-    if (inWords) show();
+    wordsOpen = details.open;
+    if (wordsOpen) show();
   });
   return details;
 }
@@ -74,10 +153,11 @@ function detail(step) {
   if (step === undefined) return element('section', { class: 'card', id: 'step' }, element('p', { class: 'note' }, 'The session has done nothing yet.'));
   return element('section', { class: 'card', id: 'step' },
     element('div', { class: 'section-head' }, element('h2', {}, ...sentence(step)), statusTag(step.outcome)),
-    step.failure === null ? undefined : element('p', { class: 'problem' }, step.failure),
+    step.failure === null || isJudged(step) ? undefined : element('p', { class: 'problem' }, step.failure),
     SAYS[step.outcome] === '' ? undefined : element('p', { class: 'note' }, SAYS[step.outcome]),
     step.way > 0 ? offer(step) : undefined,
-    picture(step, { class: 'big' }),
+    compared(step),
+    step.comparison === null || step.comparison.pictures.length === 0 ? picture(step, { class: 'big' }) : undefined,
     snapshot(step),
     element('dl', { class: 'facts' }, ...[['Page', step.url], ['Began', when(step.startedAt)], ['Took', duration(Date.parse(step.endedAt) - Date.parse(step.startedAt))], ['In the flow', step.path]].map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value)))),
     step.troubles.length === 0 ? undefined : element('ul', { class: 'troubles' }, ...step.troubles.map(({ kind, text }) => element('li', {}, element('span', { class: 'kind' }, kind), ' ', text))));

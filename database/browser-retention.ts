@@ -9,7 +9,7 @@ const SESSIONS = 10;
 /** Whoever ends a session does so within this time after the end of the run; minutes. */
 const GRACE_MINUTES = 10;
 
-/** A blob that no step shows any more: a picture, a page in words. */
+/** A blob that no step shows any more: a picture, a page in words, what was compared. */
 export interface BrowserBlob {
   readonly orgId: string;
   readonly reference: string;
@@ -77,7 +77,7 @@ export class BrowserRetentionStore {
   }
 }
 
-/** A picture may be that of several steps; a page in words is of its session alone. */
+/** A picture may be that of several steps; a page in words and what was compared are of their session alone. */
 async function blobsOf(tx: Tx, sessions: RawBuilder<unknown>): Promise<BrowserBlob[]> {
   const { rows } = await sql<BrowserBlob>`
     select distinct step.org_id as "orgId", step.picture as reference from browser_steps step join ${sessions} on step.org_id = past.org_id and step.session_id = past.id
@@ -85,6 +85,7 @@ async function blobsOf(tx: Tx, sessions: RawBuilder<unknown>): Promise<BrowserBl
       select from browser_steps other
       where other.org_id = step.org_id and other.picture = step.picture and (other.org_id, other.session_id) not in (select past.org_id, past.id from ${sessions})
     )
-    union select step.org_id, step.snapshot from browser_steps step join ${sessions} on step.org_id = past.org_id and step.session_id = past.id where step.snapshot is not null`.execute(tx);
+    union select step.org_id, own from browser_steps step join ${sessions} on step.org_id = past.org_id and step.session_id = past.id
+      cross join unnest(array[step.snapshot, step.actual, step.baseline, step.difference]) as own where own is not null`.execute(tx);
   return rows;
 }

@@ -38,6 +38,10 @@ export interface BrowserTables {
     ended_at: Date;
     picture: string | null;
     snapshot: string | null;
+    comparison: ColumnType<BrowserComparison | null, string | null, never>;
+    actual: string | null;
+    baseline: string | null;
+    difference: string | null;
     troubles: ColumnType<BrowserTrouble[], string, string>;
   };
   browser_effects: { org_id: string; session_id: string; key: string; begun_at: Timestamp };
@@ -60,6 +64,23 @@ export interface BrowserTrouble {
   readonly text: string;
 }
 
+/** What came of comparing a picture of the page with its baseline. */
+export interface BrowserComparison {
+  readonly name: string;
+  /** Size of the window and device pixels to each of its own, e.g. `1280x800@1`. */
+  readonly viewport: string;
+  /** `created`: there was none, and the picture became the baseline; `missing`: there was none, and the flow wants one. */
+  readonly outcome: 'created' | 'same' | 'differs' | 'missing';
+  readonly size: { readonly width: number; readonly height: number };
+  readonly baselineSize: { readonly width: number; readonly height: number } | null;
+  /** Pixels that differ. */
+  readonly different: number;
+  /** As many may. */
+  readonly most: number;
+  /** How much a pixel may differ before it counts, from 0 to 1. */
+  readonly threshold: number;
+}
+
 export interface BrowserStep {
   readonly key: string;
   readonly path: string;
@@ -75,6 +96,11 @@ export interface BrowserStep {
   readonly picture: string | null;
   /** Blob of the page in words. */
   readonly snapshot: string | null;
+  readonly comparison: BrowserComparison | null;
+  /** Blobs of what was compared: PNGs. */
+  readonly actual: string | null;
+  readonly baseline: string | null;
+  readonly difference: string | null;
   readonly troubles: readonly BrowserTrouble[];
 }
 
@@ -292,7 +318,7 @@ export class BrowserSessionStore {
     const rows = await this.#database.withOrg(orgId, (tx) =>
       tx
         .selectFrom('browser_steps')
-        .select(['seq', 'key', 'path', 'verb', 'name', 'outcome', 'target', 'way', 'failure', 'url', 'started_at as startedAt', 'ended_at as endedAt', 'picture', 'snapshot', 'troubles'])
+        .select(['seq', 'key', 'path', 'verb', 'name', 'outcome', 'target', 'way', 'failure', 'url', 'started_at as startedAt', 'ended_at as endedAt', 'picture', 'snapshot', 'comparison', 'actual', 'baseline', 'difference', 'troubles'])
         .where('org_id', '=', orgId)
         .where('session_id', '=', id)
         .where('seq', '>', String(after))
@@ -311,11 +337,12 @@ async function meter(tx: Tx, { orgId, id }: Pick<SessionHold, 'orgId' | 'id'>, b
 
 async function insertSteps(tx: Tx, { orgId, id }: SessionHold, steps: readonly BrowserStep[]): Promise<void> {
   if (steps.length === 0) return;
-  const rows = steps.map(({ startedAt, endedAt, troubles, ...step }) => ({ org_id: orgId, session_id: id, ...step, started_at: startedAt, ended_at: endedAt, troubles: JSON.stringify(troubles) }));
+  const rows = steps.map(({ startedAt, endedAt, troubles, comparison, ...step }) => ({ org_id: orgId, session_id: id, ...step, started_at: startedAt, ended_at: endedAt, comparison: comparison === null ? null : JSON.stringify(comparison), troubles: JSON.stringify(troubles) }));
   await tx.insertInto('browser_steps').values(rows).execute();
 }
 
-async function holds(tx: Tx, { orgId, id, fence }: SessionHold): Promise<boolean> {
+/** Whether a hold still holds. */
+export async function holds(tx: Tx, { orgId, id, fence }: SessionHold): Promise<boolean> {
   // Shared: two writes of the holder do not wait for each other, a take-up waits for both.
   const current = await tx.selectFrom('browser_sessions').select('fence').where('org_id', '=', orgId).where('id', '=', id).forShare().executeTakeFirst();
   return current?.fence === fence;

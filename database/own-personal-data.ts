@@ -52,6 +52,7 @@ const OWN: readonly OwnTable[] = [
   { table: 'emissions', look: ['data', 'subject', 'correlation_key'], link: (person) => sql`causes && ${ids(person)}`, set: { data: 'null', subject: 'null', correlation_key: ERASED } },
   { table: 'signals', look: ['envelope', 'source'], link: (person) => sql`key = any (${ids(person)})`, set: { envelope: "json_build_object('specversion', '1.0', 'id', key::text, 'source', 'hal9/erased', 'type', type, 'time', to_char(time at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'))::text", source: "'hal9/erased'" } },
   { table: 'browser_sessions', look: [], link: (person) => sql`run_id = any (${runIds(person)})`, set: { checkpoint: 'null' } },
+  { table: 'browser_baselines', look: [], link: (person) => sql`run_id = any (${runIds(person)})` },
   { table: 'run_events', look: ['data'], link: (person) => sql`(type = 'progress' and run_id = any (${runIds(person)}))`, set: { data: EMPTY } },
   { table: 'runs', look: ['tags', 'progress'], link: (person) => sql`run_id = any (${runIds(person)})`, set: { tags: "'{}'", progress: 'null' } },
   { table: 'access_exports', look: [], notes: true, link: (person) => sql`subjects && ${[...person.subjects]}::bytea[]`, set: { state: "'expired'", blob: 'null', sealed: 'null' } },
@@ -162,14 +163,15 @@ export class OwnPersonalDataStore {
     });
   }
 
-  /** Blobs of browser sessions of the person's runs, what their steps showed and checkpoints, and copies that were made for them. */
+  /** Blobs of browser sessions of the person's runs, what their steps showed, checkpoints and baselines, and copies that were made for them. */
   async blobs(inquiry: OwnInquiry): Promise<string[]> {
     return this.#database.withOrg(inquiry.orgId, async (tx) => {
       const person = await follow(tx, inquiry);
       const { rows } = await sql<{ ref: string }>`
         select checkpoint as ref from browser_sessions where run_id = any (${runIds(person)}) and checkpoint is not null
+        union select picture from browser_baselines where run_id = any (${runIds(person)})
         union select blob from access_exports where blob is not null and subjects && ${[...inquiry.subjects]}::bytea[]
-        union select shown from browser_steps cross join unnest(array[picture, snapshot]) as shown where shown is not null and session_id in (select id from browser_sessions where run_id = any (${runIds(person)}))`.execute(tx);
+        union select shown from browser_steps cross join unnest(array[picture, snapshot, actual, baseline, difference]) as shown where shown is not null and session_id in (select id from browser_sessions where run_id = any (${runIds(person)}))`.execute(tx);
       return rows.map(({ ref }) => ref);
     });
   }

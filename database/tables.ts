@@ -7,6 +7,7 @@ import type { DelayedStartTables } from './delayed-starts.ts';
 import type { RolloutTables } from './rollouts.ts';
 import type { RunTables } from './run-tables.ts';
 import type { ConcurrencyTables } from './concurrency-leases.ts';
+import type { BrowserBaselineTables } from './browser-baselines.ts';
 import type { BrowserLiveTables } from './browser-live-views.ts';
 import type { BrowserTables } from './browser-sessions.ts';
 import type { BulkTables } from './bulk-actions.ts';
@@ -55,6 +56,7 @@ export interface Tables
     RemediationTables,
     RolloutTables,
     RunTables,
+    BrowserBaselineTables,
     BrowserLiveTables,
     BrowserTables,
     BulkTables,

@@ -2,6 +2,8 @@
 export type BrowserErrorType =
   /** A step could not be taken: element missing, assertion wrong, page that never answers. */
   | 'StepFailed'
+  /** The page looks otherwise than its baseline. */
+  | 'PictureDiffers'
   /** The session took more time, memory, pages, bytes or steps than it may. */
   | 'SessionLimit'
   /** A step with a side effect was cut off, and nothing tells whether it happened. */

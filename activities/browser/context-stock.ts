@@ -5,6 +5,9 @@ import type { Flow } from '../../schemas/browser/flow.ts';
 import type { ChromiumPool, PooledContext } from './chromium-pool.ts';
 import { EgressProxy } from './egress-proxy.ts';
 
+/** Device pixels to a CSS pixel: pictures of different scales cannot be compared. */
+export const DEVICE_SCALE = 1;
+
 /** What cannot be changed of a context once it is there. */
 export type ContextShape = Pick<Flow, 'viewport' | 'locale' | 'timeZone'>;
 
@@ -121,7 +124,7 @@ export class ContextStock {
     const proxy = await EgressProxy.start({ egress: this.#egress });
     let pooled: PooledContext | undefined;
     try {
-      pooled = await this.#pool.open({ proxy: { server: proxy.url }, viewport, locale, timezoneId: timeZone, acceptDownloads: true, serviceWorkers: 'allow', ...(storageState === undefined ? {} : { storageState }) });
+      pooled = await this.#pool.open({ proxy: { server: proxy.url }, viewport, deviceScaleFactor: DEVICE_SCALE, locale, timezoneId: timeZone, acceptDownloads: true, serviceWorkers: 'allow', ...(storageState === undefined ? {} : { storageState }) });
       return { pooled, proxy, page: await pooled.context.newPage() };
     } catch (error) {
       await pooled?.release();

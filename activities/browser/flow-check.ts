@@ -7,7 +7,7 @@ import { roleOf } from './locating.ts';
 const EXPRESSIONS: ReadonlySet<string> = new Set(['that', 'in', 'value', 'nth', 'times', 'result']);
 
 /**
- * Finds, before anything is touched, what would fail half-way: expressions that do not compile, roles that are none, sub-flows that are missing.
+ * Finds, before anything is touched, what would fail half-way: expressions that do not compile, roles that are none, sub-flows that are missing, pictures to compare in a flow without a name.
  * @throws {HalError} InvalidInput with every mistake and its place.
  */
 export function checkFlow(flow: Flow): void {
@@ -27,6 +27,7 @@ export function checkFlow(flow: Flow): void {
     } else if (Array.isArray(value)) {
       for (const [index, item] of value.entries()) visit(item, `${path}/${String(index)}`, field);
     } else if (typeof value === 'object' && value !== null) {
+      if ('do' in value && value.do === 'compare' && flow.name === undefined) errors.push({ path: `${path}/baseline`, message: 'baselines are found by the name of the flow: give it one' });
       for (const [name, item] of Object.entries(value)) if (name !== 'vars') visit(item, `${path}/${name}`, name);
     }
   };

@@ -6,6 +6,7 @@ import { BrowserError, stepFailed } from './browser-error.ts';
 import { captchaOn, type Captcha } from './captcha.ts';
 import { holds, waitFor } from './conditions.ts';
 import { fill } from './expressions.ts';
+import { ComparisonFailed, type Compared } from './compared.ts';
 import { explain } from './explanation.ts';
 import { FlowMachine, type DueStep, type FlowState, type Proposal, type WordedDue } from './flow-machine.ts';
 import { takeStep, webAddress, type StepOutcome, type StepPorts, type Tabs } from './steps.ts';
@@ -24,6 +25,8 @@ export interface StepRecord {
   readonly url: string;
   readonly startedAt: Date;
   readonly endedAt: Date;
+  /** What it compared. */
+  readonly compared?: Compared | undefined;
 }
 
 /** Where a flow leaves its traces, so that another worker can go on. */
@@ -101,7 +104,7 @@ export interface FlowRunOptions {
 }
 
 /** Failures of one step: the page is there, and another step may be taken. */
-const OF_A_STEP: ReadonlySet<string> = new Set(['StepFailed', 'EffectUncertain', 'InvalidInput', 'ModelUnavailable', 'BudgetExceeded']);
+const OF_A_STEP: ReadonlySet<string> = new Set(['StepFailed', 'PictureDiffers', 'EffectUncertain', 'InvalidInput', 'ModelUnavailable', 'BudgetExceeded']);
 /** A page that does not let itself be stored after a step failed is given up after this time, ms. */
 const STORE_MS = 15_000;
 
@@ -109,7 +112,7 @@ const STORE_MS = 15_000;
 const QUIET: ReadonlySet<Leaf['do']> = new Set(['set', 'extract', 'pause']);
 
 /** Verbs that only look: requests that leave meanwhile are the page's own doing. */
-const LOOKING: ReadonlySet<Leaf['do']> = new Set([...QUIET, 'wait', 'assert', 'screenshot', 'pdf', 'scroll', 'hover', 'focus', 'tab']);
+const LOOKING: ReadonlySet<Leaf['do']> = new Set([...QUIET, 'wait', 'assert', 'screenshot', 'compare', 'pdf', 'scroll', 'hover', 'focus', 'tab']);
 
 /** Whether a step shows in a picture. */
 export function isSeen(verb: Leaf['do']): boolean {
@@ -253,11 +256,11 @@ export async function runFlow({ flow, input, session, journal, ports, propose, s
       outcome = await Promise.race([takeStep(due.step, machine.scope, stepPorts, timeoutMs), session.ended]);
     } catch (error) {
       const failure = explain(error);
-      await journal.record({ ...described(due), outcome: 'failed', target: null, way: null, failure: failure.message, url: session.page().url(), startedAt, endedAt: new Date() }, session.page());
+      await journal.record({ ...described(due), outcome: 'failed', target: null, way: null, failure: failure.message, url: session.page().url(), startedAt, endedAt: new Date(), ...(error instanceof ComparisonFailed ? { compared: error.compared } : {}) }, session.page());
       throw new BrowserError(failure.type, `${due.path} (${due.step.name ?? due.step.do}): ${failure.message}`, { cause: error });
     }
     if (outcome.set !== undefined) machine.state.vars[outcome.set.as] = outcome.set.value;
-    await journal.record({ ...described(due), outcome: outcome.skipped === true ? 'skipped' : 'done', target: outcome.target, way: outcome.way, failure: null, url: session.page().url(), startedAt, endedAt: new Date() }, session.page());
+    await journal.record({ ...described(due), outcome: outcome.skipped === true ? 'skipped' : 'done', target: outcome.target, way: outcome.way, failure: null, url: session.page().url(), startedAt, endedAt: new Date(), compared: outcome.compared }, session.page());
   }
 
   /** Looks whether the effect of a cut-off step is there; the flow then goes on from the page that shows it. */

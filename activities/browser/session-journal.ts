@@ -4,6 +4,7 @@ import type { BrowserAnswer, BrowserSessionStore, BrowserStep, SessionHold } fro
 import type { Flow } from '../../schemas/browser/flow.ts';
 import type { TurnAnswer } from '../../schemas/browser/turn.ts';
 import { isBlobRef, type BlobStore } from '../../platform/blobs/blob-store.ts';
+import { labelled } from '../../platform/browser/png.ts';
 import { captureCheckpoint, encodeCheckpoint } from './checkpoint.ts';
 import { isSeen, type Journal, type StepRecord } from './flow-runner.ts';
 import type { DueStep, FlowState } from './flow-machine.ts';
@@ -85,15 +86,20 @@ export class SessionJournal implements Journal {
     this.#mustHold(await store.begin(hold, key));
   }
 
-  async record(record: StepRecord, page: Page): Promise<void> {
+  async record({ compared, ...record }: StepRecord, page: Page): Promise<void> {
     this.#throwFailure();
-    const { session, redact, blobs, hold } = this.#options;
+    const { session, redact, blobs, hold, evidence } = this.#options;
     const troubles = session.takeTroubles().map(({ kind, text }) => ({ kind, text: redact(text) }));
     const step = { ...record, url: redact(withoutQuery(record.url)), failure: record.failure === null ? null : redact(record.failure), troubles };
     const seen = isSeen(record.verb) || record.outcome === 'failed';
     const [picture, snapshot] = await Promise.all([isSeen(record.verb) ? this.#picture(page) : undefined, seen ? this.#snapshot(page, record.outcome === 'failed') : undefined]);
     const put = async (bytes: Buffer | undefined): Promise<string | null> => (bytes === undefined ? null : blobs.put(hold.orgId, bytes));
-    void this.#then(async () => void this.#waiting.push({ ...step, picture: await put(picture), snapshot: await put(snapshot) }));
+    // The session keeps equal pictures of two sessions, and baselines, apart: each goes with its own.
+    const putCompared = async (png: Uint8Array | undefined): Promise<string | null> => put(png === undefined || evidence === 'none' ? undefined : labelled(png, hold.id));
+    void this.#then(async () => {
+      const pictures = { actual: await putCompared(compared?.actual), baseline: await putCompared(compared?.baseline), difference: await putCompared(compared?.difference) };
+      this.#waiting.push({ ...step, picture: await put(picture), snapshot: await put(snapshot), comparison: compared?.comparison ?? null, ...pictures });
+    });
     this.#gathering ??= setTimeout(() => this.#flush(), GATHER_MS).unref();
   }
 

@@ -1,6 +1,8 @@
+import type { Page } from 'playwright-core';
 import type { Logger } from 'pino';
 import { Secret, TOTP } from 'otpauth';
 import type { BrowserLiveViewStore } from '../../database/browser-live-views.ts';
+import type { BrowserBaselineStore } from '../../database/browser-baselines.ts';
 import type { BrowserSessionStore } from '../../database/browser-sessions.ts';
 import { blobsUnder, isBlobRef, type BlobStore } from '../../platform/blobs/blob-store.ts';
 import type { Connections } from '../../platform/connections/connections.ts';
@@ -17,7 +19,9 @@ import type { Captcha } from './captcha.ts';
 import { applyAnswer, pictureOf } from './captcha-attempt.ts';
 import { decodeCheckpoint, restoreTabs } from './checkpoint.ts';
 import { BrowserGone, type ChromiumPool, type PooledContext } from './chromium-pool.ts';
-import { ContextStock, type StockedContext } from './context-stock.ts';
+import type { Compared } from './compared.ts';
+import { compareWithBaseline, type Shooting } from './comparing.ts';
+import { ContextStock, DEVICE_SCALE, type StockedContext } from './context-stock.ts';
 import type { EgressProxy } from './egress-proxy.ts';
 import { explain } from './explanation.ts';
 import { runFlow, type CaptchaAttempt, type FlowOutcome, type FlowRunOptions, type OpenFlow } from './flow-runner.ts';
@@ -34,6 +38,7 @@ import { snapshotOf } from './snapshot.ts';
 export interface SessionWorkerParts {
   readonly pool: ChromiumPool;
   readonly store: BrowserSessionStore;
+  readonly baselines: BrowserBaselineStore;
   readonly blobs: BlobStore;
   readonly connections: Pick<Connections, 'open'>;
   readonly egress: Pick<Egress, 'address'>;
@@ -71,6 +76,8 @@ interface Held {
   readonly proxy: EgressProxy;
   readonly session: LiveSession;
   readonly journal: SessionJournal;
+  /** Of this take-up. */
+  readonly fence: number;
   readonly secrets: Set<string>;
   /** Names of the credentials that were typed. */
   readonly credentials: Set<string>;
@@ -158,15 +165,21 @@ export class SessionWorker {
     const over = new AbortController();
     const limit = setTimeout(() => over.abort(new BrowserError('SessionLimit', `the session took longer than ${String(flow.limits.minutes)} minutes: limits.minutes may be raised`)), Math.max(1, flow.limits.minutes * 60_000 - held.workedMs));
     let taken = held.state?.taken ?? 0;
+    const working = AbortSignal.any([signal, over.signal]);
     const run = (more: Pick<FlowRunOptions, 'open'>): Promise<FlowOutcome> =>
       runFlow({
         flow,
         input,
         session: held.session,
         journal: held.journal,
-        ports: { signal: AbortSignal.any([signal, over.signal]), secret: (reference, url) => this.#secret(name.orgId, held, reference, url), keep: (bytes) => this.#blobsOf(name).put(name.orgId, bytes) },
-        propose: (due, words) => this.#propose(name, held, flow, due, words, AbortSignal.any([signal, over.signal])),
-        solve: (captcha, tries) => this.#solve(name, held, flow, { captcha, tries }, AbortSignal.any([signal, over.signal])),
+        ports: {
+          signal: working,
+          secret: (reference, url) => this.#secret(name.orgId, held, reference, url),
+          keep: (bytes) => this.#blobsOf(name).put(name.orgId, bytes),
+          compare: (step, page, shoot, timeoutMs) => this.#compare(name, held, step, page, { shoot, timeoutMs, signal: working }),
+        },
+        propose: (due, words) => this.#propose(name, held, flow, due, words, working),
+        solve: (captcha, tries) => this.#solve(name, held, flow, { captcha, tries }, working),
         ...(held.state === undefined ? {} : { state: held.state }),
         ...more,
         yields: () => this.#interrupted.delete(name.id) || Date.now() - began > STRETCH_MS,
@@ -183,9 +196,9 @@ export class SessionWorker {
         },
       });
     try {
-      const working = work(held, run);
-      working.catch(() => undefined); // what is raced below is told
-      const outcome = await Promise.race([working, held.pooled.gone, aborted(signal), aborted(over.signal), held.session.ended]);
+      const worked = work(held, run);
+      worked.catch(() => undefined); // what is raced below is told
+      const outcome = await Promise.race([worked, held.pooled.gone, aborted(signal), aborted(over.signal), held.session.ended]);
       await held.journal.close();
       held.workedMs += Date.now() - began;
       this.#keepWarm(name.id, held, idleMs);
@@ -309,7 +322,7 @@ export class SessionWorker {
       if (checkpoint !== undefined) await restoreTabs(session, checkpoint);
       session.takeEffects();
       const view = LiveView.start({ store: this.#parts.views, keys: this.#parts.keys, logger }, name.orgId, name.id, session);
-      const complete: Held = Object.assign(held, { slot, flow, view, pooled, proxy, session, journal, secrets, credentials, state: checkpoint?.state, needed: neededBy(checkpoint?.state), key: '', workedMs: stored.workedMs });
+      const complete: Held = Object.assign(held, { slot, flow, view, pooled, proxy, session, journal, fence: stored.fence, secrets, credentials, state: checkpoint?.state, needed: neededBy(checkpoint?.state), key: '', workedMs: stored.workedMs });
       this.#held.set(name.id, complete);
       return complete;
     } catch (error) {
@@ -335,6 +348,14 @@ export class SessionWorker {
       return this.#parts.model.ask(name.orgId, name.id, flow.neuron, { step, words: redact(words), url: redact(url), title: redact(title), snapshot, before }, signal);
     });
     return stepsOf(answer, { step, url, hosts: flow.hosts });
+  }
+
+  async #compare(name: SessionName, held: Held, step: LeafOf<'compare'>, page: Page, shooting: Shooting): Promise<Compared> {
+    const { width, height } = page.viewportSize() ?? held.flow.viewport;
+    const { orgId, id, runId } = name;
+    // A flow without a name is refused before it begins.
+    const parts = { store: this.#parts.baselines, blobs: this.#blobsOf(name), hold: { orgId, id, fence: held.fence }, flow: held.flow.name ?? '', viewport: `${String(width)}x${String(height)}@${String(DEVICE_SCALE)}`, runId, stepKey: held.key };
+    return compareWithBaseline(parts, step, shooting);
   }
 
   /** Shows a CAPTCHA to the model that the flow names, and does what it says. What it is shown has no secret in it. */

@@ -1,8 +1,9 @@
-import type { Page } from 'playwright-core';
+import type { LocatorScreenshotOptions, Page, PageScreenshotOptions } from 'playwright-core';
 import { HalError } from '../../schemas/errors.ts';
 import type { Leaf, LeafOf } from '../../schemas/browser/flow.ts';
 import type { Locator } from '../../schemas/browser/locator.ts';
 import { stepFailed } from './browser-error.ts';
+import type { Compared } from './compared.ts';
 import { waitFor } from './conditions.ts';
 import { evaluate, fill, type FlowScope } from './expressions.ts';
 import { describeLocator, find, locate, type Hit } from './locating.ts';
@@ -23,6 +24,11 @@ export interface StepPorts {
   secret(reference: NonNullable<LeafOf<'type'>['secret']>, url: string): Promise<string>;
   /** Keeps bytes beside the run; answers the reference that stands for them. */
   keep(bytes: Uint8Array, name: string, mediaType: string): Promise<string>;
+  /**
+   * Compares the page, which `shoot` takes a picture of, with its baseline.
+   * @throws {ComparisonFailed} PictureDiffers when it differs; StepFailed when there is no baseline and the flow wants one.
+   */
+  compare(step: LeafOf<'compare'>, page: Page, shoot: () => Promise<Buffer>, timeoutMs: number): Promise<Compared>;
   readonly signal: AbortSignal;
 }
 
@@ -34,9 +40,14 @@ export interface StepOutcome {
   readonly way: number | null;
   /** Variable that it set. */
   readonly set?: { readonly as: string; readonly value: unknown };
+  /** A picture of the page and its baseline. */
+  readonly compared?: Compared;
   /** Whether it was left out because its element never came. */
   readonly skipped?: boolean;
 }
+
+/** A picture that was begun has this long at least, ms: that the page never stood still says more than that its last picture came too late. */
+const BEGUN_PICTURE_MS = 5_000;
 
 const NOTHING: StepOutcome = { target: null, way: null };
 
@@ -139,6 +150,8 @@ export async function takeStep(step: Leaf, scope: FlowScope, ports: StepPorts, t
       const picture = step.of === undefined ? await page.screenshot({ fullPage: step.fullPage, timeout: timeoutMs }) : await locate(page, step.of, scope).first().screenshot({ timeout: timeoutMs });
       return { ...NOTHING, set: { as: step.as, value: await ports.keep(picture, `${step.as}.png`, 'image/png') } };
     }
+    case 'compare':
+      return compare(step);
     case 'pdf':
       return { ...NOTHING, set: { as: step.as, value: await ports.keep(await tabs.page().pdf({ printBackground: true }), `${step.as}.pdf`, 'application/pdf') } };
     case 'tab':
@@ -172,6 +185,19 @@ export async function takeStep(step: Leaf, scope: FlowScope, ports: StepPorts, t
       await element.hover({ timeout: left() });
       await tabs.page().mouse.wheel(x, y);
     });
+  }
+
+  async function compare(leaf: LeafOf<'compare'>): Promise<StepOutcome> {
+    const page = tabs.page();
+    const masked = leaf.mask.flatMap((locator) => [locator, ...(locator.or ?? [])]).map((locator) => locate(page, locator, scope));
+    // What changes without the page being another one: animations are at their end, the caret is hidden, fonts are there.
+    const how = (): PageScreenshotOptions & LocatorScreenshotOptions => ({ type: 'png', animations: 'disabled', caret: 'hide', scale: 'device', mask: [page.locator('input[type=password]'), ...masked], timeout: Math.max(left(), BEGUN_PICTURE_MS) });
+    if (leaf.of === undefined) return { ...NOTHING, compared: await ports.compare(leaf, page, () => page.screenshot({ ...how(), fullPage: leaf.fullPage }), left()) };
+    let compared: Compared | undefined;
+    const outcome = await onElement(leaf, leaf.of, async ({ element }) => {
+      compared = await ports.compare(leaf, page, () => element.screenshot(how()), left());
+    });
+    return { ...outcome, ...(compared === undefined ? {} : { compared }) };
   }
 
   async function download(leaf: LeafOf<'download'>): Promise<StepOutcome> {

@@ -1,17 +1,26 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { z } from 'zod';
+import type { BrowserBaseline } from '../../database/browser-baselines.ts';
+import type { StoredBrowserStep } from '../../database/browser-sessions.ts';
+import type { BrowserBaselines } from '../../platform/browser/baselines.ts';
 import type { BrowserEvidence } from '../../platform/browser/evidence.ts';
 import type { BrowserHealings } from '../../platform/browser/healings.ts';
 import type { InteractiveBrowsers } from '../../platform/browser/interactive.ts';
-import { browserPictureParams, browserStepsQuery, browserStepsView, browserTurnBody, browserTurnView, browserHealedFlow, browserHealingBody, browserHealingsView } from '../../schemas/rest/browser.ts';
+import browser from '../../schemas/operations/browser.ts';
+import { browserBaselineParams, browserBaselinesQuery, browserBaselineView, browserComparedParams, browserPictureParams, browserStepsQuery, browserStepsView, type browserStepView, browserTurnBody, browserTurnView, browserHealedFlow, browserHealingBody, browserHealingsView } from '../../schemas/rest/browser.ts';
+import { pageOf } from '../../schemas/rest/page.ts';
 import { runIdParams } from '../../schemas/rest/runs.ts';
+import { decodeCursor, encodeCursor } from '../cursor.ts';
 import { defineRoute, type AnyRoute } from '../route.ts';
 import { byRun } from '../run-access.ts';
 
 const tag = 'Runs';
+/** Scopes narrowed to other operations see no pictures of pages. */
+const OF_BROWSERS = () => ({ attributes: { type: browser.name } });
 
-/** What browser sessions did, step by step, and what interactive ones are to do next. */
-export function createBrowserRoutes({ evidence, healings, interactive }: { evidence: BrowserEvidence; healings: BrowserHealings; interactive: InteractiveBrowsers }): AnyRoute[] {
+/** What browser sessions did, step by step, and what interactive ones are to do next, and the pictures that pages must be equal to. */
+export function createBrowserRoutes({ evidence, baselines, healings, interactive }: { evidence: BrowserEvidence; baselines: BrowserBaselines; healings: BrowserHealings; interactive: InteractiveBrowsers }): AnyRoute[] {
   return [
     defineRoute({
       method: 'post',
@@ -76,7 +85,7 @@ export function createBrowserRoutes({ evidence, healings, interactive }: { evide
           status: 200,
           body: {
             session: { state, flow, takeUps: fence - (closedAt === null ? 0 : 1), checkpointedAt: checkpointedAt?.toISOString() ?? null, createdAt: createdAt.toISOString(), closedAt: closedAt?.toISOString() ?? null },
-            items: steps.map(({ picture, snapshot, startedAt, endedAt, troubles, ...step }) => ({ ...step, hasPicture: picture !== null, hasSnapshot: snapshot !== null, startedAt: startedAt.toISOString(), endedAt: endedAt.toISOString(), troubles: [...troubles] })),
+            items: steps.map(viewOfStep),
           },
         };
       },
@@ -107,6 +116,78 @@ export function createBrowserRoutes({ evidence, healings, interactive }: { evide
     }),
     defineRoute({
       method: 'get',
+      path: '/v1/runs/:id/browser-steps/:seq/compared/:picture',
+      id: 'getComparedBrowserPicture',
+      tag,
+      summary: 'A picture that a step compared: the page, its baseline then, or how they differ',
+      description: 'Shows what the page showed, so it needs the permission to decrypt; each look is in the audit log.',
+      permission: 'codec:decode',
+      params: browserComparedParams,
+      responses: { 200: { description: 'A PNG.', contentType: 'image/png' } },
+      handler: async ({ caller, params }) => ({ status: 200, body: await evidence.compared(caller, params.id, params.seq, params.picture), headers: { 'Cache-Control': 'private, max-age=3600' } }),
+    }),
+    defineRoute({
+      method: 'post',
+      path: '/v1/runs/:id/browser-steps/:seq/accept',
+      id: 'acceptBrowserPicture',
+      tag,
+      summary: 'Makes the picture that a step compared the baseline for its flow, name and size',
+      description: 'The run itself is left as it is: the next one is compared with the new baseline. Needs evidence of the step.',
+      permission: 'runs:write',
+      audit: 'browser.baseline',
+      access: byRun,
+      params: browserPictureParams,
+      responses: { 200: { description: 'The baseline.', schema: browserBaselineView } },
+      handler: async ({ caller, params }) => ({ status: 200, body: viewOfBaseline(await baselines.accept(caller, params.id, params.seq)) }),
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/v1/browser-baselines',
+      id: 'listBrowserBaselines',
+      tag,
+      summary: 'Lists the pictures that steps of browser flows are compared with',
+      permission: 'runs:read',
+      access: OF_BROWSERS,
+      query: browserBaselinesQuery,
+      responses: { 200: { description: 'A page of baselines.', schema: pageOf(browserBaselineView) } },
+      async handler({ caller, query }) {
+        const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor, z.object({ id: z.uuid() })).id;
+        const page = await baselines.list(caller, { flow: query.flow }, query.limit + 1, after);
+        const items = page.slice(0, query.limit);
+        const last = page.length > query.limit ? items.at(-1) : undefined;
+        return { status: 200, body: { items: items.map(viewOfBaseline), nextCursor: last === undefined ? null : encodeCursor({ id: last.id }) } };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/v1/browser-baselines/:id/picture',
+      id: 'getBrowserBaselinePicture',
+      tag,
+      summary: 'The picture that steps of a browser flow are compared with',
+      description: 'Shows what a page showed, so it needs the permission to decrypt; each look is in the audit log.',
+      permission: 'codec:decode',
+      params: browserBaselineParams,
+      responses: { 200: { description: 'A PNG.', contentType: 'image/png' } },
+      handler: async ({ caller, params }) => ({ status: 200, body: await baselines.picture(caller, params.id), headers: { 'Cache-Control': 'no-store' } }),
+    }),
+    defineRoute({
+      method: 'delete',
+      path: '/v1/browser-baselines/:id',
+      id: 'deleteBrowserBaseline',
+      tag,
+      summary: 'Deletes a baseline: the next picture of its flow, name and size becomes it',
+      permission: 'runs:write',
+      audit: 'browser.baseline-delete',
+      access: OF_BROWSERS,
+      params: browserBaselineParams,
+      responses: { 204: { description: 'It is gone.' } },
+      async handler({ caller, params }) {
+        await baselines.remove(caller, params.id);
+        return { status: 204 };
+      },
+    }),
+    defineRoute({
+      method: 'get',
       path: '/v1/runs/:id/browser-evidence',
       id: 'exportBrowserEvidence',
       tag,
@@ -131,4 +212,13 @@ export function createBrowserRoutes({ evidence, healings, interactive }: { evide
       },
     }),
   ];
+}
+
+function viewOfStep({ picture, snapshot, comparison, actual, baseline, difference, startedAt, endedAt, troubles, ...step }: StoredBrowserStep): z.input<typeof browserStepView> {
+  const pictures = (['actual', 'baseline', 'difference'] as const).filter((which) => ({ actual, baseline, difference })[which] !== null);
+  return { ...step, hasPicture: picture !== null, hasSnapshot: snapshot !== null, comparison: comparison === null ? null : { ...comparison, pictures }, startedAt: startedAt.toISOString(), endedAt: endedAt.toISOString(), troubles: [...troubles] };
+}
+
+function viewOfBaseline({ id, flow, name, viewport, width, height, runId, accepted, takenAt }: BrowserBaseline): z.input<typeof browserBaselineView> {
+  return { id, flow, name, viewport, width, height, runId, accepted, takenAt: takenAt.toISOString() };
 }

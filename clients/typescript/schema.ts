@@ -1365,6 +1365,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/browser-baselines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the pictures that steps of browser flows are compared with */
+        get: operations["listBrowserBaselines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/browser-baselines/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Deletes a baseline: the next picture of its flow, name and size becomes it */
+        delete: operations["deleteBrowserBaseline"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/browser-baselines/{id}/picture": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The picture that steps of a browser flow are compared with
+         * @description Shows what a page showed, so it needs the permission to decrypt; each look is in the audit log.
+         */
+        get: operations["getBrowserBaselinePicture"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/budgets": {
         parameters: {
             query?: never;
@@ -3551,6 +3605,46 @@ export interface paths {
         };
         /** Lists what the browser session of a run did, in order */
         get: operations["listBrowserSteps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{id}/browser-steps/{seq}/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes the picture that a step compared the baseline for its flow, name and size
+         * @description The run itself is left as it is: the next one is compared with the new baseline. Needs evidence of the step.
+         */
+        post: operations["acceptBrowserPicture"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{id}/browser-steps/{seq}/compared/{picture}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A picture that a step compared: the page, its baseline then, or how they differ
+         * @description Shows what the page showed, so it needs the permission to decrypt; each look is in the audit log.
+         */
+        get: operations["getComparedBrowserPicture"];
         put?: never;
         post?: never;
         delete?: never;
@@ -6055,6 +6149,26 @@ export interface components {
                 status: string;
             } | null;
         };
+        BrowserBaseline: {
+            /** @description Whether a person took it for right; else it was the first. */
+            accepted: boolean;
+            /** @description Name of the flow. */
+            flow: string;
+            height: number;
+            /** Format: uuid */
+            id: string;
+            name: string;
+            /** @description The run whose page it shows. */
+            runId: string;
+            /**
+             * Format: date-time
+             * @description Since when it is the baseline.
+             */
+            takenAt: string;
+            /** @description Size of the window and device pixels to each of its own, e.g. `1280x800@1`. */
+            viewport: string;
+            width: number;
+        };
         BrowserCondition: {
             /** @description No request for half a second. */
             networkIdle?: boolean;
@@ -7007,6 +7121,57 @@ export interface components {
             of?: components["schemas"]["BrowserLocator"];
             /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
             repeatable?: boolean;
+            /** @description Default: the flow's `stepSeconds`. */
+            timeoutSeconds?: number;
+        } | {
+            /** @description Name of the picture that it must be equal to. There is one for each name of a flow and size of the window. */
+            baseline: string;
+            /** @constant */
+            do: "compare";
+            /** @default false */
+            fullPage: boolean;
+            guard?: {
+                /** @description Address to look at; default: the page as it was restored. */
+                at?: string;
+                /** @description Holds once the effect has happened. */
+                seen: components["schemas"]["BrowserCondition"];
+                /**
+                 * @description How long it is waited for.
+                 * @default 5
+                 */
+                withinSeconds: number;
+            };
+            /**
+             * @description What happens when the element never comes; default `fail`.
+             * @enum {string}
+             */
+            ifMissing?: "fail" | "skip";
+            /**
+             * @description Where there is no baseline yet: the picture becomes it, or the step fails.
+             * @default create
+             * @enum {string}
+             */
+            ifNew: "create" | "fail";
+            /**
+             * @description Elements that are covered before, e.g. those that change by themselves. Fields for passwords always are.
+             * @default []
+             */
+            mask: components["schemas"]["BrowserLocator"][];
+            /** @description How many pixels may differ; default none. */
+            maxDifferentPixels?: number;
+            /** @description How large a part of all pixels may differ, from 0 to 1; where both are given the smaller number counts. */
+            maxDifferentRatio?: number;
+            /** @description What people call it. */
+            name?: string;
+            /** @description Default: what the window shows. */
+            of?: components["schemas"]["BrowserLocator"];
+            /** @description Whether the effect does no harm twice, like signing in or the next page of a form: after a crash the step is simply taken again. */
+            repeatable?: boolean;
+            /**
+             * @description How much a pixel may differ before it counts, from 0 to 1, as pixelmatch has it.
+             * @default 0.1
+             */
+            threshold: number;
             /** @description Default: the flow's `stepSeconds`. */
             timeoutSeconds?: number;
         } | {
@@ -14793,6 +14958,81 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listBrowserBaselines: {
+        parameters: {
+            query?: {
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+                /** @description Only of flows of this name. */
+                flow?: string;
+                /** @description Most items of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of baselines. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["BrowserBaseline"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteBrowserBaseline: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getBrowserBaselinePicture: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A PNG. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": unknown;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listBudgets: {
         parameters: {
             query?: never;
@@ -22480,6 +22720,34 @@ export interface operations {
                 content: {
                     "application/json": {
                         items: {
+                            /** @description What came of comparing the page with its baseline. */
+                            comparison: {
+                                baselineSize: {
+                                    height: number;
+                                    width: number;
+                                } | null;
+                                /** @description Pixels that differ. */
+                                different: number;
+                                /** @description As many may. */
+                                most: number;
+                                /** @description Of the baseline. */
+                                name: string;
+                                /**
+                                 * @description `created`: there was no baseline, and the picture became it; `missing`: there was none, and the flow wants one.
+                                 * @enum {string}
+                                 */
+                                outcome: "created" | "same" | "differs" | "missing";
+                                /** @description What can be seen at `/compared/{picture}` of the step. */
+                                pictures: ("actual" | "baseline" | "difference")[];
+                                size: {
+                                    height: number;
+                                    width: number;
+                                };
+                                /** @description How much a pixel may differ before it counts. */
+                                threshold: number;
+                                /** @description Size of the window and device pixels to each of its own, e.g. `1280x800@1`. */
+                                viewport: string;
+                            } | null;
                             /** Format: date-time */
                             endedAt: string;
                             failure: string | null;
@@ -22523,6 +22791,57 @@ export interface operations {
                             takeUps: number;
                         };
                     };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    acceptBrowserPicture: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+                seq: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The baseline. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrowserBaseline"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getComparedBrowserPicture: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+                picture: "actual" | "baseline" | "difference";
+                seq: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A PNG. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": unknown;
                 };
             };
             default: components["responses"]["Problem"];

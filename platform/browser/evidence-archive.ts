@@ -10,20 +10,22 @@ export interface EvidenceParts {
 }
 
 /** A step as the archive says it. */
-interface ArchivedStep extends Omit<StoredBrowserStep, 'picture' | 'snapshot' | 'startedAt' | 'endedAt'> {
+interface ArchivedStep extends Omit<StoredBrowserStep, Shown | 'startedAt' | 'endedAt'>, Readonly<Record<Shown, string | null>> {
   readonly startedAt: string;
   readonly endedAt: string;
-  /** Path within the archive. */
-  readonly picture: string | null;
-  /** Path within the archive. */
-  readonly snapshot: string | null;
 }
+
+/** What of a step is a file, by its field, which has the path within the archive. */
+const FILES = { picture: ['pictures/', '.jpg'], snapshot: ['snapshots/', '.yaml'], actual: ['compared/', '-actual.png'], baseline: ['compared/', '-baseline.png'], difference: ['compared/', '-difference.png'] } as const;
+type Shown = keyof typeof FILES;
+const SHOWN: readonly Shown[] = ['picture', 'snapshot', 'actual', 'baseline', 'difference'];
 
 /** Bytes of text that are compressed at a time. */
 const TEXT_BYTES = 64 * 1024;
 
 /**
- * What a browser session did, as one file that needs nothing else: `pictures/` with a JPEG a step, `snapshots/` with pages in words, `steps.ndjson`, `session.json`, and `index.html`, which shows them.
+ * What a browser session did, as one file that needs nothing else: `pictures/` with a JPEG a step, `snapshots/` with pages in words, `compared/` with
+ * pages, their baselines and how they differ, `steps.ndjson`, `session.json`, and `index.html`, which shows them.
  * @returns the parts of a ZIP archive, as they are made.
  */
 export async function* evidenceArchive(session: BrowserSession, { steps, blob }: EvidenceParts): AsyncGenerator<Uint8Array, void, undefined> {
@@ -39,8 +41,9 @@ export async function* evidenceArchive(session: BrowserSession, { steps, blob }:
   };
   const added = new Set<string>();
   for await (const step of steps()) {
-    for (const [name, reference] of [[pictureName(step.seq), step.picture], [snapshotName(step.seq), step.snapshot]] as const) {
-      const bytes = await blob(reference);
+    for (const shown of SHOWN) {
+      const name = nameOf(shown, step.seq);
+      const bytes = await blob(step[shown]);
       if (bytes === undefined) continue;
       added.add(name);
       // Pictures are compressed already.
@@ -51,9 +54,12 @@ export async function* evidenceArchive(session: BrowserSession, { steps, blob }:
       yield* taken();
     }
   }
-  const path = (name: string): string | null => (added.has(name) ? name : null);
+  const path = (shown: Shown, seq: number): string | null => (added.has(nameOf(shown, seq)) ? nameOf(shown, seq) : null);
   const archived = async function* (): AsyncGenerator<ArchivedStep, void, undefined> {
-    for await (const step of steps()) yield { ...step, startedAt: step.startedAt.toISOString(), endedAt: step.endedAt.toISOString(), picture: path(pictureName(step.seq)), snapshot: path(snapshotName(step.seq)) };
+    for await (const { startedAt, endedAt, ...step } of steps()) {
+      const { seq } = step;
+      yield { ...step, startedAt: startedAt.toISOString(), endedAt: endedAt.toISOString(), picture: path('picture', seq), snapshot: path('snapshot', seq), actual: path('actual', seq), baseline: path('baseline', seq), difference: path('difference', seq) };
+    }
   };
   for (const [name, text] of [['steps.ndjson', lines(archived())], ['session.json', once(described(session))], ['index.html', page(session, archived())]] as const) {
     const file = new ZipDeflate(name, { level: 6 });
@@ -74,12 +80,9 @@ export async function* evidenceArchive(session: BrowserSession, { steps, blob }:
   yield* taken();
 }
 
-function pictureName(seq: number): string {
-  return `pictures/${String(seq).padStart(8, '0')}.jpg`;
-}
-
-function snapshotName(seq: number): string {
-  return `snapshots/${String(seq).padStart(8, '0')}.yaml`;
+function nameOf(shown: Shown, seq: number): string {
+  const [folder, ending] = FILES[shown];
+  return `${folder}${String(seq).padStart(8, '0')}${ending}`;
 }
 
 function described({ runId, flow, state, fence, createdAt, closedAt, workedMs }: BrowserSession): string {
@@ -98,13 +101,14 @@ async function* page({ runId, flow, state }: BrowserSession, steps: AsyncIterabl
   const title = flow ?? 'Browser session';
   yield `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'"><title>${html(title)}</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}li{margin:0 0 2rem}img{max-width:100%;border:1px solid #ccc}.failed{color:#a4161a}.fact{color:#555}</style></head>
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}li{margin:0 0 2rem}img{max-width:100%;border:1px solid #ccc}.failed{color:#a4161a}.fact{color:#555}.compared{display:flex;gap:.5rem}figure{margin:0;flex:1}</style></head>
 <body><h1>${html(title)}</h1><p class="fact">${html(runId)}, ${html(state)}</p><ol>
 `;
-  for await (const { verb, name, target, outcome, failure, url, startedAt, endedAt, troubles, picture, snapshot } of steps) {
+  for await (const { verb, name, target, outcome, failure, url, startedAt, endedAt, troubles, picture, snapshot, comparison, actual, baseline, difference } of steps) {
+    const compared = ([['The page', actual], ['Its baseline', baseline], ['How they differ', difference]] as const).map(([what, path]) => (path === null ? '' : `<figure><figcaption class="fact">${what}</figcaption><img src="${html(path)}" alt="${what}" loading="lazy"></figure>`)).join('');
     yield `<li><strong>${html(name ?? verb)}</strong> ${html(target ?? '')} <span class="${outcome === 'failed' ? 'failed' : 'fact'}">${html(outcome)}</span>
 <div class="fact">${html(url)}; ${html(startedAt)}, ${Date.parse(endedAt) - Date.parse(startedAt)} ms</div>
-${failure === null ? '' : `<p class="failed">${html(failure)}</p>`}${troubles.map(({ kind, text }) => `<div class="fact">${html(kind)}: ${html(text)}</div>`).join('')}${picture === null ? '' : `<img src="${html(picture)}" alt="The page afterwards" loading="lazy">`}${snapshot === null ? '' : `<div><a href="${html(snapshot)}">The page in words</a></div>`}</li>
+${failure === null ? '' : `<p class="failed">${html(failure)}</p>`}${troubles.map(({ kind, text }) => `<div class="fact">${html(kind)}: ${html(text)}</div>`).join('')}${comparison === null ? '' : `<p>Compared with ${html(comparison.name)} (${html(comparison.viewport)}): ${html(comparison.outcome)}, ${comparison.different} pixels differ, ${comparison.most} may.</p>`}${compared === '' ? '' : `<div class="compared">${compared}</div>`}${picture === null ? '' : `<img src="${html(picture)}" alt="The page afterwards" loading="lazy">`}${snapshot === null ? '' : `<div><a href="${html(snapshot)}">The page in words</a></div>`}</li>
 `;
   }
   yield '</ol></body></html>\n';

@@ -30,14 +30,28 @@ export class BrowserEvidence {
 
   /** The picture taken after a step; that it was looked at is on record. @throws {HalError} NotFound. */
   async picture(caller: Caller, runId: string, seq: number): Promise<Buffer> {
-    const { picture } = await this.#step(caller, runId, seq);
+    const { picture } = await this.step(caller, runId, seq);
     return this.#shown(caller, runId, seq, 'picture', picture);
   }
 
   /** The page after a step in words; that it was looked at is on record. @throws {HalError} NotFound. */
   async snapshot(caller: Caller, runId: string, seq: number): Promise<Buffer> {
-    const { snapshot } = await this.#step(caller, runId, seq);
+    const { snapshot } = await this.step(caller, runId, seq);
     return this.#shown(caller, runId, seq, 'snapshot', snapshot);
+  }
+
+  /** A picture that a step compared: a PNG; that it was looked at is on record. @throws {HalError} NotFound. */
+  async compared(caller: Caller, runId: string, seq: number, which: 'actual' | 'baseline' | 'difference'): Promise<Buffer> {
+    const { [which]: reference } = await this.step(caller, runId, seq);
+    return this.#shown(caller, runId, seq, which, reference);
+  }
+
+  /** A step of the run's latest session. @throws {HalError} NotFound. */
+  async step(caller: Caller, runId: string, seq: number): Promise<StoredBrowserStep & { readonly flow: string | null }> {
+    const session = await this.#session(caller, runId);
+    const [step] = await this.#store.steps(caller.orgId, session.id, 1, seq - 1);
+    if (step?.seq !== seq) throw new HalError('NotFound', 'the session has no such step');
+    return { ...step, flow: session.flow };
   }
 
   /**
@@ -59,17 +73,10 @@ export class BrowserEvidence {
     }
   }
 
-  async #step(caller: Caller, runId: string, seq: number): Promise<StoredBrowserStep> {
-    const session = await this.#session(caller, runId);
-    const [step] = await this.#store.steps(caller.orgId, session.id, 1, seq - 1);
-    if (step?.seq !== seq) throw new HalError('NotFound', 'the session has no such step');
-    return step;
-  }
-
-  async #shown(caller: Caller, runId: string, seq: number, what: 'picture' | 'snapshot', reference: string | null): Promise<Buffer> {
-    if (!isBlobRef(reference)) throw new HalError('NotFound', `the step has no ${what}`);
+  async #shown(caller: Caller, runId: string, seq: number, what: 'picture' | 'snapshot' | 'actual' | 'baseline' | 'difference', reference: string | null): Promise<Buffer> {
+    if (!isBlobRef(reference)) throw new HalError('NotFound', what === 'snapshot' ? 'the step has no snapshot' : 'the step has no such picture');
     const bytes = await this.#blobs.get(caller.orgId, reference);
-    await this.#acts.record(actOf(caller, `browser.${what}`, { kind: 'run', id: runId }, { step: seq }));
+    await this.#acts.record(actOf(caller, `browser.${what === 'snapshot' ? what : 'picture'}`, { kind: 'run', id: runId }, { step: seq }));
     return bytes;
   }
 

@@ -93,6 +93,16 @@ const extract = action('extract', {
 const assertion = action('assert', { that: conditionSchema });
 const set = action('set', { as: identifier, value: expression });
 const screenshot = action('screenshot', { as: identifier, of: locatorSchema.optional(), fullPage: z.boolean().default(false) });
+const compare = action('compare', {
+  baseline: identifier.describe('Name of the picture that it must be equal to. There is one for each name of a flow and size of the window.'),
+  of: locatorSchema.optional().describe('Default: what the window shows.'),
+  fullPage: z.boolean().default(false),
+  mask: z.array(locatorSchema).max(50).default([]).describe('Elements that are covered before, e.g. those that change by themselves. Fields for passwords always are.'),
+  threshold: z.number().min(0).max(1).default(0.1).describe('How much a pixel may differ before it counts, from 0 to 1, as pixelmatch has it.'),
+  maxDifferentPixels: z.int().min(0).optional().describe('How many pixels may differ; default none.'),
+  maxDifferentRatio: z.number().min(0).max(1).optional().describe('How large a part of all pixels may differ, from 0 to 1; where both are given the smaller number counts.'),
+  ifNew: z.enum(['create', 'fail']).default('create').describe('Where there is no baseline yet: the picture becomes it, or the step fails.'),
+});
 const pdf = action('pdf', { as: identifier });
 const tab = action('tab', { to: z.enum(['newest', 'first', 'close']) });
 const act = action('act', {
@@ -104,7 +114,7 @@ const observe = action('observe', { words: inWords.describe('What is looked for,
 const handOver = action('hand-over', { reason: templateText, deadlineSeconds: z.int().min(10).max(604_800).default(3600), done: conditionSchema.optional().describe('What must be seen once the person is done.') });
 
 /** A step that touches the page; the rest of the language arranges such steps. */
-export const leafSchema = z.discriminatedUnion('do', [navigate, history, click, type, select, check, press, hover, focus, scroll, drag, upload, download, wait, pause, extract, assertion, set, screenshot, pdf, tab, act, observe, handOver]);
+export const leafSchema = z.discriminatedUnion('do', [navigate, history, click, type, select, check, press, hover, focus, scroll, drag, upload, download, wait, pause, extract, assertion, set, screenshot, compare, pdf, tab, act, observe, handOver]);
 export type Leaf = z.output<typeof leafSchema>;
 /** As people write it: what has a default may be left out. */
 export type LeafDraft = z.input<typeof leafSchema>;

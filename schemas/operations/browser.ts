@@ -49,6 +49,7 @@ export default defineOperation({
   },
   errors: {
     StepFailed: { owner: 'user', retryable: false, status: 422, title: 'A step of the flow could not be taken', remedy: 'See the picture of the step in the evidence of the run; mend the step or the locator.' },
+    PictureDiffers: { owner: 'user', retryable: false, status: 422, title: 'A page does not look like its baseline', remedy: 'Look at the difference in the evidence of the run: mend the page, mask what changes by itself, or accept the new picture as the baseline.' },
     SessionLimit: { owner: 'user', retryable: false, status: 422, title: 'The session took more than it may', remedy: 'Raise the limit that the failure names, or find out what the page does.' },
     EffectUncertain: { owner: 'outside', retryable: false, status: 409, title: 'Nobody knows whether a step had its effect', remedy: 'Look at the site, then start again behind the step; give the step a guard.' },
     PageCrashed: { owner: 'outside', retryable: false, status: 424, title: 'The page crashed', remedy: 'Pages that take more memory than one may are ended; see HAL9_BROWSER_PAGE_MB.' },

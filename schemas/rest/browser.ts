@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { stepSchema } from '../browser/flow.ts';
 import { lookSchema, turnAnswerSchema, turnFailureSchema } from '../browser/turn.ts';
+import { pageQuery } from './page.ts';
 import { runIdParams } from './runs.ts';
 
 export const browserStepsQuery = z.object({
@@ -9,6 +10,10 @@ export const browserStepsQuery = z.object({
 });
 
 export const browserPictureParams = runIdParams.extend({ seq: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER) });
+
+const pictureSize = z.object({ width: z.int(), height: z.int() });
+
+export const browserComparedParams = browserPictureParams.extend({ picture: z.enum(['actual', 'baseline', 'difference']) });
 
 export const browserStepView = z.object({
   seq: z.int(),
@@ -25,6 +30,20 @@ export const browserStepView = z.object({
   endedAt: z.iso.datetime(),
   hasPicture: z.boolean(),
   hasSnapshot: z.boolean().describe('Whether the page is there in words.'),
+  comparison: z
+    .object({
+      name: z.string().describe('Of the baseline.'),
+      viewport: z.string().describe('Size of the window and device pixels to each of its own, e.g. `1280x800@1`.'),
+      outcome: z.enum(['created', 'same', 'differs', 'missing']).describe('`created`: there was no baseline, and the picture became it; `missing`: there was none, and the flow wants one.'),
+      size: pictureSize,
+      baselineSize: pictureSize.nullable(),
+      different: z.int().describe('Pixels that differ.'),
+      most: z.int().describe('As many may.'),
+      threshold: z.number().describe('How much a pixel may differ before it counts.'),
+      pictures: z.array(z.enum(['actual', 'baseline', 'difference'])).describe('What can be seen at `/compared/{picture}` of the step.'),
+    })
+    .nullable()
+    .describe('What came of comparing the page with its baseline.'),
   troubles: z.array(z.object({ kind: z.enum(['console', 'network', 'dialog']), text: z.string() })),
 });
 
@@ -68,3 +87,21 @@ export const browserHealingsView = z.object({
 export const browserHealingBody = z.strictObject({ paths: z.array(z.string().max(2000)).max(500).optional().describe('Only of these steps; default all.') });
 
 export const browserHealedFlow = z.object({ flow: z.record(z.string(), z.unknown()).describe('The flow of the run, with these ways first.'), accepted: z.array(z.string()) });
+
+export const browserBaselinesQuery = pageQuery.extend({ flow: z.string().max(200).optional().describe('Only of flows of this name.') });
+
+export const browserBaselineParams = z.object({ id: z.uuid() });
+
+export const browserBaselineView = z
+  .object({
+    id: z.uuid(),
+    flow: z.string().describe('Name of the flow.'),
+    name: z.string(),
+    viewport: z.string().describe('Size of the window and device pixels to each of its own, e.g. `1280x800@1`.'),
+    width: z.int(),
+    height: z.int(),
+    runId: z.string().describe('The run whose page it shows.'),
+    accepted: z.boolean().describe('Whether a person took it for right; else it was the first.'),
+    takenAt: z.iso.datetime().describe('Since when it is the baseline.'),
+  })
+  .meta({ id: 'BrowserBaseline' });

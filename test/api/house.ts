@@ -136,7 +136,7 @@ export async function createHouse(test: TestApi, parentId?: string): Promise<Hou
 
 /** What only background work writes. */
 async function otherRows(test: TestApi, of: { orgId: string; run: string; userId: string; webhook: string; endpoint: string; automation: string; connection: string; marker: string }): Promise<[string, string][]> {
-  const [bulk, source, undelivered, factor, receipt, message, approval, decision, letter, browsing] = [randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+  const [bulk, source, undelivered, factor, receipt, message, approval, decision, letter, browsing, baseline] = [randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID(), randomUUID()];
   const { orgId, marker } = of;
   const rollout = `rollout~${randomUUID()}`;
   let stepSeq = '0';
@@ -155,6 +155,7 @@ async function otherRows(test: TestApi, of: { orgId: string; run: string; userId
     await sql`insert into browser_sessions (org_id, id, run_id, flow) values (${orgId}, ${browsing}, ${of.run}, ${marker})`.execute(tx);
     const { rows: [step] } = await sql<{ seq: string }>`insert into browser_steps (org_id, session_id, key, path, verb, name, outcome, url, started_at, ended_at) values (${orgId}, ${browsing}, '0', 'steps/0', 'click', ${marker}, 'done', '', now(), now()) returning seq`.execute(tx);
     stepSeq = step?.seq ?? '0';
+    await sql`insert into browser_baselines (org_id, id, flow, name, viewport, width, height, picture, run_id, step_key) values (${orgId}, ${baseline}, ${marker}, 'cart', '1280x800@1', 1, 1, ${`blob:${'0'.repeat(64)}`}, ${of.run}, '0')`.execute(tx);
     if (has('/v1/sources')) {
       await sql`insert into broker_sources (org_id, id, name, enabled, draft) values (${orgId}, ${source}, ${marker}, false, '{}')`.execute(tx);
       await sql`insert into broker_dead_letters (org_id, id, source_id, cause, sealed, bytes) values (${orgId}, ${undelivered}, ${source}, ${marker}, ${Buffer.from(marker)}, 1)`.execute(tx);
@@ -167,6 +168,8 @@ async function otherRows(test: TestApi, of: { orgId: string; run: string; userId
   return [
     ['/v1/runs/bulk/:id', bulk],
     ['/v1/runs/:id/browser-steps/:seq', stepSeq],
+    ['/v1/runs/:id/browser-steps/:seq/compared/:picture', 'actual'],
+    ['/v1/browser-baselines/:id', baseline],
     ['/v1/rollouts/:id', rollout],
     ['/v1/sources/:id', source],
     ['/v1/sources/:id/dead-letters/:letterId', undelivered],

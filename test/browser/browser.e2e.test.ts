@@ -11,6 +11,7 @@ import { chromiumPath, launchBrowser } from '../environment/browser.ts';
 import { takePictures } from '../environment/pictures.ts';
 import { freePort } from '../environment/ports.ts';
 import { BOOKING_LOGIN, bookingFlow, startBookingSite, type BookingSite } from './sites/booking.ts';
+import { PLAIN, startPaintedSite } from './sites/painted.ts';
 import { playRounds } from './sites/rounds.ts';
 import { chromiumsBelow, soak } from './soak.ts';
 
@@ -180,6 +181,59 @@ describe('browser sessions', () => {
     await page.locator('#step .problem', { hasText: 'there is no button "Sign out"' }).waitFor();
     await picture('browser-failed');
   });
+
+  it('compares a page with its baseline, shows how they differ, and takes the new picture for right', async () => {
+    const cart = await startPaintedSite();
+    try {
+      const flow = { name: 'cart', steps: [{ do: 'navigate', url: cart.url }, { do: 'compare', baseline: 'cart', mask: [{ testId: 'clock' }] }] };
+      await expect(ended(await start(flow))).resolves.toMatchObject({ status: 'completed' });
+      cart.look = { ...PLAIN, colour: '#a4161a', left: 60 };
+      const runId = await start(flow);
+      const message: unknown = expect.stringMatching(/^steps\/1 \(compare\): the picture "cart" differs from its baseline: \d+ of 1024000 pixels differ, 0 may$/);
+      await expect(ended(runId)).resolves.toMatchObject({ status: 'failed', failure: { type: 'PictureDiffers', message } });
+      const seq = String((await stepsOf(runId)).items.at(-1)?.['seq']);
+      await page.goto(`${stack.url}/console/browser.html?id=${encodeURIComponent(runId)}`);
+      await page.locator('#difference', { hasText: 'pixels differ' }).waitFor();
+      await expect.poll(() => page.locator('#compared img[src^="data:image/png"]').count()).toBe(3);
+      await picture('browser-compare');
+      await page.click('#over');
+      await page.locator('#compared').waitFor({ state: 'hidden' });
+      await page.locator('#slider img[src^="data:image/png"]').last().waitFor();
+      // Left of the slider stands the page: at 0 nothing of it is seen, and the middle of the button has the colour of the baseline.
+      const middle = async (seen: string): Promise<string> => {
+        await page.locator('#slider input').fill(seen);
+        return String(await page.evaluate("getComputedStyle(document.querySelector('#slider .upper')).clipPath"));
+      };
+      expect([await middle('0'), await middle('100')]).toEqual(['inset(0px 100% 0px 0px)', 'inset(0px 0% 0px 0px)']);
+      await middle('12');
+      await picture('browser-compare-over');
+
+      const step = `/v1/runs/${encodeURIComponent(runId)}/browser-steps/${seq}`;
+      const reader = await call('POST', '/v1/api-keys', { name: 'no judge', scopes: ['runs:read'] }).then(({ secret, key: text }) => String(secret ?? text));
+      expect((await send('POST', `${step}/accept`, undefined, reader)).status).toBe(403);
+      expect((await send('GET', `${step}/compared/difference`, undefined, reader)).status).toBe(403);
+      expect((await send('GET', `${step}/compared/difference`)).headers.get('content-type')).toBe('image/png');
+      const [download] = await Promise.all([page.waitForEvent('download'), page.click('#export')]);
+      expect(Object.keys(unzipSync(new Uint8Array(await readFile(await download.path())))).filter((name) => name.startsWith('compared/'))).toHaveLength(3);
+
+      await page.click('#accept');
+      await page.locator('#step [role=status]', { hasText: 'From now on' }).waitFor();
+      await expect(ended(await start(flow))).resolves.toMatchObject({ status: 'completed' });
+      const accepting = hal9(['runs', 'accept-browser-picture', runId, seq]);
+      await expect(accepting.ended, accepting.said()).resolves.toBe(0);
+      const { items } = (await call('GET', '/v1/browser-baselines?flow=cart')) as { items: Record<string, unknown>[] };
+      expect(items).toEqual([expect.objectContaining({ flow: 'cart', name: 'cart', viewport: '1280x800@1', accepted: true, runId })]);
+      const address = `/v1/browser-baselines/${String(items[0]?.['id'])}`;
+      expect((await send('GET', `${address}/picture`)).headers.get('content-type')).toBe('image/png');
+      expect((await send('DELETE', address, undefined, reader)).status).toBe(403);
+      expect((await send('DELETE', address)).status).toBe(204);
+      expect((await send('GET', `${address}/picture`)).status).toBe(404);
+      for (const action of ['browser.baseline', 'browser.baseline-delete']) await expect.poll(async () => JSON.stringify(await call('GET', `/v1/audit/entries?action=${action}`))).toContain(String(items[0]?.['id']));
+      expect(problems).toEqual([]);
+    } finally {
+      await cart.close();
+    }
+  }, 300_000);
 
   it('refuses a flow that cannot run before a browser is opened', async () => {
     const runId = await start({ steps: [{ do: 'click', on: { role: 'knob' } }, { do: 'call', flow: 'none' }] });

@@ -5,7 +5,7 @@ import { evidenceArchive } from '../../platform/browser/evidence-archive.ts';
 
 const AT = new Date('2031-05-04T10:00:00.000Z');
 const SESSION: BrowserSession = { id: 's', runId: 'browser~1', flow: 'a <b> shop', fence: 3, worker: null, state: 'done', checkpoint: null, checkpointedAt: null, workedMs: 1200, createdAt: AT, closedAt: AT };
-const step = (seq: number, more: Partial<StoredBrowserStep> = {}): StoredBrowserStep => ({ seq, key: String(seq), path: `steps/${String(seq)}`, verb: 'click', name: null, outcome: 'done', target: 'button "Save"', way: 0, failure: null, url: 'https://shop.example/', startedAt: AT, endedAt: new Date(AT.getTime() + 250), picture: `blob:${String(seq)}`, snapshot: null, troubles: [], ...more });
+const step = (seq: number, more: Partial<StoredBrowserStep> = {}): StoredBrowserStep => ({ seq, key: String(seq), path: `steps/${String(seq)}`, verb: 'click', name: null, outcome: 'done', target: 'button "Save"', way: 0, failure: null, url: 'https://shop.example/', startedAt: AT, endedAt: new Date(AT.getTime() + 250), picture: `blob:${String(seq)}`, snapshot: null, comparison: null, actual: null, baseline: null, difference: null, troubles: [], ...more });
 
 async function filesOf(steps: readonly StoredBrowserStep[], blobs: Readonly<Record<string, Uint8Array>>): Promise<Record<string, Uint8Array>> {
   const parts: Uint8Array[] = [];
@@ -34,6 +34,16 @@ describe('an archive of evidence', () => {
     expect(page).toContain('oops &#38; more');
     expect(page).not.toContain('<b>');
     expect(page).not.toContain('00000009.jpg');
+  });
+
+  it('shows what was compared side by side, with the numbers', async () => {
+    const comparison = { name: 'cart', viewport: '1280x800@1', outcome: 'differs', size: { width: 2, height: 1 }, baselineSize: { width: 2, height: 1 }, different: 1, most: 0, threshold: 0.1 } as const;
+    const png = (mark: number): Uint8Array => new Uint8Array([0x89, mark]);
+    const files = await filesOf([step(3, { verb: 'compare', comparison, actual: 'blob:a', baseline: 'blob:b', difference: 'blob:gone' })], { 'blob:a': png(1), 'blob:b': png(2) });
+    expect([files['compared/00000003-actual.png'], files['compared/00000003-baseline.png'], files['compared/00000003-difference.png']]).toEqual([png(1), png(2), undefined]);
+    expect(JSON.parse(text(files['steps.ndjson']))).toMatchObject({ comparison, actual: 'compared/00000003-actual.png', difference: null });
+    expect(text(files['index.html'])).toContain('src="compared/00000003-baseline.png"');
+    expect(text(files['index.html'])).toContain('Compared with cart (1280x800@1): differs, 1 pixels differ, 0 may.');
   });
 
   it('is as long as the session was', async () => {

@@ -81,8 +81,8 @@ describe('expressions of a flow', () => {
   });
 
   it('finds every mistake of a flow before anything is touched', () => {
-    const flow = flowSchema.parse({ steps: [{ do: 'click', on: { role: 'knob', name: '{{ vars.( }}' } }, { do: 'call', flow: 'missing' }, { do: 'set', as: 'a', value: ')' }] });
-    expect(() => checkFlow(flow)).toThrow(expect.objectContaining({ errors: expect.arrayContaining([expect.objectContaining({ path: '/steps/0/on/role' }), expect.objectContaining({ path: '/steps/0/on/name' }), expect.objectContaining({ path: '/steps/1/flow' }), expect.objectContaining({ path: '/steps/2/value' })]) }));
+    const flow = flowSchema.parse({ steps: [{ do: 'click', on: { role: 'knob', name: '{{ vars.( }}' } }, { do: 'call', flow: 'missing' }, { do: 'set', as: 'a', value: ')' }, { do: 'compare', baseline: 'cart' }] });
+    expect(() => checkFlow(flow)).toThrow(expect.objectContaining({ errors: expect.arrayContaining([expect.objectContaining({ path: '/steps/0/on/role' }), expect.objectContaining({ path: '/steps/0/on/name' }), expect.objectContaining({ path: '/steps/1/flow' }), expect.objectContaining({ path: '/steps/2/value' }), expect.objectContaining({ path: '/steps/3/baseline' })]) }));
   });
 });
 

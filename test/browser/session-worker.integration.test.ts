@@ -13,6 +13,7 @@ import { BrowserModel } from '../../activities/browser/browser-model.ts';
 import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
 import { NeuronCallStore } from '../../database/neuron-calls.ts';
 import { NeuronStore } from '../../database/neurons.ts';
+import { BrowserBaselineStore } from '../../database/browser-baselines.ts';
 import { BrowserLiveViewStore } from '../../database/browser-live-views.ts';
 import { BrowserSessionStore } from '../../database/browser-sessions.ts';
 import { actOf } from '../../platform/audit/act.ts';
@@ -51,7 +52,7 @@ describe('a browser worker', () => {
   let booking: BookingSite;
   let views: BrowserLiveViewStore;
 
-  const workerOn = (own: ChromiumPool): SessionWorker => new SessionWorker({ pool: own, store, blobs, connections: new Connections({ database: test.database, keys, egress }), egress, logger, model, workerId: 'test', keys, views });
+  const workerOn = (own: ChromiumPool): SessionWorker => new SessionWorker({ pool: own, store, baselines: new BrowserBaselineStore(test.database), blobs, connections: new Connections({ database: test.database, keys, egress }), egress, logger, model, workerId: 'test', keys, views });
   const play = async (draft: FlowDraft | Record<string, unknown>, options: { input?: unknown; by?: SessionWorker; id?: string; signal?: AbortSignal } = {}): Promise<FlowOutcome & { steps: number }> => {
     const id = options.id ?? randomUUID();
     const by = options.by ?? worker;

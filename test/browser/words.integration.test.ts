@@ -9,6 +9,7 @@ import { BrowserModel } from '../../activities/browser/browser-model.ts';
 import { ChromiumPool } from '../../activities/browser/chromium-pool.ts';
 import type { FlowOutcome } from '../../activities/browser/flow-runner.ts';
 import { SessionWorker } from '../../activities/browser/session-worker.ts';
+import { BrowserBaselineStore } from '../../database/browser-baselines.ts';
 import { BrowserLiveViewStore } from '../../database/browser-live-views.ts';
 import { BrowserSessionStore } from '../../database/browser-sessions.ts';
 import { NeuronBreakerStore } from '../../database/neuron-breakers.ts';
@@ -52,7 +53,7 @@ describe('steps in words', () => {
     const connections = new Connections({ database: test.database, keys, egress });
     const blobs = new FileBlobStore(join(folder, 'blobs'), keys);
     const model = new BrowserModel({ connections, egress, budgets: new Budgets(test.database), calls: new NeuronCallStore(test.database), breakers: new NeuronBreakerStore(test.database), blobs, memories: new Memories({ database: test.database, keys, subjects: new SubjectKeys({ database: test.database, keys }) }) }, new NeuronStore(test.database));
-    return new SessionWorker({ pool: own, store, blobs, connections, egress, logger, model, workerId: 'test', keys, views: new BrowserLiveViewStore(test.database) });
+    return new SessionWorker({ pool: own, store, baselines: new BrowserBaselineStore(test.database), blobs, connections, egress, logger, model, workerId: 'test', keys, views: new BrowserLiveViewStore(test.database) });
   };
   const play = async (draft: FlowDraft | Record<string, unknown>, options: { by?: SessionWorker; id?: string; signal?: AbortSignal; onStep?: (taken: number) => void } = {}): Promise<FlowOutcome & { steps: number }> => {
     const { by = worker, id = randomUUID(), signal = new AbortController().signal, onStep = () => undefined } = options;

@@ -77,6 +77,7 @@ describe('HAL9 as a source of personal data', () => {
     await ingest.close();
     const subjects = new SubjectKeys({ database: project.test.database, keys: project.keys });
     const blobs = createBlobStore(project.config, project.keys, subjects);
+    const [compared, baseline, bobsBaseline] = [await blobs.put(orgId, randomBytes(64)), await blobs.put(orgId, randomBytes(64)), await blobs.put(orgId, randomBytes(64))];
     const [loose, picture, snapshot, kept] = [await blobs.put(orgId, Buffer.from(`to ${CANARY}`)), await blobs.put(orgId, randomBytes(64), parseRunId(done.runId)?.keyId), await blobs.put(orgId, randomBytes(64), parseRunId(done.runId)?.keyId), await blobs.put(orgId, Buffer.from(`to ${BOB}`))];
     const memories = new Memories({ database: project.test.database, keys: project.keys, subjects });
     const [about, naming, bobsMemory] = [await memories.remember(caller, { kind: 'fact', topic: 'likes', subject: `email:${CANARY}`, content: { likes: 'tea' } }), await memories.remember(caller, { kind: 'outcome', topic: 'likes', content: { asked: CANARY } }), await memories.remember(caller, { kind: 'fact', topic: 'likes', subject: `email:${BOB}`, content: { likes: BOB } })];
@@ -84,7 +85,8 @@ describe('HAL9 as a source of personal data', () => {
     await project.test.database.withOrg(orgId, async (tx) => {
       // The read model of runs is a projector's, which this test does not run.
       await sql`insert into browser_sessions (org_id, id, run_id) values (${orgId}, ${session}, ${done.runId})`.execute(tx);
-      await sql`insert into browser_steps (org_id, session_id, key, path, verb, outcome, url, started_at, ended_at, picture, snapshot) values (${orgId}, ${session}, 'k', '0', 'click', 'done', 'https://x.example', now(), now(), ${picture}, ${snapshot})`.execute(tx);
+      await sql`insert into browser_steps (org_id, session_id, key, path, verb, outcome, url, started_at, ended_at, picture, snapshot, difference) values (${orgId}, ${session}, 'k', '0', 'click', 'done', 'https://x.example', now(), now(), ${picture}, ${snapshot}, ${compared})`.execute(tx);
+      await sql`insert into browser_baselines (org_id, id, flow, name, viewport, width, height, picture, run_id, step_key) values (${orgId}, ${randomUUID()}, 'shop', 'cart', '1x1@1', 1, 1, ${baseline}, ${done.runId}, '0'), (${orgId}, ${randomUUID()}, 'shop', 'account', '1x1@1', 1, 1, ${bobsBaseline}, ${bobs.runId}, '0')`.execute(tx);
       await sql`insert into decisions (org_id, id, batch_id, layer, ordinal, neuron_id, neuron_version, neuron_name, summary, reason, severity, event_time, causes, state) values (${orgId}, ${randomUUID()}, ${randomUUID()}, 'L2', 0, ${randomUUID()}, 1, 'n', 'rests on the first signal', 'r', 'info', now(), ${[told.ids[0]]}::uuid[], 'none')`.execute(tx);
       await sql`insert into invitations (org_id, id, token_hash, email, expires_at) values (${orgId}, ${randomUUID()}, ${randomBytes(32)}, ${CANARY}, now()), (${orgId}, ${randomUUID()}, ${randomBytes(32)}, ${BOB}, now())`.execute(tx);
     });
@@ -96,7 +98,7 @@ describe('HAL9 as a source of personal data', () => {
     const plan = await source.plan(inquiry);
     expect(plan.refusals).toEqual([]);
     const planned = Object.fromEntries(plan.tables.map(({ table, rows }) => [table, rows]));
-    expect(planned).toMatchObject({ signals: 2, decisions: 1, browser_steps: 1, invitations: 1, audit_acts: 1, temporal_histories: 3, blobs: 3, subject_keys: 1, memories: 2 });
+    expect(planned).toMatchObject({ signals: 2, decisions: 1, browser_steps: 1, browser_baselines: 1, invitations: 1, audit_acts: 1, temporal_histories: 3, blobs: 5, subject_keys: 1, memories: 2 });
     const exported: ExportedRecords[] = [];
     for await (const portion of source.export(inquiry)) exported.push(portion);
     expect(JSON.stringify(exported)).toContain(CANARY);
@@ -127,8 +129,9 @@ describe('HAL9 as a source of personal data', () => {
     expect(rows.map(({ envelope }) => envelope.includes('hal9/erased'))).toEqual([true, true, false]);
     const { rows: decisions } = await project.test.database.withOrg(orgId, (tx) => sql<{ summary: string }>`select summary from decisions`.execute(tx));
     expect(decisions).toEqual([{ summary: 'erased' }]);
-    for (const ref of [loose, picture, snapshot]) await expect(blobs.get(orgId, ref)).rejects.toMatchObject({ type: 'NotFound' });
+    for (const ref of [loose, picture, snapshot, compared, baseline]) await expect(blobs.get(orgId, ref)).rejects.toMatchObject({ type: 'NotFound' });
     expect((await blobs.get(orgId, kept)).toString()).toContain(BOB);
+    expect(await blobs.get(orgId, bobsBaseline)).toHaveLength(64);
     for (const { id } of [about, naming]) await expect(memories.get(caller, id)).rejects.toMatchObject({ type: 'NotFound' });
     expect(await memories.get(caller, bobsMemory.id)).toMatchObject({ content: { likes: BOB } });
     expect((await project.operations.result(caller, bobs.runId, 5_000)).status).toBe('completed');

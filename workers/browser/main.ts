@@ -6,6 +6,7 @@ import { ChromiumPool } from '../../activities/browser/chromium-pool.ts';
 import { SessionWorker } from '../../activities/browser/session-worker.ts';
 import { createBrowserActivities } from '../../activities/browser/worker-activities.ts';
 import { createCallDependencies } from '../../activities/external/call-dependencies.ts';
+import { BrowserBaselineStore } from '../../database/browser-baselines.ts';
 import { BrowserLiveViewStore } from '../../database/browser-live-views.ts';
 import { BrowserSessionStore } from '../../database/browser-sessions.ts';
 import { NeuronStore } from '../../database/neurons.ts';
@@ -23,7 +24,7 @@ await runProcess('browser', { temporalWorker: true }, async (context) => {
   const calls = createCallDependencies({ config, database }, keys, egress);
   const { blobs, connections } = calls;
   const model = new BrowserModel(calls, new NeuronStore(database));
-  const worker = new SessionWorker({ pool, store: new BrowserSessionStore(database), blobs, connections, egress, logger, model, workerId, keys, views: new BrowserLiveViewStore(database) });
+  const worker = new SessionWorker({ pool, store: new BrowserSessionStore(database), baselines: new BrowserBaselineStore(database), blobs, connections, egress, logger, model, workerId, keys, views: new BrowserLiveViewStore(database) });
   const slots = new Gauge({ name: 'hal9_browser_slots', help: 'Slots for browser sessions, by state.', labelNames: ['state'], registers: [registry], collect: () => {
     slots.set({ state: 'free' }, pool.free);
     slots.set({ state: 'taken' }, config.HAL9_BROWSER_SLOTS - pool.free);
