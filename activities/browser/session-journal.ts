@@ -9,7 +9,7 @@ import { captureCheckpoint, encodeCheckpoint } from './checkpoint.ts';
 import { isSeen, type Journal, type StepRecord } from './flow-runner.ts';
 import type { DueStep, FlowState } from './flow-machine.ts';
 import type { LiveSession } from './live-session.ts';
-import { snapshotWithin } from './snapshot.ts';
+import { snapshotOf } from './snapshot.ts';
 import { withoutQuery } from './url-pattern.ts';
 
 /** Another worker has taken the session up: this one must not touch it any more. */
@@ -40,6 +40,8 @@ const PICTURE_MS = 5_000;
 const PICTURE = { type: 'jpeg', quality: 60, timeout: PICTURE_MS, animations: 'disabled', caret: 'initial' } as const;
 /** Elements of a page that is put into words beside its picture by default: a few milliseconds. */
 const FEW_ELEMENTS = 100;
+/** A page of more takes seconds to put into words. */
+const MOST_ELEMENTS = 20_000;
 /** How long steps wait for others to be written with, ms. */
 const GATHER_MS = 200;
 
@@ -179,7 +181,7 @@ export class SessionJournal implements Journal {
   async #snapshot(page: Page, failed: boolean): Promise<Buffer | undefined> {
     const { evidence, redact, hold } = this.#options;
     if (evidence === 'none' || page.isClosed()) return undefined;
-    const taken = snapshotWithin(page, redact, evidence === 'full' || failed ? undefined : FEW_ELEMENTS).catch(() => undefined);
+    const taken = snapshotOf(page, redact, evidence === 'full' || failed ? MOST_ELEMENTS : FEW_ELEMENTS).catch(() => undefined);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<undefined>((resolve) => (timer = setTimeout(() => resolve(undefined), PICTURE_MS)));
     const snapshot = await Promise.race([taken, late]).finally(() => clearTimeout(timer));
