@@ -82,6 +82,20 @@ export class ContentStore {
     return this.#database.withOrg(orgId, (tx) => tx.selectFrom('contents').select(COLUMNS).where('org_id', '=', orgId).where('id', '=', id).executeTakeFirst());
   }
 
+  /** What all contents are made of, by id; `after` continues a page. */
+  async blocks(orgId: string, limit: number, after?: string): Promise<Pick<ContentRecord, 'id' | 'root' | 'digests'>[]> {
+    return this.#database.withOrg(orgId, (tx) =>
+      tx
+        .selectFrom('contents')
+        .select(['id', 'root', 'digests'])
+        .where('org_id', '=', orgId)
+        .$if(after !== undefined, (query) => query.where('id', '>', after ?? ''))
+        .orderBy('id')
+        .limit(limit)
+        .execute(),
+    );
+  }
+
   /** By id of the content. */
   async pins(orgId: string, ids: readonly string[]): Promise<ReadonlyMap<string, readonly Pin[]>> {
     if (ids.length === 0) return new Map();

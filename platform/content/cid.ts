@@ -10,6 +10,9 @@ import { z } from 'zod';
 const CODECS = { 'raw': raw.code, 'dag-json': dagJson.code } as const;
 export type Codec = keyof typeof CODECS;
 
+/** Of SHA-256. */
+export const DIGEST_BYTES = 32;
+
 /** Content identifier, version 1 with SHA-256 in base32 (https://github.com/multiformats/cid): `b...`. */
 export type Cid = string;
 
@@ -28,6 +31,11 @@ export function blockOf(codec: Codec, bytes: Uint8Array): Block {
 /** @param digest SHA-256, 32 bytes. */
 export function cidOf(codec: Codec, digest: Uint8Array): Cid {
   return CID.createV1(CODECS[codec], digestOf(sha256.code, digest)).toString();
+}
+
+/** Of the blocks of a content. @param digests SHA-256 of each, one after the other. */
+export function cidsOf(digests: Buffer): Cid[] {
+  return Array.from({ length: digests.length / DIGEST_BYTES }, (_, n) => cidOf('raw', digests.subarray(n * DIGEST_BYTES, (n + 1) * DIGEST_BYTES)));
 }
 
 /** The block that links to these, in their order: pinning it pins them. */

@@ -10,7 +10,7 @@ import type { Caller } from '../identity/caller.ts';
 import { KeyError, type KeyRing } from '../keys/key-ring.ts';
 import { SubjectKeyDestroyed, type SubjectKeys } from '../keys/subject-keys.ts';
 import { subjectHash } from '../privacy/identities.ts';
-import { blockOf, cidOf, isOf, rootOf, type Block, type Cid } from './cid.ts';
+import { blockOf, cidsOf, DIGEST_BYTES, isOf, rootOf, type Block, type Cid } from './cid.ts';
 import { EMBEDDED, embedded } from './embedded.ts';
 import { kubo } from './kubo.ts';
 import { pinningService } from './pinning-service.ts';
@@ -19,7 +19,6 @@ import { ProviderFailed, type ContentProvider } from './provider.ts';
 const PURPOSE = 'contents';
 /** Of the clear in one block, bytes: sealed, it stays below the mebibyte that every node takes. */
 const BLOCK_BYTES = 1_000_000;
-const DIGEST_BYTES = 32;
 /** Longest time for deleting blocks of content that nobody keeps, milliseconds. */
 const CLEANING_MS = 60_000;
 /** Connections looked at for providers. */
@@ -283,10 +282,6 @@ async function* inBlocks(stream: AsyncIterable<Uint8Array>): AsyncIterable<Buffe
     }
   }
   if (size > 0) yield Buffer.concat(held, size);
-}
-
-function cidsOf(digests: Buffer): Cid[] {
-  return Array.from({ length: digests.length / DIGEST_BYTES }, (_, n) => cidOf('raw', digests.subarray(n * DIGEST_BYTES, (n + 1) * DIGEST_BYTES)));
 }
 
 function view({ digests, subjectKey, ...record }: ContentRecord, pins: readonly Pin[]): Content {

@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { FsBlockstore } from 'blockstore-fs';
 import { NextToLast } from 'blockstore-fs/sharding';
@@ -49,6 +49,39 @@ export function embedded(folder: string, orgId: string): ContentProvider {
     read: reading,
     origins: () => Promise.resolve([]),
   };
+}
+
+/**
+ * Deletes what an upload left whose process was killed: files that are older than any upload takes and belong to none of the blocks that are named.
+ * @param before files written since are left alone.
+ * @param named all blocks of the organisation.
+ * @returns how many files were deleted.
+ */
+export async function removeRemains(folder: string, orgId: string, before: Date, named: AsyncIterable<Cid>): Promise<number> {
+  const sharding = new NextToLast();
+  const own = join(folder, orgId);
+  const old = new Set<string>();
+  for (const entry of await readdir(own, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isFile() && (await isOlder(path, before))) old.add(path);
+  }
+  if (old.size === 0) return 0;
+  for await (const cid of named) {
+    const { dir, file } = sharding.encode(CID.parse(cid));
+    old.delete(join(own, dir, file));
+  }
+  for (const path of old) await rm(path, { force: true });
+  return old.size;
+}
+
+/** False where it is gone by now: a block that is being written has another name until it is whole. */
+async function isOlder(path: string, than: Date): Promise<boolean> {
+  try {
+    return (await stat(path)).mtime < than;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+    throw error;
+  }
 }
 
 /** What the file system says, without its paths. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from 'vitest';
@@ -7,6 +7,7 @@ import { OwnPersonalDataStore } from '../../database/own-personal-data.ts';
 import { Connections } from '../../platform/connections/connections.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { Contents, type Content } from '../../platform/content/contents.ts';
+import { ContentRemains } from '../../platform/content/remains.ts';
 import { systemCaller, type Caller } from '../../platform/identity/caller.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
 import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
@@ -135,6 +136,49 @@ describe('content on IPFS', () => {
     second.left = 1;
     await expect(add(randomBytes(2_000_000))).rejects.toMatchObject({ type: 'ExternalCallFailed' });
     expect(await contents.list(caller, 10)).toHaveLength(1);
+  });
+
+  it('leaves nothing of an upload whose process was killed, a day later', async () => {
+    caller = systemCaller(await test.organisation(), 'test');
+    const own = join(folder, caller.orgId);
+    const files = async (): Promise<string[]> => (await readdir(own, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name)).toSorted();
+    const kept = [await add(randomBytes(1_500_000)), await add(Buffer.from('small'))];
+    const whole = await files();
+    // Its blocks come, and then nothing more.
+    const held = Promise.withResolvers<undefined>();
+    async function* endless(): AsyncIterable<Uint8Array> {
+      yield randomBytes(2_100_000);
+      await held.promise;
+      throw new HalError('Internal', 'over');
+    }
+    const upload = contents.add(caller, { mediaType: 'text/plain' }, endless(), signal);
+    await expect.poll(files).toHaveLength(whole.length + 2);
+    const left = join(folder, 'left');
+    await cp(own, left, { recursive: true });
+    held.resolve(undefined);
+    await expect(upload).rejects.toThrow('over');
+    expect(await files()).toEqual(whole);
+    await cp(left, own, { recursive: true });
+    await rm(left, { recursive: true });
+    const unfinished = join(own, '.half-written.tmp');
+    await writeFile(unfinished, 'half');
+    expect(await files()).toHaveLength(whole.length + 3);
+    // Another installation's folder, of an organisation nobody knows here.
+    const foreign = join(folder, crypto.randomUUID());
+    await cp(own, foreign, { recursive: true });
+    const remains = new ContentRemains({ database: test.database, folder });
+    const days = (count: number): Date => new Date(Date.now() + count * 86_400_000);
+    expect(await remains.remove(days(0.9), signal)).toBe(0);
+    // One that is being written now belongs to an upload that goes on.
+    await utimes(unfinished, days(1), days(1));
+    expect(await remains.remove(days(1.1), signal)).toBe(2);
+    expect(await files()).toEqual([unfinished, ...whole]);
+    expect(await remains.remove(days(2.1), signal)).toBe(1);
+    expect(await files()).toEqual(whole);
+    expect((await readdir(foreign, { recursive: true })).length).toBeGreaterThan(whole.length);
+    for (const { id, bytes } of kept) expect(await read(id)).toHaveLength(bytes);
+    expect(await new ContentRemains({ database: test.database, folder: join(folder, 'nowhere') }).remove(days(9), signal)).toBe(0);
+    await rm(foreign, { recursive: true });
   });
 
   it('is kept by HAL9 itself where no node is connected: on its disk, sealed, nothing left of what was not whole', async () => {

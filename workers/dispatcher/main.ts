@@ -13,6 +13,7 @@ import { createBulkRecovery } from './bulk.ts';
 import { createChainDrain, createChainRecovery } from './chain.ts';
 import { createConcurrencyDrain } from './concurrency.ts';
 import { createEvidenceSchedule } from './compliance.ts';
+import { createContentCleaning } from './content.ts';
 import { createErasureWatch } from './erasures.ts';
 import { createPrivacyChangeWatch } from './privacy-changes.ts';
 import { createDelayedStartGuard } from './delayed-starts.ts';
@@ -30,7 +31,7 @@ import { createBacklogGauges, createUpkeep } from './upkeep.ts';
 import { createQuotaAlerts, createStatementDrain, createStorageSampler, createUsageFold } from './usage.ts';
 
 /** Drains of other parts of the house; each is built once and runs in a loop of its own. */
-const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createBulkRecovery, createConcurrencyDrain, createDelayedStartGuard, createRetention, createBrowserRetention, createOutboxDrain, createPasswordMails, createAutomationDrain, createAutomationUpkeep, createScheduleDrain, createScheduleUpkeep, createDrillSchedule, createWebhookDrain, createWebhookUpkeep, createChainDrain, createChainRecovery, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createErasureWatch, createPrivacyChangeWatch, createBillingReporter, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
+const DRAINS: readonly DrainFactory[] = [createRunsProjector, createRunsUpkeep, createBulkRecovery, createConcurrencyDrain, createDelayedStartGuard, createRetention, createBrowserRetention, createOutboxDrain, createPasswordMails, createAutomationDrain, createAutomationUpkeep, createScheduleDrain, createScheduleUpkeep, createDrillSchedule, createWebhookDrain, createWebhookUpkeep, createChainDrain, createChainRecovery, createContentCleaning, createUsageFold, createStorageSampler, createStatementDrain, createQuotaAlerts, createEvidenceSchedule, createErasureWatch, createPrivacyChangeWatch, createBillingReporter, createAuditSequencer, createAuditGauges, createAuditCheckpoints, createAuditRisk, createAuditRetention];
 
 await runProcess('dispatcher', { temporalWorker: false }, async (context) => {
   const { config, database, logger, operations, registry, shutdown } = context;
