@@ -81,7 +81,7 @@ export class Contents {
     };
     const id = randomUUID();
     const subjectKey = subject === undefined ? undefined : await this.#dependencies.subjects.keyOf(orgId, subject);
-    const ring = await this.#ring(orgId, subjectKey);
+    const ring = await this.#dependencies.subjects.ringOf(orgId, subjectKey);
     const digests: Buffer[] = [];
     let bytes = 0;
     let root: Block;
@@ -130,7 +130,7 @@ export class Contents {
     const record = await this.#record(orgId, id);
     let providers = [this.#own(orgId), ...(await this.#connected(caller))];
     try {
-      const ring = await this.#ring(orgId, record.subjectKey?.replaceAll('-', ''));
+      const ring = await this.#dependencies.subjects.ringOf(orgId, record.subjectKey);
       for (const [n, cid] of cidsOf(record.digests).entries()) {
         const found = await fetchBlock(providers, cid, signal);
         // Whoever had this one is asked first for the next.
@@ -231,10 +231,6 @@ export class Contents {
     const subject = subjectHash(this.#dependencies.keys, orgId, text);
     if (subject === undefined) throw new HalError('InvalidInput', 'HAL9-Subject is not kind:value', { errors: [{ path: '/headers/HAL9-Subject', message: 'expected kind:value' }] });
     return subject;
-  }
-
-  async #ring(orgId: string, subjectKey: string | undefined): Promise<KeyRing> {
-    return subjectKey === undefined ? this.#dependencies.keys : this.#dependencies.subjects.ring(orgId, subjectKey);
   }
 
   async #record(orgId: string, id: string): Promise<ContentRecord> {

@@ -45,6 +45,11 @@ export class SubjectKeys implements SubjectKeyPort {
     return hexOf((await this.#store.findOrInsert(orgId, subject, { id, wrapped: this.#keys.seal(orgId, PURPOSE, randomBytes(32), id) })).id);
   }
 
+  /** The ring that a row is sealed with: of the person it is about, or of the organisation where it is about nobody. @param subjectKey id of the person's key, as a row or a ring writes it. @throws as {@link ring}. */
+  async ringOf(orgId: string, subjectKey: string | null | undefined): Promise<KeyRing> {
+    return subjectKey === null || subjectKey === undefined ? this.#keys : this.ring(orgId, hexOf(subjectKey));
+  }
+
   async ring(orgId: string, keyId: string): Promise<KeyRing> {
     const name = `${orgId}/${keyId}`;
     const known = this.#known.get(name);

@@ -76,7 +76,7 @@ export class Memories {
     const weight = nats ?? null;
     const subject = this.#subject(orgId, about);
     const subjectKey = subject === undefined ? undefined : await this.#subjects.keyOf(orgId, subject);
-    const ring = await this.#ring(orgId, subjectKey);
+    const ring = await this.#subjects.ringOf(orgId, subjectKey);
     const sealed = ring.seal(orgId, MEMORY_PURPOSE, JSON.stringify(content), id);
     const writtenBy = `${actor.kind}:${actor.id}`;
     const { digest, createdAt } = await this.#store.insert(
@@ -94,7 +94,7 @@ export class Memories {
     const nothing: Recollection = { items: [], weight: 0, subjectKey };
     if (subject !== undefined && subjectKey === undefined) return nothing;
     try {
-      const ring = await this.#ring(orgId, subjectKey);
+      const ring = await this.#subjects.ringOf(orgId, subjectKey);
       const tokens = question.text === undefined ? undefined : tokensOf(ring, orgId, asked(question.text));
       const filter: MemoryFilter = { kind: question.kind, topic: question.topic, subject: subject ?? (question.subject === null ? null : undefined), tokens };
       const [records, weight] = await Promise.all([this.#store.find(orgId, filter, limit, before), this.#store.weight(orgId, filter)]);
@@ -141,15 +141,11 @@ export class Memories {
     return subject;
   }
 
-  async #ring(orgId: string, subjectKey: string | undefined): Promise<KeyRing> {
-    return subjectKey === undefined ? this.#keys : this.#subjects.ring(orgId, subjectKey);
-  }
-
   /** Undefined once its key was destroyed. */
   async #open(orgId: string, record: MemoryRecord): Promise<Memory | undefined> {
     const { id, kind, topic, subjectKey, sealed, digest, weight, writtenBy, createdAt } = record;
     try {
-      const ring = await this.#ring(orgId, subjectKey?.replaceAll('-', ''));
+      const ring = await this.#subjects.ringOf(orgId, subjectKey);
       const content = contentSchema.parse(JSON.parse(ring.open(orgId, MEMORY_PURPOSE, sealed, id).toString('utf8')));
       return { id, kind, topic, about: subjectKey !== null, content, weight, digest: hexOf(digest), writtenBy, createdAt };
     } catch (error) {
