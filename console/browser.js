@@ -111,6 +111,16 @@ function acceptance(step) {
   return element('span', {}, accept, said);
 }
 
+/** What was handed to the page and taken from it. */
+function files(step) {
+  if (step.files.length === 0) return undefined;
+  const says = element('span', { class: 'note', role: 'status' });
+  return element('div', {}, element('ul', { class: 'files', id: 'files' }, ...step.files.map(({ direction, name, bytes, sha256, mediaType, hasContent }, index) => {
+    const fetch = () => askFile(`${path}/browser-steps/${step.seq}/files/${index + 1}`, name).catch((error) => (says.textContent = error.status === 403 ? 'You may not see files.' : error.message));
+    return element('li', {}, direction === 'up' ? 'Uploaded ' : 'Downloaded ', hasContent ? element('button', { type: 'button', click: () => void fetch() }, name) : element('strong', {}, name), ` ${bytes.toLocaleString()} bytes, ${mediaType}`, element('div', { class: 'note' }, `SHA-256 ${sha256}`));
+  })), says);
+}
+
 /** The page in words, asked for when somebody wants to see it. */
 function snapshot(step) {
   if (!step.hasSnapshot) return undefined;
@@ -158,6 +168,7 @@ function detail(step) {
     step.way > 0 ? offer(step) : undefined,
     compared(step),
     step.comparison === null || step.comparison.pictures.length === 0 ? picture(step, { class: 'big' }) : undefined,
+    files(step),
     snapshot(step),
     element('dl', { class: 'facts' }, ...[['Page', step.url], ['Began', when(step.startedAt)], ['Took', duration(Date.parse(step.endedAt) - Date.parse(step.startedAt))], ['In the flow', step.path]].map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value)))),
     step.troubles.length === 0 ? undefined : element('ul', { class: 'troubles' }, ...step.troubles.map(({ kind, text }) => element('li', {}, element('span', { class: 'kind' }, kind), ' ', text))));

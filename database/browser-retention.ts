@@ -77,7 +77,7 @@ export class BrowserRetentionStore {
   }
 }
 
-/** A picture may be that of several steps; a page in words and what was compared are of their session alone. */
+/** A picture may be that of several steps; a page in words, what was compared and files that were handed to pages are of their session alone. */
 async function blobsOf(tx: Tx, sessions: RawBuilder<unknown>): Promise<BrowserBlob[]> {
   const { rows } = await sql<BrowserBlob>`
     select distinct step.org_id as "orgId", step.picture as reference from browser_steps step join ${sessions} on step.org_id = past.org_id and step.session_id = past.id
@@ -86,6 +86,8 @@ async function blobsOf(tx: Tx, sessions: RawBuilder<unknown>): Promise<BrowserBl
       where other.org_id = step.org_id and other.picture = step.picture and (other.org_id, other.session_id) not in (select past.org_id, past.id from ${sessions})
     )
     union select step.org_id, own from browser_steps step join ${sessions} on step.org_id = past.org_id and step.session_id = past.id
-      cross join unnest(array[step.snapshot, step.actual, step.baseline, step.difference]) as own where own is not null`.execute(tx);
+      cross join unnest(array[step.snapshot, step.actual, step.baseline, step.difference]) as own where own is not null
+    union select step.org_id, handed ->> 'blob' from browser_steps step join ${sessions} on step.org_id = past.org_id and step.session_id = past.id
+      cross join jsonb_array_elements(step.files) as handed where handed ->> 'direction' = 'up' and handed ->> 'blob' is not null`.execute(tx);
   return rows;
 }

@@ -42,6 +42,7 @@ export interface BrowserTables {
     actual: string | null;
     baseline: string | null;
     difference: string | null;
+    files: ColumnType<BrowserFile[], string, never>;
     troubles: ColumnType<BrowserTrouble[], string, string>;
   };
   browser_effects: { org_id: string; session_id: string; key: string; begun_at: Timestamp };
@@ -62,6 +63,18 @@ export type BrowserStepOutcome = 'done' | 'skipped' | 'seen' | 'failed';
 export interface BrowserTrouble {
   readonly kind: 'console' | 'network' | 'dialog';
   readonly text: string;
+}
+
+/** A file that a step handed to a page, or took from it. */
+export interface BrowserFile {
+  readonly direction: 'up' | 'down';
+  readonly name: string;
+  readonly bytes: number;
+  /** In hexadecimal digits. */
+  readonly sha256: string;
+  readonly mediaType: string;
+  /** What it holds; null where the flow wants no evidence. */
+  readonly blob: string | null;
 }
 
 /** What came of comparing a picture of the page with its baseline. */
@@ -101,6 +114,7 @@ export interface BrowserStep {
   readonly actual: string | null;
   readonly baseline: string | null;
   readonly difference: string | null;
+  readonly files: readonly BrowserFile[];
   readonly troubles: readonly BrowserTrouble[];
 }
 
@@ -318,7 +332,7 @@ export class BrowserSessionStore {
     const rows = await this.#database.withOrg(orgId, (tx) =>
       tx
         .selectFrom('browser_steps')
-        .select(['seq', 'key', 'path', 'verb', 'name', 'outcome', 'target', 'way', 'failure', 'url', 'started_at as startedAt', 'ended_at as endedAt', 'picture', 'snapshot', 'comparison', 'actual', 'baseline', 'difference', 'troubles'])
+        .select(['seq', 'key', 'path', 'verb', 'name', 'outcome', 'target', 'way', 'failure', 'url', 'started_at as startedAt', 'ended_at as endedAt', 'picture', 'snapshot', 'comparison', 'actual', 'baseline', 'difference', 'files', 'troubles'])
         .where('org_id', '=', orgId)
         .where('session_id', '=', id)
         .where('seq', '>', String(after))
@@ -337,7 +351,7 @@ async function meter(tx: Tx, { orgId, id }: Pick<SessionHold, 'orgId' | 'id'>, b
 
 async function insertSteps(tx: Tx, { orgId, id }: SessionHold, steps: readonly BrowserStep[]): Promise<void> {
   if (steps.length === 0) return;
-  const rows = steps.map(({ startedAt, endedAt, troubles, comparison, ...step }) => ({ org_id: orgId, session_id: id, ...step, started_at: startedAt, ended_at: endedAt, comparison: comparison === null ? null : JSON.stringify(comparison), troubles: JSON.stringify(troubles) }));
+  const rows = steps.map(({ startedAt, endedAt, troubles, comparison, files, ...step }) => ({ org_id: orgId, session_id: id, ...step, started_at: startedAt, ended_at: endedAt, comparison: comparison === null ? null : JSON.stringify(comparison), files: JSON.stringify(files), troubles: JSON.stringify(troubles) }));
   await tx.insertInto('browser_steps').values(rows).execute();
 }
 

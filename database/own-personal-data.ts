@@ -67,7 +67,7 @@ const OWN: readonly OwnTable[] = [
 
 /** Steps of browser sessions that show or name the person. They go whole: their pictures are of the person's pages. */
 function browserSteps(person: Person): RawBuilder<boolean> {
-  return sql`(${holds(['name', 'target', 'failure', 'url', 'troubles'], person.texts)} or session_id in (select id from browser_sessions where org_id = ${person.orgId} and run_id = any (${runIds(person)})))`;
+  return sql`(${holds(['name', 'target', 'failure', 'url', 'troubles', 'files'], person.texts)} or session_id in (select id from browser_sessions where org_id = ${person.orgId} and run_id = any (${runIds(person)})))`;
 }
 
 /** What becomes of rows of one of HAL9's own tables. */
@@ -169,6 +169,7 @@ export class OwnPersonalDataStore {
       const person = await follow(tx, inquiry);
       const { rows } = await sql<{ ref: string }>`
         select checkpoint as ref from browser_sessions where run_id = any (${runIds(person)}) and checkpoint is not null
+        union select file ->> 'blob' from browser_steps cross join jsonb_array_elements(files) as file where file ->> 'blob' is not null and session_id in (select id from browser_sessions where run_id = any (${runIds(person)}))
         union select picture from browser_baselines where run_id = any (${runIds(person)})
         union select blob from access_exports where blob is not null and subjects && ${[...inquiry.subjects]}::bytea[]
         union select shown from browser_steps cross join unnest(array[picture, snapshot, actual, baseline, difference]) as shown where shown is not null and session_id in (select id from browser_sessions where run_id = any (${runIds(person)}))`.execute(tx);

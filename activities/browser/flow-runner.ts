@@ -9,7 +9,7 @@ import { fill } from './expressions.ts';
 import { ComparisonFailed, type Compared } from './compared.ts';
 import { explain } from './explanation.ts';
 import { FlowMachine, type DueStep, type FlowState, type Proposal, type WordedDue } from './flow-machine.ts';
-import { takeStep, webAddress, type StepOutcome, type StepPorts, type Tabs } from './steps.ts';
+import { takeStep, webAddress, type StepFile, type StepOutcome, type StepPorts, type Tabs } from './steps.ts';
 
 /** A step as it is put on record. */
 export interface StepRecord {
@@ -25,6 +25,7 @@ export interface StepRecord {
   readonly url: string;
   readonly startedAt: Date;
   readonly endedAt: Date;
+  readonly files?: readonly StepFile[] | undefined;
   /** What it compared. */
   readonly compared?: Compared | undefined;
 }
@@ -260,7 +261,7 @@ export async function runFlow({ flow, input, session, journal, ports, propose, s
       throw new BrowserError(failure.type, `${due.path} (${due.step.name ?? due.step.do}): ${failure.message}`, { cause: error });
     }
     if (outcome.set !== undefined) machine.state.vars[outcome.set.as] = outcome.set.value;
-    await journal.record({ ...described(due), outcome: outcome.skipped === true ? 'skipped' : 'done', target: outcome.target, way: outcome.way, failure: null, url: session.page().url(), startedAt, endedAt: new Date(), compared: outcome.compared }, session.page());
+    await journal.record({ ...described(due), outcome: outcome.skipped === true ? 'skipped' : 'done', target: outcome.target, way: outcome.way, failure: null, url: session.page().url(), startedAt, endedAt: new Date(), compared: outcome.compared, files: outcome.files }, session.page());
   }
 
   /** Looks whether the effect of a cut-off step is there; the flow then goes on from the page that shows it. */

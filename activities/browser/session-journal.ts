@@ -1,15 +1,18 @@
+import { createHash } from 'node:crypto';
 import type { Page } from 'playwright-core';
 import { z } from 'zod';
-import type { BrowserAnswer, BrowserSessionStore, BrowserStep, SessionHold } from '../../database/browser-sessions.ts';
+import type { BrowserAnswer, BrowserFile, BrowserSessionStore, BrowserStep, SessionHold } from '../../database/browser-sessions.ts';
 import type { Flow } from '../../schemas/browser/flow.ts';
 import type { TurnAnswer } from '../../schemas/browser/turn.ts';
 import { isBlobRef, type BlobStore } from '../../platform/blobs/blob-store.ts';
+import { handedOver } from '../../platform/browser/handed-file.ts';
 import { labelled } from '../../platform/browser/png.ts';
 import { captureCheckpoint, encodeCheckpoint } from './checkpoint.ts';
 import { isSeen, type Journal, type StepRecord } from './flow-runner.ts';
 import type { DueStep, FlowState } from './flow-machine.ts';
 import type { LiveSession } from './live-session.ts';
 import { snapshotOf } from './snapshot.ts';
+import type { StepFile } from './steps.ts';
 import { withoutQuery } from './url-pattern.ts';
 
 /** Another worker has taken the session up: this one must not touch it any more. */
@@ -88,7 +91,7 @@ export class SessionJournal implements Journal {
     this.#mustHold(await store.begin(hold, key));
   }
 
-  async record({ compared, ...record }: StepRecord, page: Page): Promise<void> {
+  async record({ compared, files = [], ...record }: StepRecord, page: Page): Promise<void> {
     this.#throwFailure();
     const { session, redact, blobs, hold, evidence } = this.#options;
     const troubles = session.takeTroubles().map(({ kind, text }) => ({ kind, text: redact(text) }));
@@ -100,9 +103,16 @@ export class SessionJournal implements Journal {
     const putCompared = async (png: Uint8Array | undefined): Promise<string | null> => put(png === undefined || evidence === 'none' ? undefined : labelled(png, hold.id));
     void this.#then(async () => {
       const pictures = { actual: await putCompared(compared?.actual), baseline: await putCompared(compared?.baseline), difference: await putCompared(compared?.difference) };
-      this.#waiting.push({ ...step, picture: await put(picture), snapshot: await put(snapshot), comparison: compared?.comparison ?? null, ...pictures });
+      this.#waiting.push({ ...step, picture: await put(picture), snapshot: await put(snapshot), comparison: compared?.comparison ?? null, ...pictures, files: await Promise.all(files.map((file) => this.#file(file))) });
     });
     this.#gathering ??= setTimeout(() => this.#flush(), GATHER_MS).unref();
+  }
+
+  /** What was taken from a page is kept beside the run already. What was handed to it is evidence; the session keeps equal files of two sessions apart. */
+  async #file({ direction, name, mediaType, content, reference }: StepFile): Promise<BrowserFile> {
+    const { evidence, redact, blobs, hold } = this.#options;
+    const blob = reference ?? (evidence === 'none' ? null : await blobs.put(hold.orgId, handedOver(hold.id, content)));
+    return { direction, name: redact(name), bytes: content.length, sha256: createHash('sha256').update(content).digest('hex'), mediaType, blob };
   }
 
   async checkpoint(state: FlowState): Promise<void> {

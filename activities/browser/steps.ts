@@ -1,4 +1,4 @@
-import type { LocatorScreenshotOptions, Page, PageScreenshotOptions } from 'playwright-core';
+import type { LocatorScreenshotOptions, Page, PageScreenshotOptions, Response } from 'playwright-core';
 import { HalError } from '../../schemas/errors.ts';
 import type { Leaf, LeafOf } from '../../schemas/browser/flow.ts';
 import type { Locator } from '../../schemas/browser/locator.ts';
@@ -32,6 +32,16 @@ export interface StepPorts {
   readonly signal: AbortSignal;
 }
 
+/** A file that a step handed to a page (`up`), or took from it (`down`). */
+export interface StepFile {
+  readonly direction: 'up' | 'down';
+  readonly name: string;
+  readonly mediaType: string;
+  readonly content: Buffer;
+  /** What stands for it, where it is kept beside the run. */
+  readonly reference?: string;
+}
+
 /** What came of a step. */
 export interface StepOutcome {
   /** The element it acted on, in words. */
@@ -40,6 +50,7 @@ export interface StepOutcome {
   readonly way: number | null;
   /** Variable that it set. */
   readonly set?: { readonly as: string; readonly value: unknown };
+  readonly files?: readonly StepFile[];
   /** A picture of the page and its baseline. */
   readonly compared?: Compared;
   /** Whether it was left out because its element never came. */
@@ -48,6 +59,8 @@ export interface StepOutcome {
 
 /** A picture that was begun has this long at least, ms: that the page never stood still says more than that its last picture came too late. */
 const BEGUN_PICTURE_MS = 5_000;
+
+const MEDIA_TYPE_LENGTH = 100;
 
 const NOTHING: StepOutcome = { target: null, way: null };
 
@@ -114,9 +127,7 @@ export async function takeStep(step: Leaf, scope: FlowScope, ports: StepPorts, t
         else await dragBy(tabs.page(), await element.boundingBox({ timeout: left() }), step.by ?? { x: 0, y: 0 });
       });
     case 'upload':
-      return onElement(step, step.into, ({ element }) =>
-        element.setInputFiles(step.files.map(({ name, content, mediaType }) => ({ name, mimeType: mediaType, buffer: Buffer.from(fill(content, scope)) })), { timeout: left() }),
-      );
+      return upload(step);
     case 'download':
       return download(step);
     case 'wait': {
@@ -187,6 +198,12 @@ export async function takeStep(step: Leaf, scope: FlowScope, ports: StepPorts, t
     });
   }
 
+  async function upload(leaf: LeafOf<'upload'>): Promise<StepOutcome> {
+    const files = leaf.files.map(({ name, content, mediaType }): StepFile => ({ direction: 'up', name, mediaType, content: Buffer.from(fill(content, scope)) }));
+    const outcome = await onElement(leaf, leaf.into, ({ element }) => element.setInputFiles(files.map(({ name, mediaType, content }) => ({ name, mimeType: mediaType, buffer: content })), { timeout: left() }));
+    return outcome.skipped === true ? outcome : { ...outcome, files };
+  }
+
   async function compare(leaf: LeafOf<'compare'>): Promise<StepOutcome> {
     const page = tabs.page();
     const masked = leaf.mask.flatMap((locator) => [locator, ...(locator.or ?? [])]).map((locator) => locate(page, locator, scope));
@@ -205,13 +222,25 @@ export async function takeStep(step: Leaf, scope: FlowScope, ports: StepPorts, t
     const coming = page.waitForEvent('download', { timeout: timeoutMs });
     // Whatever fails first is the step's failure; the other must not go unhandled.
     coming.catch(() => undefined);
-    const outcome = await onElement(leaf, leaf.on, ({ element }) => element.click({ timeout: left() }));
-    const file = await coming;
-    const chunks: Buffer[] = [];
-    for await (const chunk of await file.createReadStream()) chunks.push(Buffer.from(chunk));
-    const reference = await ports.keep(Buffer.concat(chunks), file.suggestedFilename(), 'application/octet-stream');
-    await file.delete();
-    return { ...outcome, set: { as: leaf.as, value: { name: file.suggestedFilename(), reference } } };
+    // A download has no media type of its own: it is that of the answer which it came in.
+    const types = new Map<string, string>();
+    const note = (response: Response): void => {
+      const type = response.headers()['content-type'];
+      if (type !== undefined) types.set(response.url(), type.slice(0, MEDIA_TYPE_LENGTH));
+    };
+    page.context().on('response', note);
+    try {
+      const outcome = await onElement(leaf, leaf.on, ({ element }) => element.click({ timeout: left() }));
+      const file = await coming;
+      const chunks: Buffer[] = [];
+      for await (const chunk of await file.createReadStream()) chunks.push(Buffer.from(chunk));
+      const [name, content, mediaType] = [file.suggestedFilename(), Buffer.concat(chunks), types.get(file.url()) ?? 'application/octet-stream'];
+      const reference = await ports.keep(content, name, mediaType);
+      await file.delete();
+      return { ...outcome, set: { as: leaf.as, value: { name, reference } }, files: [{ direction: 'down', name, mediaType, content, reference }] };
+    } finally {
+      page.context().off('response', note);
+    }
   }
 }
 

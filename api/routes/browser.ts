@@ -8,7 +8,7 @@ import type { BrowserEvidence } from '../../platform/browser/evidence.ts';
 import type { BrowserHealings } from '../../platform/browser/healings.ts';
 import type { InteractiveBrowsers } from '../../platform/browser/interactive.ts';
 import browser from '../../schemas/operations/browser.ts';
-import { browserBaselineParams, browserBaselinesQuery, browserBaselineView, browserComparedParams, browserPictureParams, browserStepsQuery, browserStepsView, type browserStepView, browserTurnBody, browserTurnView, browserHealedFlow, browserHealingBody, browserHealingsView } from '../../schemas/rest/browser.ts';
+import { browserBaselineParams, browserBaselinesQuery, browserBaselineView, browserComparedParams, browserFileParams, browserPictureParams, browserStepsQuery, browserStepsView, type browserStepView, browserTurnBody, browserTurnView, browserHealedFlow, browserHealingBody, browserHealingsView } from '../../schemas/rest/browser.ts';
 import { pageOf } from '../../schemas/rest/page.ts';
 import { runIdParams } from '../../schemas/rest/runs.ts';
 import { decodeCursor, encodeCursor } from '../cursor.ts';
@@ -127,6 +127,21 @@ export function createBrowserRoutes({ evidence, baselines, healings, interactive
       handler: async ({ caller, params }) => ({ status: 200, body: await evidence.compared(caller, params.id, params.seq, params.picture), headers: { 'Cache-Control': 'private, max-age=3600' } }),
     }),
     defineRoute({
+      method: 'get',
+      path: '/v1/runs/:id/browser-steps/:seq/files/:number',
+      id: 'getBrowserFile',
+      tag,
+      summary: 'A file that a step uploaded or downloaded',
+      description: 'As it was, so it needs the permission to decrypt; each look is in the audit log. Nobody looked whether it does harm.',
+      permission: 'codec:decode',
+      params: browserFileParams,
+      responses: { 200: { description: 'The file.', contentType: 'application/octet-stream' } },
+      async handler({ caller, params }) {
+        const { name, content } = await evidence.file(caller, params.id, params.seq, params.number);
+        return { status: 200, body: content, headers: { 'Content-Disposition': `attachment; filename*=UTF-8''${encodeURIComponent(name.toWellFormed()).replaceAll(/['()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16)}`)}`, 'Cache-Control': 'no-store' } };
+      },
+    }),
+    defineRoute({
       method: 'post',
       path: '/v1/runs/:id/browser-steps/:seq/accept',
       id: 'acceptBrowserPicture',
@@ -192,7 +207,7 @@ export function createBrowserRoutes({ evidence, baselines, healings, interactive
       id: 'exportBrowserEvidence',
       tag,
       summary: 'Streams what the browser session of a run did as one archive',
-      description: 'A page to look at (`index.html`), the steps for programs (`steps.ndjson`), the session (`session.json`), a picture of each step and pages in words. Shows what pages showed, so it needs the permission to decrypt; each export is in the audit log.',
+      description: 'A page to look at (`index.html`), the steps for programs (`steps.ndjson`), the session (`session.json`), a picture of each step, pages in words, what was compared and files. Shows what pages showed, so it needs the permission to decrypt; each export is in the audit log.',
       permission: 'codec:decode',
       audit: 'browser.evidence',
       timeoutMs: 0,
@@ -214,9 +229,9 @@ export function createBrowserRoutes({ evidence, baselines, healings, interactive
   ];
 }
 
-function viewOfStep({ picture, snapshot, comparison, actual, baseline, difference, startedAt, endedAt, troubles, ...step }: StoredBrowserStep): z.input<typeof browserStepView> {
+function viewOfStep({ picture, snapshot, comparison, actual, baseline, difference, startedAt, endedAt, files, troubles, ...step }: StoredBrowserStep): z.input<typeof browserStepView> {
   const pictures = (['actual', 'baseline', 'difference'] as const).filter((which) => ({ actual, baseline, difference })[which] !== null);
-  return { ...step, hasPicture: picture !== null, hasSnapshot: snapshot !== null, comparison: comparison === null ? null : { ...comparison, pictures }, startedAt: startedAt.toISOString(), endedAt: endedAt.toISOString(), troubles: [...troubles] };
+  return { ...step, hasPicture: picture !== null, hasSnapshot: snapshot !== null, comparison: comparison === null ? null : { ...comparison, pictures }, files: files.map(({ blob, ...file }) => ({ ...file, hasContent: blob !== null })), startedAt: startedAt.toISOString(), endedAt: endedAt.toISOString(), troubles: [...troubles] };
 }
 
 function viewOfBaseline({ id, flow, name, viewport, width, height, runId, accepted, takenAt }: BrowserBaseline): z.input<typeof browserBaselineView> {

@@ -3544,7 +3544,7 @@ export interface paths {
         };
         /**
          * Streams what the browser session of a run did as one archive
-         * @description A page to look at (`index.html`), the steps for programs (`steps.ndjson`), the session (`session.json`), a picture of each step and pages in words. Shows what pages showed, so it needs the permission to decrypt; each export is in the audit log.
+         * @description A page to look at (`index.html`), the steps for programs (`steps.ndjson`), the session (`session.json`), a picture of each step, pages in words, what was compared and files. Shows what pages showed, so it needs the permission to decrypt; each export is in the audit log.
          */
         get: operations["exportBrowserEvidence"];
         put?: never;
@@ -3645,6 +3645,26 @@ export interface paths {
          * @description Shows what the page showed, so it needs the permission to decrypt; each look is in the audit log.
          */
         get: operations["getComparedBrowserPicture"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{id}/browser-steps/{seq}/files/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A file that a step uploaded or downloaded
+         * @description As it was, so it needs the permission to decrypt; each look is in the audit log. Nobody looked whether it does harm.
+         */
+        get: operations["getBrowserFile"];
         put?: never;
         post?: never;
         delete?: never;
@@ -22751,6 +22771,19 @@ export interface operations {
                             /** Format: date-time */
                             endedAt: string;
                             failure: string | null;
+                            /** @description Files that were uploaded or downloaded; the first is `/files/1` of the step. */
+                            files: {
+                                bytes: number;
+                                /**
+                                 * @description `up`: handed to the page; `down`: taken from it.
+                                 * @enum {string}
+                                 */
+                                direction: "up" | "down";
+                                hasContent: boolean;
+                                mediaType: string;
+                                name: string;
+                                sha256: string;
+                            }[];
                             hasPicture: boolean;
                             /** @description Whether the page is there in words. */
                             hasSnapshot: boolean;
@@ -22842,6 +22875,33 @@ export interface operations {
                 };
                 content: {
                     "image/png": unknown;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getBrowserFile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `runId` as the start answered it. */
+                id: string;
+                /** @description Which of the files of the step, from 1. */
+                number: number;
+                seq: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
                 };
             };
             default: components["responses"]["Problem"];

@@ -5,8 +5,11 @@ import { HalError } from '../../schemas/errors.ts';
 import { actOf } from '../audit/act.ts';
 import { isBlobRef, type BlobStore } from '../blobs/blob-store.ts';
 import type { Caller } from '../identity/caller.ts';
+import { contentOf } from './handed-file.ts';
 import { evidenceArchive } from './evidence-archive.ts';
 
+/** What a look is called in the audit log. */
+const AUDITED = { picture: 'picture', snapshot: 'snapshot', actual: 'picture', baseline: 'picture', difference: 'picture', file: 'file' } as const;
 /** Steps that are read at a time. */
 const PAGE = 200;
 
@@ -46,6 +49,14 @@ export class BrowserEvidence {
     return this.#shown(caller, runId, seq, which, reference);
   }
 
+  /** A file that a step handed to a page or took from it; that it was fetched is on record. @param number from 1. @throws {HalError} NotFound. */
+  async file(caller: Caller, runId: string, seq: number, number: number): Promise<{ readonly name: string; readonly content: Buffer }> {
+    const file = (await this.step(caller, runId, seq)).files[number - 1];
+    if (file === undefined) throw new HalError('NotFound', 'the step has no such file');
+    const bytes = await this.#shown(caller, runId, seq, 'file', file.blob);
+    return { name: file.name, content: file.direction === 'up' ? contentOf(bytes) : bytes };
+  }
+
   /** A step of the run's latest session. @throws {HalError} NotFound. */
   async step(caller: Caller, runId: string, seq: number): Promise<StoredBrowserStep & { readonly flow: string | null }> {
     const session = await this.#session(caller, runId);
@@ -73,10 +84,10 @@ export class BrowserEvidence {
     }
   }
 
-  async #shown(caller: Caller, runId: string, seq: number, what: 'picture' | 'snapshot' | 'actual' | 'baseline' | 'difference', reference: string | null): Promise<Buffer> {
-    if (!isBlobRef(reference)) throw new HalError('NotFound', what === 'snapshot' ? 'the step has no snapshot' : 'the step has no such picture');
+  async #shown(caller: Caller, runId: string, seq: number, what: 'picture' | 'snapshot' | 'actual' | 'baseline' | 'difference' | 'file', reference: string | null): Promise<Buffer> {
+    if (!isBlobRef(reference)) throw new HalError('NotFound', `the step has no such ${AUDITED[what]}`);
     const bytes = await this.#blobs.get(caller.orgId, reference);
-    await this.#acts.record(actOf(caller, `browser.${what === 'snapshot' ? what : 'picture'}`, { kind: 'run', id: runId }, { step: seq }));
+    await this.#acts.record(actOf(caller, `browser.${AUDITED[what]}`, { kind: 'run', id: runId }, { step: seq }));
     return bytes;
   }
 

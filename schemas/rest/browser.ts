@@ -13,6 +13,8 @@ export const browserPictureParams = runIdParams.extend({ seq: z.coerce.number().
 
 const pictureSize = z.object({ width: z.int(), height: z.int() });
 
+export const browserFileParams = browserPictureParams.extend({ number: z.coerce.number().int().min(1).max(10).describe('Which of the files of the step, from 1.') });
+
 export const browserComparedParams = browserPictureParams.extend({ picture: z.enum(['actual', 'baseline', 'difference']) });
 
 export const browserStepView = z.object({
@@ -44,6 +46,9 @@ export const browserStepView = z.object({
     })
     .nullable()
     .describe('What came of comparing the page with its baseline.'),
+  files: z
+    .array(z.object({ direction: z.enum(['up', 'down']).describe('`up`: handed to the page; `down`: taken from it.'), name: z.string(), bytes: z.int(), sha256: z.string(), mediaType: z.string(), hasContent: z.boolean() }))
+    .describe('Files that were uploaded or downloaded; the first is `/files/1` of the step.'),
   troubles: z.array(z.object({ kind: z.enum(['console', 'network', 'dialog']), text: z.string() })),
 });
 

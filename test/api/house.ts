@@ -169,6 +169,7 @@ async function otherRows(test: TestApi, of: { orgId: string; run: string; userId
     ['/v1/runs/bulk/:id', bulk],
     ['/v1/runs/:id/browser-steps/:seq', stepSeq],
     ['/v1/runs/:id/browser-steps/:seq/compared/:picture', 'actual'],
+    ['/v1/runs/:id/browser-steps/:seq/files/:number', '1'],
     ['/v1/browser-baselines/:id', baseline],
     ['/v1/rollouts/:id', rollout],
     ['/v1/sources/:id', source],

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Hal9Client } from '../../clients/typescript/index.ts';
 import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import { chromiumPath, launchBrowser } from '../environment/browser.ts';
+import { startHttpServer } from '../environment/http-server.ts';
 import { takePictures } from '../environment/pictures.ts';
 import { freePort } from '../environment/ports.ts';
 import { BOOKING_LOGIN, bookingFlow, startBookingSite, type BookingSite } from './sites/booking.ts';
@@ -232,6 +234,42 @@ describe('browser sessions', () => {
       expect(problems).toEqual([]);
     } finally {
       await cart.close();
+    }
+  }, 300_000);
+
+  it('keeps the files that a step uploaded and downloaded, for who may decrypt', async () => {
+    const desk = await startHttpServer((request, response) => {
+      if (request.path === '/report') response.setHeader('Content-Type', 'text/csv').setHeader('Content-Disposition', 'attachment; filename="report (1).csv"').end('a,b\n1,2\n');
+      else response.setHeader('Content-Type', 'text/html').end('<!doctype html><title>Desk</title><input type="file" aria-label="Letter"><a href="/report">Report</a>');
+    });
+    try {
+      const flow = { name: 'desk', steps: [{ do: 'navigate', url: desk.url }, { do: 'upload', into: { label: 'Letter' }, files: [{ name: 'letter.txt', content: 'Dear {{ input.who }}' }] }, { do: 'download', on: { role: 'link' }, as: 'report' }], result: 'vars.report.name' };
+      const runId = await start(flow, { who: 'Ada' });
+      await expect(ended(runId)).resolves.toMatchObject({ status: 'completed', result: { result: 'report (1).csv' } });
+      const [, up, down] = (await stepsOf(runId)).items;
+      const sha256 = (content: string): string => createHash('sha256').update(content).digest('hex');
+      expect([up?.['files'], down?.['files']]).toEqual([
+        [{ direction: 'up', name: 'letter.txt', bytes: 8, sha256: sha256('Dear Ada'), mediaType: 'text/plain', hasContent: true }],
+        [{ direction: 'down', name: 'report (1).csv', bytes: 8, sha256: sha256('a,b\n1,2\n'), mediaType: 'text/csv', hasContent: true }],
+      ]);
+      const address = (step: Record<string, unknown> | undefined, number: number): string => `/v1/runs/${encodeURIComponent(runId)}/browser-steps/${String(step?.['seq'])}/files/${String(number)}`;
+      const reader = await call('POST', '/v1/api-keys', { name: 'no filer', scopes: ['runs:read'] }).then(({ secret, key: text }) => String(secret ?? text));
+      expect((await send('GET', address(up, 1), undefined, reader)).status).toBe(403);
+      expect((await send('GET', address(up, 2))).status).toBe(404);
+      const fetched = await send('GET', address(down, 1));
+      expect([fetched.headers.get('content-type'), fetched.headers.get('content-disposition'), await fetched.text()]).toEqual(['application/octet-stream', "attachment; filename*=UTF-8''report%20%281%29.csv", 'a,b\n1,2\n']);
+      await page.goto(`${stack.url}/console/browser.html?id=${encodeURIComponent(runId)}`);
+      await page.locator('#film li').nth(1).locator('button').click();
+      await page.locator('#files', { hasText: '8 bytes, text/plain' }).waitFor();
+      await picture('browser-files');
+      const [download] = await Promise.all([page.waitForEvent('download'), page.locator('#files button', { hasText: 'letter.txt' }).click()]);
+      expect([download.suggestedFilename(), await readFile(await download.path(), 'utf8')]).toEqual(['letter.txt', 'Dear Ada']);
+      const [archive] = await Promise.all([page.waitForEvent('download'), page.click('#export')]);
+      const files = unzipSync(new Uint8Array(await readFile(await archive.path())));
+      expect(Object.entries(files).filter(([name]) => name.startsWith('files/')).map(([, bytes]) => Buffer.from(bytes).toString('utf8'))).toEqual(['Dear Ada', 'a,b\n1,2\n']);
+      await expect.poll(async () => JSON.stringify(await call('GET', '/v1/audit/entries?action=browser.file'))).toContain(runId);
+    } finally {
+      await desk.close();
     }
   }, 300_000);
 

@@ -5,7 +5,7 @@ import { evidenceArchive } from '../../platform/browser/evidence-archive.ts';
 
 const AT = new Date('2031-05-04T10:00:00.000Z');
 const SESSION: BrowserSession = { id: 's', runId: 'browser~1', flow: 'a <b> shop', fence: 3, worker: null, state: 'done', checkpoint: null, checkpointedAt: null, workedMs: 1200, createdAt: AT, closedAt: AT };
-const step = (seq: number, more: Partial<StoredBrowserStep> = {}): StoredBrowserStep => ({ seq, key: String(seq), path: `steps/${String(seq)}`, verb: 'click', name: null, outcome: 'done', target: 'button "Save"', way: 0, failure: null, url: 'https://shop.example/', startedAt: AT, endedAt: new Date(AT.getTime() + 250), picture: `blob:${String(seq)}`, snapshot: null, comparison: null, actual: null, baseline: null, difference: null, troubles: [], ...more });
+const step = (seq: number, more: Partial<StoredBrowserStep> = {}): StoredBrowserStep => ({ seq, key: String(seq), path: `steps/${String(seq)}`, verb: 'click', name: null, outcome: 'done', target: 'button "Save"', way: 0, failure: null, url: 'https://shop.example/', startedAt: AT, endedAt: new Date(AT.getTime() + 250), picture: `blob:${String(seq)}`, snapshot: null, comparison: null, actual: null, baseline: null, difference: null, files: [], troubles: [], ...more });
 
 async function filesOf(steps: readonly StoredBrowserStep[], blobs: Readonly<Record<string, Uint8Array>>): Promise<Record<string, Uint8Array>> {
   const parts: Uint8Array[] = [];
@@ -44,6 +44,14 @@ describe('an archive of evidence', () => {
     expect(JSON.parse(text(files['steps.ndjson']))).toMatchObject({ comparison, actual: 'compared/00000003-actual.png', difference: null });
     expect(text(files['index.html'])).toContain('src="compared/00000003-baseline.png"');
     expect(text(files['index.html'])).toContain('Compared with cart (1280x800@1): differs, 1 pixels differ, 0 may.');
+  });
+
+  it('has the files that were handed over and taken, under names of its own', async () => {
+    const file = { name: '../<evil>.html', bytes: 2, sha256: 'aa', mediaType: 'text/html' };
+    const files = await filesOf([step(3, { files: [{ ...file, direction: 'up', blob: 'blob:up' }, { ...file, direction: 'down', blob: 'blob:down' }, { ...file, direction: 'up', blob: null }] })], { 'blob:up': Buffer.from('session\nup'), 'blob:down': Buffer.from('do\nwn') });
+    expect([text(files['files/00000003-1.bin']), text(files['files/00000003-2.bin'])]).toEqual(['up', 'do\nwn']);
+    expect(JSON.parse(text(files['steps.ndjson']))).toMatchObject({ files: [{ path: 'files/00000003-1.bin', name: file.name }, { path: 'files/00000003-2.bin' }, { path: null }] });
+    expect(text(files['index.html'])).toContain('Uploaded: <a href="files/00000003-1.bin" download="../&#60;evil&#62;.html">');
   });
 
   it('is as long as the session was', async () => {

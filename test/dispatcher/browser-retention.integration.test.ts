@@ -40,12 +40,12 @@ describe('browser sessions that have had their time', () => {
   };
 
   /** A session with a step for each picture; closed so many days ago, or not at all. */
-  async function session(orgId: string, pictures: readonly BlobRef[], closedDaysAgo: number | null, snapshot: BlobRef | null = null, difference: BlobRef | null = null): Promise<{ id: string; runId: string }> {
+  async function session(orgId: string, pictures: readonly BlobRef[], closedDaysAgo: number | null, snapshot: BlobRef | null = null, difference: BlobRef | null = null, files: readonly { direction: 'up' | 'down'; blob: BlobRef }[] = []): Promise<{ id: string; runId: string }> {
     const id = randomUUID();
     const runId = `browser~${id}`;
     await test.database.withOrg(orgId, async (tx) => {
       await sql`insert into browser_sessions (org_id, id, run_id, state, closed_at) values (${orgId}, ${id}, ${runId}, ${closedDaysAgo === null ? 'open' : 'done'}, ${closedDaysAgo === null ? null : sql`now() - make_interval(days => ${closedDaysAgo})`})`.execute(tx);
-      for (const picture of pictures) await sql`insert into browser_steps (org_id, session_id, key, path, verb, outcome, url, started_at, ended_at, picture, snapshot, difference) values (${orgId}, ${id}, '0', 'steps/0', 'click', 'done', '', now(), now(), ${picture}, ${snapshot}, ${difference})`.execute(tx);
+      for (const picture of pictures) await sql`insert into browser_steps (org_id, session_id, key, path, verb, outcome, url, started_at, ended_at, picture, snapshot, difference, files) values (${orgId}, ${id}, '0', 'steps/0', 'click', 'done', '', now(), now(), ${picture}, ${snapshot}, ${difference}, ${JSON.stringify(files)})`.execute(tx);
     });
     return { id, runId };
   }
@@ -57,14 +57,15 @@ describe('browser sessions that have had their time', () => {
     const [own, shared, kept] = [await blobs.put(orgId, Buffer.from('own')), await blobs.put(orgId, Buffer.from('shared')), await blobs.put(orgId, Buffer.from('kept'))];
     const [oldWords, youngWords] = [await blobs.put(orgId, Buffer.from('old words')), await blobs.put(orgId, Buffer.from('young words'))];
     const compared = await blobs.put(orgId, Buffer.from('how they differ'));
-    const old = await session(orgId, [own, own, shared], 21, oldWords, compared);
+    const [handed, taken] = [await blobs.put(orgId, Buffer.from('handed over')), await blobs.put(orgId, Buffer.from('a result'))];
+    const old = await session(orgId, [own, own, shared], 21, oldWords, compared, [{ direction: 'up', blob: handed }, { direction: 'down', blob: taken }]);
     const young = await session(orgId, [shared, kept], 19, youngWords);
     const open = await session(orgId, [kept], null);
     expect(await run()).toBe(true);
     expect(await left(orgId, old.id)).toBeUndefined();
     expect(await left(orgId, young.id)).toEqual({ state: 'done', steps: 2 });
     expect(await left(orgId, open.id)).toEqual({ state: 'open', steps: 1 });
-    expect(await Promise.all([own, shared, kept, oldWords, youngWords, compared].map((ref) => isThere(orgId, ref)))).toEqual([false, true, true, false, true, false]);
+    expect(await Promise.all([own, shared, kept, oldWords, youngWords, compared, handed, taken].map((ref) => isThere(orgId, ref)))).toEqual([false, true, true, false, true, false, false, true]);
     expect(await run()).toBe(false);
   });
 
