@@ -23,14 +23,17 @@ export interface ChromiumOptions {
   readonly flags?: readonly string[];
 }
 
-/** Starts a headless Chromium. As root it runs without its own sandbox, which Chromium refuses root. */
+/**
+ * Starts a headless Chromium. As root it runs without its own sandbox, which Chromium refuses root; so does the one that npm carries, which brings
+ * no program that could make one. What its package proposes besides is left out: it is for functions that open one page, with all of Chromium in one
+ * process, which the end of the first context takes down, and with the rules between origins off.
+ */
 export async function launchChromium({ executablePath, flags = [] }: ChromiumOptions = {}): Promise<Browser> {
   const system = executablePath ?? (await installed());
-  const sandbox = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+  const sandbox = system === undefined || process.getuid?.() === 0 ? ['--no-sandbox'] : [];
   // The worker ends it: a signal to the group must not take it away first.
   const common = { timeout: LAUNCH_MS, handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false };
-  if (system !== undefined) return chromium.launch({ ...common, executablePath: system, args: [...sandbox, ...FLAGS, ...flags] });
-  return chromium.launch({ ...common, executablePath: await packaged.executablePath(), args: [...packaged.args, ...FLAGS, ...flags] });
+  return chromium.launch({ ...common, executablePath: system ?? (await packaged.executablePath()), args: [...sandbox, ...FLAGS, ...flags] });
 }
 
 async function installed(): Promise<string | undefined> {
