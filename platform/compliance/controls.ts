@@ -120,7 +120,7 @@ export const CONTROLS: readonly Control[] = [
     id: 'no-secrets-in-logs',
     title: 'Logs hold no credentials and no personal data',
     clauses: { 'SOC 2': ['CC6.1', 'C1.1'], 'ISO 27001': ['A.8.11', 'A.8.12', 'A.8.15'], GDPR: ['Art. 5(1)(c)', 'Art. 25'] },
-    tests: ['test/telemetry/logger.test.ts', 'test/workers/sdk-logger.test.ts'],
+    tests: ['test/telemetry/logger.test.ts', 'test/temporal/sdk-logger.test.ts'],
     queries: [],
   },
   {
