@@ -8,6 +8,7 @@ import { isBlobRef, type BlobStore } from '../../platform/blobs/blob-store.ts';
 import { labelled, sizeOf, type PictureSize } from '../../platform/browser/png.ts';
 import type { LeafOf } from '../../schemas/browser/flow.ts';
 import { HalError } from '../../schemas/errors.ts';
+import { parseRunId } from '../../schemas/names/workflow-id.ts';
 import { stepFailed } from './browser-error.ts';
 import { ComparisonFailed, type Compared } from './compared.ts';
 import type { DifferenceTask } from './difference-thread.ts';
@@ -52,7 +53,10 @@ export async function compareWithBaseline(parts: ComparingParts, step: LeafOf<'c
   const place = { flow: parts.flow, name: step.baseline, viewport: parts.viewport };
   const row = await parts.store.find(parts.hold.orgId, place);
   const known = row === undefined ? undefined : await knownOf(parts, row);
-  const judge = (picture: Buffer, against: Known): Promise<Compared> => compared(step, against, picture, signal);
+  const judge = async (picture: Buffer, against: Known): Promise<Compared> => {
+    const outcome = await compared(step, against, picture, signal);
+    return mayKeep(against.row, parts.runId) ? outcome : { actual: outcome.actual, comparison: outcome.comparison };
+  };
   let first: Compared | undefined;
   const actual = await steadyPicture({
     shoot,
@@ -118,6 +122,12 @@ async function compared(step: LeafOf<'compare'>, { row: { id, name, viewport }, 
   if (labelled(actual, id).equals(baseline)) return { actual, comparison: numbers(0, 'same') };
   const { different, picture } = await difference(actual, baseline, step.threshold, signal);
   return { actual, ...(different === 0 && sameSize(size, baselineSize) ? {} : { baseline, difference: picture }), comparison: numbers(different, sameSize(size, baselineSize) && different <= most ? 'same' : 'differs') };
+}
+
+/** Whether the evidence may hold the baseline: not one that shows a person where the run is not about them, or it would stay when they are erased. */
+function mayKeep({ runId: takenBy }: BrowserBaseline, runId: string): boolean {
+  const shown = parseRunId(takenBy)?.keyId;
+  return shown === undefined || shown === parseRunId(runId)?.keyId;
 }
 
 /** Pixels that may differ. */

@@ -18,7 +18,10 @@ import { Connections } from '../../platform/connections/connections.ts';
 import { Egress } from '../../platform/connections/egress.ts';
 import { systemCaller } from '../../platform/identity/caller.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
+import { SubjectKeys } from '../../platform/keys/subject-keys.ts';
+import { subjectHashes } from '../../platform/privacy/identities.ts';
 import { flowSchema, type FlowDraft } from '../../schemas/browser/flow.ts';
+import { formatRunId } from '../../schemas/names/workflow-id.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { PLAIN, startPaintedSite, type PaintedSite } from './sites/painted.ts';
 
@@ -29,6 +32,7 @@ describe('a step that compares', { timeout: 120_000 }, () => {
   const egress = new Egress({ allowPrivate: true });
   let test: TestDatabase;
   let folder = '';
+  let subjects: SubjectKeys;
   let store: BrowserSessionStore;
   let blobs: FileBlobStore;
   let baselines: BrowserBaselines;
@@ -41,7 +45,8 @@ describe('a step that compares', { timeout: 120_000 }, () => {
     [test, site] = await Promise.all([createTestDatabase(), startPaintedSite()]);
     const { database } = test;
     store = new BrowserSessionStore(database);
-    blobs = new FileBlobStore(join(folder, 'blobs'), keys);
+    subjects = new SubjectKeys({ database, keys });
+    blobs = new FileBlobStore(join(folder, 'blobs'), keys, subjects);
     baselines = new BrowserBaselines({ database, blobs });
     pool = new ChromiumPool({ slots: 2, executablePath: process.env['HAL9_CHROMIUM'], logger });
     const model = {
@@ -70,8 +75,8 @@ describe('a step that compares', { timeout: 120_000 }, () => {
     readonly step: StoredBrowserStep;
     readonly failure: unknown;
   }
-  const play = async (org: string, draft: FlowDraft, id: string = randomUUID()): Promise<Played> => {
-    const runId = `browser~${id}`;
+  const play = async (org: string, draft: FlowDraft, id: string = randomUUID(), keyId?: string): Promise<Played> => {
+    const runId = formatRunId({ operation: 'browser', uuid: id, ...(keyId === undefined ? {} : { keyId }) });
     await expect.poll(() => worker.claim({ orgId: org, id }, 30_000)).toBe(true);
     const failure: unknown = await worker.work({ orgId: org, id, runId }, flowSchema.parse(draft), {}, new AbortController().signal, () => undefined).then(() => undefined, (error: unknown) => error);
     await worker.release(id);
@@ -210,6 +215,22 @@ describe('a step that compares', { timeout: 120_000 }, () => {
     expect(await stored(org)).toBe(before - 1);
     await expect(baselines.remove(systemCaller(org, 'test'), id)).rejects.toMatchObject({ type: 'NotFound' });
     expect(await play(org, flow())).toMatchObject({ failure: undefined, step: { comparison: { outcome: 'created' } } });
+  });
+
+  it('keeps the picture of a person out of the evidence of runs about others', async () => {
+    const org = await test.organisation();
+    const [shown, other] = await Promise.all(['shown', 'other'].flatMap((user) => subjectHashes(keys, org, { user: [user] })).map((subject) => subjects.keyOf(org, subject)));
+    await play(org, flow(), randomUUID(), shown);
+    site.look = { ...PLAIN, colour: '#a4161a' };
+    const about = async (keyId?: string): Promise<(string | null)[]> => {
+      const { failure, step } = await play(org, flow(), randomUUID(), keyId);
+      expect(failure).toMatchObject({ type: 'PictureDiffers' });
+      expect(step.comparison).toMatchObject({ outcome: 'differs' });
+      return [step.baseline, step.difference];
+    };
+    expect(await about(other)).toEqual([null, null]);
+    expect(await about()).toEqual([null, null]);
+    expect(await about(shown)).toEqual([expect.stringMatching(/^blob:/), expect.stringMatching(/^blob:/)]);
   });
 
   it('makes a new baseline of one whose bytes are gone', async () => {
