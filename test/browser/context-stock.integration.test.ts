@@ -75,6 +75,19 @@ describe('the stock of browser contexts', () => {
     expect(ready(first)).toEqual(expect.arrayContaining([...held, other].map(({ pooled }) => pooled.context)));
   });
 
+  it('waits for none whose Chromium ends while they are made', async () => {
+    for (let round = 0; round < 5; round += 1) {
+      const first = await take();
+      const session = await first.pooled.context.browser()?.newBrowserCDPSession();
+      stock.refill(SHAPE);
+      session?.send('Browser.crash').catch(() => undefined); // nobody is left to answer
+      await end(first);
+      const second = await take();
+      expect(await second.page.evaluate('1 + 1')).toBe(2);
+      await end(second);
+    }
+  });
+
   it('lets go what nobody came for', async () => {
     const last = await take();
     stock.refill(SHAPE);
