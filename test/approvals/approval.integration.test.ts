@@ -1,5 +1,4 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
@@ -10,6 +9,7 @@ import { createApprovalActivities } from '../../activities/approvals/index.ts';
 import { ApiKeyStore } from '../../database/api-keys.ts';
 import { ApprovalStore } from '../../database/approvals.ts';
 import { startTemporal, type RunningTemporal } from '../../deploy/local/temporal.ts';
+import { resolveTool, temporalTool } from '../../deploy/local/tools.ts';
 import { Approvals } from '../../platform/approvals/approvals.ts';
 import { proveAnswer } from '../../platform/approvals/proof.ts';
 import { Connections } from '../../platform/connections/connections.ts';
@@ -49,7 +49,7 @@ describe('approvals', () => {
 
   beforeAll(async () => {
     test = await createTestDatabase();
-    temporal = await startTemporal({ executable: process.env['HAL9_TEMPORAL_CLI'] ?? join(homedir(), '.cache/hal9/bin/temporal'), port: await freePort() });
+    temporal = await startTemporal({ executable: await resolveTool(temporalTool(), { env: process.env, progress: () => undefined }), port: await freePort() });
     [native, connection] = await Promise.all([NativeConnection.connect({ address: temporal.address }), Connection.connect({ address: temporal.address })]);
     operations = createOperations({ client: new Client({ connection }), database: test.database, contracts: new Map([[contract.name, contract]]), keys, logger });
     connections = new Connections({ database: test.database, keys, egress });

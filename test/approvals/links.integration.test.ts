@@ -1,4 +1,3 @@
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { Client, Connection } from '@temporalio/client';
@@ -8,6 +7,7 @@ import { z } from 'zod';
 import { createApprovalActivities } from '../../activities/approvals/index.ts';
 import { ApprovalStore } from '../../database/approvals.ts';
 import { startTemporal, type RunningTemporal } from '../../deploy/local/temporal.ts';
+import { resolveTool, temporalTool } from '../../deploy/local/tools.ts';
 import { createDataConverter } from '../../platform/codec/data-converter.ts';
 import { Connections } from '../../platform/connections/connections.ts';
 import { Egress } from '../../platform/connections/egress.ts';
@@ -42,7 +42,7 @@ describe('approvals over HTTP', () => {
   let key: TestKey;
 
   beforeAll(async () => {
-    temporal = await startTemporal({ executable: process.env['HAL9_TEMPORAL_CLI'] ?? join(homedir(), '.cache/hal9/bin/temporal'), port: await freePort() });
+    temporal = await startTemporal({ executable: await resolveTool(temporalTool(), { env: process.env, progress: () => undefined }), port: await freePort() });
     api = await startTestApi({ TEMPORAL_ADDRESS: temporal.address });
     const { database } = api.database;
     [native, connection] = await Promise.all([NativeConnection.connect({ address: temporal.address }), Connection.connect({ address: temporal.address })]);
