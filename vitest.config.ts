@@ -33,7 +33,8 @@ export default defineConfig({
           globalSetup: ['test/environment/global-setup.ts'],
           setupFiles: PROCESSES,
           pool: 'forks',
-          maxWorkers: 2,
+          // One file more than two processors: about half of the time a file waits for others.
+          maxWorkers: 3,
           testTimeout: 120_000,
           hookTimeout: 120_000,
           sequence: { groupOrder: 2 },

@@ -59,7 +59,7 @@ describe('the operation retention', () => {
       reports: new RetentionReports(database),
       async run(caller, input) {
         const { runId } = await operations.start(caller, { operation: contract.name, input, origin: 'api' });
-        const ended = await operations.result(caller, runId, 60);
+        const ended = await operations.result(caller, runId, 90_000);
         return { id: parseRunId(runId)?.uuid ?? '', result: 'result' in ended ? ended.result : ended };
       },
       async stop() {
