@@ -38,7 +38,9 @@ export function drawShell(again) {
     nav,
     who,
   );
-  nav.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+  const current = nav.querySelector('[aria-current]');
+  // After scrollIntoView Tab goes on from there in newer browsers, past the link that skips the head.
+  if (current !== null) nav.scrollLeft = current.offsetLeft - nav.offsetLeft - (nav.clientWidth - current.offsetWidth) / 2;
   const identify = async () => who.replaceChildren(...(await identity(again, identify)));
   void identify();
 }

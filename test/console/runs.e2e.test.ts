@@ -116,7 +116,7 @@ describe('runs in the console', () => {
     await status('running');
     await page.locator('#progress', { hasText: '0 of 2' }).waitFor();
     await expect(page.locator('.facts .chip').allTextContents()).resolves.toEqual(['nightly', 'eu']);
-    await expect(page.getAttribute('.title a.button', 'href')).resolves.toContain('/workflows/');
+    await expect(page.getAttribute('#temporal', 'href')).resolves.toContain('/workflows/');
   });
 
   it('pauses, resumes and signals it, and follows it to its end by itself', async () => {
