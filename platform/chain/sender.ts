@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { setImmediate as othersFirst } from 'node:timers/promises';
-import { AbiCoder, Interface, Transaction } from 'ethers';
+import { Transaction } from 'ethers';
 import { z } from 'zod';
 import { ChainStore } from '../../database/chains.ts';
 import { ChainTransactionStore, type AttemptKind, type Carrier, type Mined, type NewAttempt, type OpenTransaction } from '../../database/chain-transactions.ts';
 import type { Database } from '../../database/database.ts';
 import { HalError } from '../../schemas/errors.ts';
 import type { Egress } from '../connections/egress.ts';
+import { callsOf, groupsOf, NO_CALLS, NO_RESULTS, sharedTargets, type Group } from './batching.ts';
 import { rpcUrlsOf } from './chains.ts';
 import { effectivePolicy, firstFees, higherFees, type EffectivePolicy, type Fees } from './policy.ts';
 import { explainRevert } from './revert-reason.ts';
@@ -22,8 +23,6 @@ const ESTIMATED_A_STEP = 100;
 const BATCH_BLOCK_SHARE = 4n;
 /** What a transaction may use at all (EIP-7825). */
 const MOST_GAS = 16_777_216n;
-/** Data of a transaction of many calls; nodes take 128 KiB with everything else in it. */
-const MOST_BATCH_BYTES = 100_000;
 /** Versions that are written and sent together. */
 const SENT_TOGETHER = 100;
 /** Versions that are signed together. Keys at hand sign on the process's only thread, about a millisecond each. */
@@ -44,11 +43,6 @@ const LOOKS_A_DOUBT = 60;
 const TROUBLE_MS = 5_000;
 /** No chain asks for so many wei: the cap of what must get through. */
 const UNCAPPED = 10n ** 18n;
-
-/** https://docs.openzeppelin.com/contracts/5.x/api/utils#Multicall: the contract calls itself, so the sender stays the sender; all or none. */
-const MULTICALL = new Interface(['function multicall(bytes[] data) returns (bytes[] results)']);
-const NO_CALLS = MULTICALL.encodeFunctionData('multicall', [[]]);
-const NO_RESULTS = AbiCoder.defaultAbiCoder().encode(['bytes[]'], [[]]);
 
 const blockSchema = z.object({ number: quantity, hash: z.string(), gasLimit: quantity, baseFeePerGas: quantity.default(0n) });
 const receiptSchema = z.object({
@@ -99,9 +93,6 @@ interface Ready {
   /** What leaves in it; left out: itself alone. */
   readonly carrier?: Carrier;
 }
-
-/** Submissions that stand one behind the other and may leave together, or one alone. */
-type Group = readonly [OpenTransaction, ...OpenTransaction[]];
 
 /** Gas of a transaction, or why it would fail. */
 type Estimate = bigint | { readonly type: string; readonly detail: string };
@@ -345,7 +336,7 @@ class Step {
     const { policy, store, orgId, signerId } = this.#parts;
     const room = policy.maxInFlight - pending.length;
     if (room <= 0 || queued.length === 0) return { trouble: null, more: false };
-    const groups = await this.#group(queued);
+    const groups = groupsOf(queued, await this.#takingSeveral(policy.maxBatch > 1 ? sharedTargets(queued) : []), policy.maxBatch);
     const considered = estimable(groups).slice(0, room);
     const { ready, trouble, parted } = await this.#judge(considered, pending, view);
     if (ready.length > 0) {
@@ -354,20 +345,6 @@ class Step {
     }
     const waiting = queued.length === QUEUED_A_STEP || considered.length < groups.length;
     return { trouble, more: ready.length < room && (parted || (waiting && ready.length === considered.length)) };
-  }
-
-  /** Queued transactions in their order; those that stand one behind the other and may leave together as one. */
-  async #group(queued: readonly OpenTransaction[]): Promise<Group[]> {
-    const { policy } = this.#parts;
-    const willing = queued.filter((row, place) => policy.maxBatch > 1 && [queued[place - 1], queued[place + 1]].some((next) => next !== undefined && areAlike(row, next)));
-    const able = await this.#takingSeveral([...new Set(willing.flatMap(({ to }) => (to === null ? [] : [to])))]);
-    const groups: [OpenTransaction, ...OpenTransaction[]][] = [];
-    for (const row of queued) {
-      const last = groups.at(-1);
-      if (last !== undefined && row.to !== null && able.has(row.to) && last.length < policy.maxBatch && areAlike(last[0], row) && batchBytes([...last, row]) <= MOST_BATCH_BYTES) last.push(row);
-      else groups.push([row]);
-    }
-    return groups;
   }
 
   /** Contracts that take several calls at once. One that only swallows what it does not know gives no results. */
@@ -569,20 +546,6 @@ function isPooled({ nonce, attempts }: OpenTransaction, { pooled }: View): boole
 function estimable(groups: readonly Group[]): readonly Group[] {
   const asked = groups.flatMap(([{ gasLimit }], place) => (gasLimit === null ? [place] : []));
   return groups.slice(0, asked[ESTIMATED_A_STEP] ?? groups.length);
-}
-
-/** Whether two may leave in one transaction. */
-function areAlike(one: OpenTransaction, other: OpenTransaction): boolean {
-  return one.batch && other.batch && one.to === other.to && one.maxFee === other.maxFee;
-}
-
-function callsOf(members: readonly Pick<OpenTransaction, 'data'>[]): Buffer {
-  return Buffer.from(MULTICALL.encodeFunctionData('multicall', [members.map(({ data }) => data)]).slice(2), 'hex');
-}
-
-/** Length of {@link callsOf}, without building it: selector, place and length of the list; then place, length and words of each call. */
-function batchBytes(members: readonly Pick<OpenTransaction, 'data'>[]): number {
-  return members.reduce((sum, { data }) => sum + 64 + 32 * Math.ceil(data.length / 32), 68);
 }
 
 function lower(one: bigint, other: bigint): bigint {
