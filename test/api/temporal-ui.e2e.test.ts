@@ -41,14 +41,14 @@ describe('Temporal UI behind the API', () => {
     await page.waitForURL(/\/temporal\/namespaces/);
     await page.goto(links.temporal);
     await page.waitForURL(/\/temporal\/namespaces\/default\/workflows\/.+\/.+/);
-    await page.getByText('incident-in-clear').first().waitFor({ timeout: 20_000 });
+    await page.getByText('incident-in-clear').first().waitFor({ timeout: 90_000 });
 
     // The UI's own port has no session, and so no codec: what it shows stays sealed.
     const direct = new URL(links.temporal);
     direct.host = new URL(String(stack.environment['HAL9_TEMPORAL_UI_UPSTREAM'])).host;
     const other = await (await browser.newContext()).newPage();
     await other.goto(direct.href);
-    await other.getByText('Event History').first().waitFor({ timeout: 20_000 });
+    await other.getByText('Event History').first().waitFor({ timeout: 90_000 });
     // The page keeps polling, so it never falls silent: time enough for a codec to have answered.
     await other.waitForTimeout(3000);
     expect(await other.content()).not.toContain('incident-in-clear');

@@ -57,7 +57,7 @@ describe('from a signal to an approved effect', () => {
       },
     });
     await signal('one');
-    await expect.poll(() => chat.received.length, { timeout: 30_000 }).toBe(2); // the test of the connection, and the question
+    await expect.poll(() => chat.received.length).toBe(2); // the test of the connection, and the question
     expect(await decided('asked one')).toMatchObject({ effectState: 'awaiting-approval', costUsd: '0.002000000' });
     expect(hook.received).toHaveLength(1); // the test of the connection
     const question = z.object({ data: z.object({ title: z.string(), link: z.url() }) }).parse(JSON.parse(chat.received[1]?.body ?? '')).data;
@@ -73,6 +73,6 @@ describe('from a signal to an approved effect', () => {
   it('falls back to the rules when the provider is down, and says so', async () => {
     model.answer = (_, response) => answerError(response, 401, 'authentication_error');
     await signal('two');
-    await expect.poll(() => decided('guessed two'), { timeout: 30_000 }).toMatchObject({ reason: expect.stringContaining('the credential was refused (HTTP 401)') });
+    await expect.poll(() => decided('guessed two')).toMatchObject({ reason: expect.stringContaining('the credential was refused (HTTP 401)') });
   });
 });

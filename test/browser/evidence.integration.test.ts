@@ -11,7 +11,7 @@ import { loadConfig } from '../../platform/config/config.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
 import { startTestApi, type TestApi } from '../api/running-api.ts';
 
-const PATIENT = { timeout: 60_000 };
+const PATIENT = { timeout: 90_000 };
 const JPEG = Buffer.from([0xff, 0xd8, 0xff, 0xe0]);
 
 /** Evidence of sessions that the rows tell of: no browser is needed to hand it out, nor to watch a run. */

@@ -234,7 +234,7 @@ describe('runs in the console', () => {
     await expect.poll(async () => {
       await open('/console/runs.html?origin=decision');
       return rows();
-    }, { timeout: 30_000 }).toBe(1);
+    }).toBe(1);
     await page.click('td.run a');
     await page.locator('#because', { hasText: 'somebody came' }).click();
     await page.locator('tbody tr', { hasText: 'somebody came' }).filter({ hasText: 'greet' }).waitFor();

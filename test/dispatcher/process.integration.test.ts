@@ -43,10 +43,10 @@ describe('the dispatcher process', () => {
       return rows.reduce((sum, row) => sum + row.signals, 0);
     };
     const one = await send(40);
-    await vi.waitFor(async () => expect(await started(one)).toBe(40), { timeout: 60_000 });
+    await vi.waitFor(async () => expect(await started(one)).toBe(40), { timeout: 90_000 });
     first?.child.kill('SIGKILL');
     const two = await send(40);
-    await vi.waitFor(async () => expect(await started(two)).toBe(40), { timeout: 60_000 });
+    await vi.waitFor(async () => expect(await started(two)).toBe(40), { timeout: 90_000 });
     const metrics = await (await fetch(`${second?.metricsUrl}/metrics`)).text();
     expect(metrics).toMatch(/^hal9_chunks_lag_seconds \d/m);
     expect(metrics).toMatch(/^hal9_batches_open \d/m);

@@ -122,7 +122,7 @@ describe('MCP', () => {
     const begin = { operation: 'browser', input: { flow: { steps: [{ do: 'navigate', url: `${site.url}/login` }, { do: 'pause', seconds: 300 }] } }, idempotencyKey: 'one' };
     const { runId } = (await tool('start_run', begin)).structuredContent as { runId: string };
     expect((await tool('start_run', begin)).structuredContent).toEqual({ runId, created: false });
-    await expect.poll(async () => (await tool('list_runs', { operation: 'browser' })).structuredContent, { timeout: 60_000 }).toMatchObject({ runs: [{ runId, status: 'running' }] });
+    await expect.poll(async () => (await tool('list_runs', { operation: 'browser' })).structuredContent).toMatchObject({ runs: [{ runId, status: 'running' }] });
     await tool('cancel_run', { runId });
     expect((await tool('run_result', { runId, waitSeconds: 50 })).structuredContent).toMatchObject({ status: 'cancelled' });
     const wrong = await tool('start_run', { operation: 'browser', input: { flow: { steps: [{ do: 'fly' }] } } });

@@ -49,14 +49,14 @@ describe.skipIf(tool === undefined)('Prometheus Alertmanager', () => {
     const startsAt = new Date().toISOString();
     const alerts = ['db-1', 'db-2'].map((instance) => ({ labels: { alertname: 'DiskFull', instance }, startsAt }));
     await alertmanager.alert(alerts);
-    await vi.waitFor(async () => expect(await signals()).toHaveLength(2), { timeout: 30_000, interval: 100 });
+    await vi.waitFor(async () => expect(await signals()).toHaveLength(2), { timeout: 90_000, interval: 100 });
     const repeats = async (): Promise<number> => {
       const log = await fetch(`${api.url}/v1/webhook-deliveries?webhook=${source.slice('/hooks/'.length)}`, { headers: { authorization: `Bearer ${key.text}` } });
       return ((await log.json()) as { items: unknown[] }).items.length;
     };
-    await vi.waitFor(async () => expect(await repeats()).toBeGreaterThan(2), { timeout: 30_000, interval: 100 });
+    await vi.waitFor(async () => expect(await repeats()).toBeGreaterThan(2), { timeout: 90_000, interval: 100 });
     await alertmanager.alert([{ labels: { alertname: 'DiskFull', instance: 'db-1' }, startsAt, endsAt: new Date().toISOString() }]);
-    await vi.waitFor(async () => expect(await signals()).toHaveLength(3), { timeout: 30_000, interval: 100 });
+    await vi.waitFor(async () => expect(await signals()).toHaveLength(3), { timeout: 90_000, interval: 100 });
 
     const seen = await signals();
     expect(seen.map(({ type }) => type)).toEqual(['alertmanager.firing', 'alertmanager.firing', 'alertmanager.resolved']);

@@ -9,7 +9,7 @@ import { chromiumPath } from '../../environment/browser.ts';
 import { freePort } from '../../environment/ports.ts';
 
 const SECRET = 'canary-3f9d0c';
-const PATIENT = { timeout: 60_000 };
+const PATIENT = { timeout: 90_000 };
 
 const PAGES: Readonly<Record<string, string>> = {
   '/': `<title>Shop</title><form action="/other">
