@@ -22,6 +22,7 @@ import { QuotaGate } from '../platform/usage/quota-gate.ts';
 import { startTracing, type Tracing } from '../platform/telemetry/tracing.ts';
 import { connectTemporalClient, temporalTarget } from '../platform/temporal/connect.ts';
 import { startMetricsServer, type HealthCheck } from './metrics-server.ts';
+import { CORE_LOGGING, NATIVE_CHANNEL } from '../platform/temporal/native-core.ts';
 import { sdkLogger } from '../platform/temporal/sdk-logger.ts';
 
 /** Time the work in hand gets after SIGTERM, ms; the supervisor kills after 8 s. */
@@ -165,7 +166,7 @@ function installRuntime(logger: Logger, corePort: number): void {
     // Signals are this module's: the SDK would end workers before the rest is told.
     shutdownSignals: [],
     telemetryOptions: {
-      logging: { filter: { core: 'WARN', other: 'ERROR' }, forward: {} },
+      logging: CORE_LOGGING,
       metrics: { prometheus: { bindAddress: `127.0.0.1:${corePort}`, countersTotalSuffix: true, useSecondsForDurations: true, unitSuffix: true } },
     },
   });
@@ -176,8 +177,7 @@ async function untilConnected(config: Config, logger: Logger, shutdown: AbortSig
   for (let attempt = 1; ; attempt += 1) {
     shutdown.throwIfAborted();
     try {
-      // Payloads are ciphertext, which does not shrink: compressing them costs time only.
-      return await NativeConnection.connect({ ...target, grpcCompression: { codec: 'none' } });
+      return await NativeConnection.connect({ ...target, ...NATIVE_CHANNEL });
     } catch (error) {
       // The first second is a normal start; after that somebody should know.
       logger[attempt === 5 ? 'warn' : 'debug']({ reason: error instanceof Error ? error.message : String(error) }, 'waiting for Temporal');
