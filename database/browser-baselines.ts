@@ -1,4 +1,4 @@
-import type { Generated } from 'kysely';
+import type { ExpressionBuilder, Generated } from 'kysely';
 import { recordAct, type Act } from './audit-acts.ts';
 import { holds, type SessionHold } from './browser-sessions.ts';
 import type { Database } from './database.ts';
@@ -58,8 +58,8 @@ export class BrowserBaselineStore {
     this.#database = database;
   }
 
-  async find(orgId: string, { flow, name, viewport }: BaselinePlace): Promise<BrowserBaseline | undefined> {
-    return this.#database.withOrg(orgId, (tx) => tx.selectFrom('browser_baselines').select(COLUMNS).where('org_id', '=', orgId).where('flow', '=', flow).where('name', '=', name).where('viewport', '=', viewport).executeTakeFirst());
+  async find(orgId: string, place: BaselinePlace): Promise<BrowserBaseline | undefined> {
+    return this.#database.withOrg(orgId, (tx) => tx.selectFrom('browser_baselines').select(COLUMNS).where(isAt(orgId, place)).executeTakeFirst());
   }
 
   async get(orgId: string, id: string): Promise<BrowserBaseline | undefined> {
@@ -86,14 +86,14 @@ export class BrowserBaselineStore {
       if (!(await holds(tx, hold))) return undefined;
       if (instead !== undefined) await tx.deleteFrom('browser_baselines').where('org_id', '=', orgId).where('id', '=', instead.id).where('picture', '=', instead.picture).execute();
       await tx.insertInto('browser_baselines').values(rowOf(orgId, draft)).onConflict((conflict) => conflict.columns(['org_id', 'flow', 'name', 'viewport']).doNothing()).execute();
-      return tx.selectFrom('browser_baselines').select(COLUMNS).where('org_id', '=', orgId).where('flow', '=', draft.flow).where('name', '=', draft.name).where('viewport', '=', draft.viewport).executeTakeFirstOrThrow();
+      return tx.selectFrom('browser_baselines').select(COLUMNS).where(isAt(orgId, draft)).executeTakeFirstOrThrow();
     });
   }
 
   /** Makes a picture the baseline, whatever was it before. @returns it, and the blob of the one before. */
   async accept(orgId: string, draft: BaselineDraft, actOf: (id: string) => Act): Promise<{ readonly baseline: BrowserBaseline; readonly before: string | undefined }> {
     return this.#database.withOrg(orgId, async (tx) => {
-      const known = await tx.selectFrom('browser_baselines').select('picture').where('org_id', '=', orgId).where('flow', '=', draft.flow).where('name', '=', draft.name).where('viewport', '=', draft.viewport).forUpdate().executeTakeFirst();
+      const known = await tx.selectFrom('browser_baselines').select('picture').where(isAt(orgId, draft)).forUpdate().executeTakeFirst();
       const { width, height, picture, runId, stepKey } = draft;
       const baseline = await tx
         .insertInto('browser_baselines')
@@ -115,6 +115,10 @@ export class BrowserBaselineStore {
       return true;
     });
   }
+}
+
+function isAt(orgId: string, { flow, name, viewport }: BaselinePlace) {
+  return (row: ExpressionBuilder<BrowserBaselineTables, 'browser_baselines'>) => row.and({ org_id: orgId, flow, name, viewport });
 }
 
 function rowOf(orgId: string, { runId, stepKey, ...draft }: BaselineDraft) {

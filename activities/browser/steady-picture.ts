@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { stepFailed } from './browser-error.ts';
 
 /** Before each picture, ms; as Playwright's `toHaveScreenshot` waits. */
@@ -25,14 +26,10 @@ export async function steadyPicture({ shoot, same, expected, timeoutMs, signal }
     const waitMs = WAITS_MS[look] ?? LATER_WAITS_MS;
     // One look is made at least: a picture takes its time on a busy machine.
     if (look > 1 && Date.now() + waitMs > deadline) throw stepFailed('the page does not stand still: no two pictures in a row were the same; `mask` what changes by itself');
-    await waited(waitMs);
+    await sleep(waitMs, undefined, { signal }).catch(() => undefined); // says less than the signal's reason
     signal.throwIfAborted();
     const picture = await shoot();
     if (before === undefined ? await expected(picture) : await same(before, picture)) return picture;
     before = picture;
   }
-}
-
-async function waited(ms: number): Promise<void> {
-  if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -230,7 +230,8 @@ export function createBrowserRoutes({ evidence, baselines, healings, interactive
 }
 
 function viewOfStep({ picture, snapshot, comparison, actual, baseline, difference, startedAt, endedAt, files, troubles, ...step }: StoredBrowserStep): z.input<typeof browserStepView> {
-  const pictures = (['actual', 'baseline', 'difference'] as const).filter((which) => ({ actual, baseline, difference })[which] !== null);
+  const blobs = { actual, baseline, difference };
+  const pictures = (['actual', 'baseline', 'difference'] as const).filter((which) => blobs[which] !== null);
   return { ...step, hasPicture: picture !== null, hasSnapshot: snapshot !== null, comparison: comparison === null ? null : { ...comparison, pictures }, files: files.map(({ blob, ...file }) => ({ ...file, hasContent: blob !== null })), startedAt: startedAt.toISOString(), endedAt: endedAt.toISOString(), troubles: [...troubles] };
 }
 
