@@ -8,7 +8,6 @@ import { UsageError } from './exit-code.ts';
 import { readInput, withFields } from './input.ts';
 import { findChromium } from './recorder/chromium.ts';
 import { inWords, RecordedSteps, type RecordedStep } from './recorder/recorded-steps.ts';
-import { record } from './recorder/recorder.ts';
 import { finish, limitOf, seconds, watching } from './runs.ts';
 import { openSession, terminalOf, type Session } from './session.ts';
 
@@ -51,6 +50,8 @@ function recordCommand(): Command {
     process.once('SIGINT', leave);
     try {
       let told: RecordedStep | undefined;
+      // Loaded here: Playwright takes longer to load than all the rest of a command line.
+      const { record } = await import('./recorder/recorder.ts');
       terminal.note('Recording. Close the browser, or press Ctrl-C, when you are done.');
       await record({
         url: address,

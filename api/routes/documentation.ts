@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import swaggerUi from 'swagger-ui-dist';
+// The folder alone: the package's main file runs the whole page.
+import swaggerUiFolder from 'swagger-ui-dist/absolute-path.js';
 import { z } from 'zod';
 import { FAILURES, HalError, type FailureName } from '../../schemas/errors.ts';
 import type { OpenApiDocument } from '../openapi.ts';
@@ -54,7 +55,7 @@ export function createDocumentationRoutes(openApi: () => OpenApiDocument): AnyRo
       async handler({ params: { file } }) {
         const type = Object.hasOwn(MEDIA, file) ? MEDIA[file] : undefined;
         if (type === undefined) throw new HalError('NotFound', 'no such file');
-        const body = file === 'start.js' ? START : await readFile(join(swaggerUi.getAbsoluteFSPath(), file));
+        const body = file === 'start.js' ? START : await readFile(join(swaggerUiFolder(), file));
         return { status: 200, body, headers: { 'Content-Type': `${type}; charset=utf-8`, 'Cache-Control': 'public, max-age=3600' } };
       },
     }),

@@ -5,6 +5,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compileCache } from './cache-folder.js';
 import { installIfNeeded } from './install.js';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
@@ -92,7 +93,7 @@ async function run(node, args) {
   const [command, prefix] = owned ? ['setpriv', ['--pdeathsig', 'TERM', '--', node]] : [node, []];
   const child = spawn(command, [...prefix, ...args], {
     stdio: 'inherit',
-    env: { ...process.env, PATH: [...BINARIES, process.env.PATH ?? ''].join(':') },
+    env: { ...compileCache(process.env), ...process.env, PATH: [...BINARIES, process.env.PATH ?? ''].join(':') },
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, () => {

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 import { listenerOf } from './process-identity.ts';
 import { SetupError, systemCode } from './setup-error.ts';
@@ -21,17 +22,21 @@ export async function isFree(port: number, host = '127.0.0.1'): Promise<boolean>
   return true;
 }
 
-/** A TCP port that was free a moment ago. */
-export async function freePort(host = '127.0.0.1'): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, host, resolve);
-  });
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('a TCP server has no port');
-  return address.port;
+/**
+ * Where ports are chosen. Systems give outgoing connections ports from 32,768 (Linux) or 49,152 (RFC 6335) on: one from there that was free a moment ago
+ * may be taken by a connection before its server listens. Kubernetes gives out those from 30,000 on.
+ */
+const FIRST_PORT = 20_000;
+const PORT_COUNT = 10_000;
+
+/** A TCP port that was free a moment ago, and that no outgoing connection gets. */
+export async function freePort(host?: string): Promise<number> {
+  const begin = randomInt(PORT_COUNT);
+  for (let offset = 0; offset < PORT_COUNT; offset += 1) {
+    const port = FIRST_PORT + ((begin + offset) % PORT_COUNT);
+    if (await isFree(port, host)) return port;
+  }
+  throw new SetupError(`none of the ports ${FIRST_PORT} to ${FIRST_PORT + PORT_COUNT - 1} is free`, 'stop what listens there');
 }
 
 /**

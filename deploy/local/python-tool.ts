@@ -5,7 +5,7 @@ import { delimiter, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { waitForLock } from './folder-lock.ts';
 import { SetupError } from './setup-error.ts';
-import { cacheFolder } from './tools.ts';
+import { cacheFolder } from './cache-folder.js';
 
 const run = promisify(execFile);
 const INSTALL_MS = 300_000;

@@ -17,7 +17,8 @@ import { StackHealth } from './stack-health.ts';
 import { ALL_PROCESSES, halProcess, type ProcessKind } from './stack-processes.ts';
 import { SupervisedProcess, type ProcessEvent, type ProcessSpecification, type ProcessState } from './supervised-process.ts';
 import { prepareTemporal } from './temporal.ts';
-import { cacheFolder, resolveTool, temporalTool } from './tools.ts';
+import { compileCache } from './cache-folder.js';
+import { resolveTool, temporalTool } from './tools.ts';
 
 /** The codec endpoint of the API, which the Temporal UI decodes payloads with. */
 const CODEC_PATH = '/codec';
@@ -131,8 +132,7 @@ class StackStart {
     const [database, temporal] = await settled([this.#startDatabase(ports.postgres), this.#startTemporal(ports, url)]);
     this.#options.signal?.throwIfAborted();
     const environment: Record<string, string | undefined> = {
-      // Code from the cache is counted less exactly, so not while coverage is taken.
-      ...(this.#env['NODE_V8_COVERAGE'] === undefined ? { NODE_COMPILE_CACHE: join(cacheFolder(this.#env), 'compile') } : {}),
+      ...compileCache(this.#env),
       ...this.#env,
       HAL9_DATA: this.#folder.path,
       HAL9_PORT: String(ports.api),

@@ -4,6 +4,7 @@ import { access, chmod, constants, mkdir, rename, rm, writeFile } from 'node:fs/
 import { homedir } from 'node:os';
 import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { cacheFolder } from './cache-folder.js';
 import { waitForLock } from './folder-lock.ts';
 import { SetupError, systemCode } from './setup-error.ts';
 
@@ -85,12 +86,6 @@ export async function resolveTool(tool: Tool, options: ResolveOptions): Promise<
   } finally {
     await lock.release();
   }
-}
-
-/** Where fetched and built tools live. */
-export function cacheFolder(env: Readonly<Record<string, string | undefined>>): string {
-  const xdg = env['XDG_CACHE_HOME'];
-  return join(xdg !== undefined && isAbsolute(xdg) ? xdg : join(env['HOME'] ?? homedir(), '.cache'), 'hal9');
 }
 
 async function obtain(tool: Tool, folder: string, target: string, options: ResolveOptions): Promise<string> {

@@ -4,7 +4,8 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileS
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from 'vitest';
-import { cacheFolder, resolveTool, temporalTool, type ResolveOptions, type Tool } from '../../deploy/local/tools.ts';
+import { cacheFolder } from '../../deploy/local/cache-folder.js';
+import { resolveTool, temporalTool, type ResolveOptions, type Tool } from '../../deploy/local/tools.ts';
 import { removeFolder, temporaryFolder } from './launched.ts';
 
 /** Writes an executable that says its name. */

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { cacheFolder } from '../../deploy/local/tools.ts';
+import { cacheFolder } from '../../deploy/local/cache-folder.js';
 
 const run = promisify(execFile);
 /** Longest time for one call of a package tool, milliseconds: it may have to fetch some ten megabytes. */

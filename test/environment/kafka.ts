@@ -6,9 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Admin } from '@platformatic/kafka';
 import { endProcess, hasEnded, spawnOwned, tail } from '../../deploy/local/child-process.ts';
-import { cacheFolder } from '../../deploy/local/tools.ts';
+import { cacheFolder } from '../../deploy/local/cache-folder.js';
 import { makeCertificates } from './certificates.ts';
-import { freePort } from './ports.ts';
+import { freePort } from '../../deploy/local/ports.ts';
 
 const run = promisify(execFile);
 

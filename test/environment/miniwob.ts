@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:f
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { unzipSync } from 'fflate';
-import { cacheFolder } from '../../deploy/local/tools.ts';
+import { cacheFolder } from '../../deploy/local/cache-folder.js';
 
 const run = promisify(execFile);
 const VERSION = '1.1.0';

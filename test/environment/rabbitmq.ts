@@ -4,8 +4,8 @@ import { access, constants, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { endProcess, spawnOwned } from '../../deploy/local/child-process.ts';
-import { cacheFolder } from '../../deploy/local/tools.ts';
-import { freePort } from './ports.ts';
+import { cacheFolder } from '../../deploy/local/cache-folder.js';
+import { freePort } from '../../deploy/local/ports.ts';
 
 const run = promisify(execFile);
 

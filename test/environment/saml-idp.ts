@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { endProcess, hasEnded, spawnOwned, tail } from '../../deploy/local/child-process.ts';
-import { cacheFolder } from '../../deploy/local/tools.ts';
-import { freePort } from './ports.ts';
+import { cacheFolder } from '../../deploy/local/cache-folder.js';
+import { freePort } from '../../deploy/local/ports.ts';
 
 const run = promisify(execFile);
 
