@@ -1,4 +1,3 @@
-import { createServer } from 'node:net';
 import { hostname } from 'node:os';
 import type { Client } from '@temporalio/client';
 import { NativeConnection, Runtime } from '@temporalio/worker';
@@ -16,6 +15,7 @@ import { SubjectKeys } from '../platform/keys/subject-keys.ts';
 import type { Operations } from '../platform/operations/contract.ts';
 import { contractsByName, discoverProjects, projectRoots, type Project } from '../platform/operations/discovery.ts';
 import { createOperations } from '../platform/operations/operations.ts';
+import { freePort } from '../platform/telemetry/free-port.ts';
 import { announceReady, createLogger } from '../platform/telemetry/logger.ts';
 import { openRateLimits } from '../platform/usage/open-rate-limits.ts';
 import { QuotaGate } from '../platform/usage/quota-gate.ts';
@@ -217,16 +217,4 @@ function startHeartbeat(store: WorkerStore, serves: { process: string; queues: r
     await writing;
     await store.remove(id);
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
 }

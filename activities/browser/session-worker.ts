@@ -68,6 +68,8 @@ const BETWEEN_TURNS_MS = 180_000;
 const STRETCH_MS = 20_000;
 /** A browser that waits for a person and that nobody looks at serves somebody else after this time, ms. */
 const DESERTED_MS = 5 * 60_000;
+/** What the effects of solving a CAPTCHA are named after the step that met it. */
+const OF_CAPTCHA = '#captcha';
 
 interface Held {
   readonly slot: Slot;
@@ -363,7 +365,7 @@ export class SessionWorker {
     const { neuron } = flow.captcha;
     if (neuron === undefined || captcha.by === 'hand') return { kind: 'none', reason: 'a hand is needed for a CAPTCHA of this kind' };
     // What its page asks the site for is no effect of the step behind it.
-    held.key = `${held.key}#captcha`;
+    if (!held.key.endsWith(OF_CAPTCHA)) held.key += OF_CAPTCHA;
     const page = held.session.page();
     try {
       const picture = await pictureOf(page, captcha, await this.#hidden(name.orgId, held, flow));

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
-import { freePort } from './ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { startPostgres } from './postgres.ts';
 import { SetupError } from './setup-error.ts';
 import { statementsOf, type ScriptStatement } from './sql-script.ts';

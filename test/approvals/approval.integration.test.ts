@@ -24,7 +24,7 @@ import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import contract, { type ApprovalResult } from '../../schemas/operations/approval.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { startHttpServer, type LocalServer } from '../environment/http-server.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 Runtime.install({ logger: new DefaultLogger('ERROR') });
 

@@ -20,7 +20,7 @@ import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import contract from '../../schemas/operations/approval.ts';
 import { startTestApi, type TestApi, type TestKey } from '../api/running-api.ts';
 import { startHttpServer, type LocalServer } from '../environment/http-server.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 Runtime.install({ logger: new DefaultLogger('ERROR') });
 

@@ -11,7 +11,7 @@ import { startStack, type Stack } from '../../deploy/local/stack.ts';
 import { chromiumPath, launchBrowser } from '../environment/browser.ts';
 import { startHttpServer } from '../environment/http-server.ts';
 import { takePictures } from '../environment/pictures.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { BOOKING_LOGIN, bookingFlow, startBookingSite, type BookingSite } from './sites/booking.ts';
 import { PLAIN, startPaintedSite } from './sites/painted.ts';
 import { playRounds } from './sites/rounds.ts';

@@ -17,7 +17,7 @@ import cascade from '../../schemas/operations/cascade.ts';
 import { createOutbox } from '../../workers/dispatcher/outbox.ts';
 import { CascadeHouse } from './house.ts';
 import { reading } from './neurons.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 const logger = pino({ level: 'silent' });
 const keys = new KeyRing([{ id: 'test', key: randomBytes(32) }]);

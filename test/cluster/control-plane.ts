@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, fetch } from 'undici';
 import { endProcess, hasEnded, spawnOwned } from '../../deploy/local/child-process.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { clusterTools, CONTROL_PLANE, type ClusterPart } from './tools.ts';
 
 const READY_MS = 120_000;

@@ -10,7 +10,7 @@ import { loadConfig, type Config } from '../../platform/config/config.ts';
 import { connectDatabase } from '../../platform/database/connect.ts';
 import { makeCertificates, type Certificates } from '../environment/certificates.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 /** A TLS pooler in front of the suite's PostgreSQL: answers SSLRequest (https://www.postgresql.org/docs/current/protocol-flow.html) and forwards. */
 describe('PostgreSQL over TLS', () => {

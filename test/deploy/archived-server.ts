@@ -8,7 +8,7 @@ import { expect } from 'vitest';
 import { endProcess, spawnOwned } from '../../deploy/local/child-process.ts';
 import { startPostgres } from '../../deploy/local/postgres.ts';
 import { migrate } from '../../database/migrate.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import type { PostgresPrograms } from '../environment/postgres-programs.ts';
 
 const RECOVERY = join(import.meta.dirname, '../../deploy/recovery');

@@ -5,7 +5,7 @@ import { endProcess, spawnOwned } from '../../deploy/local/child-process.ts';
 import { hasUnfairBacklog } from '../../deploy/local/queue-backlog.ts';
 import { prepareTemporal } from '../../deploy/local/temporal.ts';
 import { resolveTool, temporalTool } from '../../deploy/local/tools.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { removeFolder, temporaryFolder } from './launched.ts';
 
 const FAIRNESS = 'matching.enableFairness=true';

@@ -9,7 +9,7 @@ import { prepareCluster } from '../../deploy/local/postgres-cluster.ts';
 import { Database } from '../../database/database.ts';
 import { AuditSequencerStore } from '../../database/audit-sequencer.ts';
 import { bootstrap } from '../../platform/identity/bootstrap.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { findPostgresPrograms, POSTGRES_PROGRAMS_MISSING } from '../environment/postgres-programs.ts';
 import { startArchivedServer, type ArchivedServer } from './archived-server.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { endProcess, spawnOwned, tail } from '../../deploy/local/child-process.ts';
 import { debianPackage } from './debian-package.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 export const ALERTMANAGER_MISSING = 'NOT RUN: the real Alertmanager; get it with `apt-get install prometheus-alertmanager`, or set HAL9_ALERTMANAGER to its executable';
 

@@ -8,7 +8,7 @@ import { Admin } from '@platformatic/kafka';
 import { endProcess, hasEnded, spawnOwned, tail } from '../../deploy/local/child-process.ts';
 import { cacheFolder } from '../../deploy/local/cache-folder.js';
 import { makeCertificates } from './certificates.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 const run = promisify(execFile);
 

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { endProcess, hasEnded, spawnOwned, tail } from '../../deploy/local/child-process.ts';
 import { resolveTool, type Tool } from '../../deploy/local/tools.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 const run = promisify(execFile);
 const START_MS = 120_000;

@@ -5,7 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { endProcess, spawnOwned } from '../../deploy/local/child-process.ts';
 import { cacheFolder } from '../../deploy/local/cache-folder.js';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 const run = promisify(execFile);
 

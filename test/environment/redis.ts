@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { endProcess, spawnOwned } from '../../deploy/local/child-process.ts';
 import { debianPackage, librariesUnder } from './debian-package.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 export interface RedisTool {
   readonly executable: string;

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { endProcess, hasEnded, spawnOwned, tail } from '../../deploy/local/child-process.ts';
 import { cacheFolder } from '../../deploy/local/cache-folder.js';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 const run = promisify(execFile);
 

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Attribute, Client, Control } from 'ldapts';
 import { endProcess, spawnOwned } from '../../deploy/local/child-process.ts';
 import { debianPackage, librariesUnder } from './debian-package.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 /** An OpenLDAP server that is ready to be started: its executable with the schema files and modules that belong to it. */
 export interface SlapdTool {

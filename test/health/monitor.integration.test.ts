@@ -13,7 +13,7 @@ import { HealthReader } from '../../platform/health/reader.ts';
 import { neuronDraftSchema } from '../../schemas/neurons/definition.ts';
 import { act } from '../audit/acts.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 /** An organisation that has nothing. */
 const NOBODY = '00000000-0000-4000-8000-000000000000';

@@ -5,7 +5,7 @@ import { loadConfig } from '../../platform/config/config.ts';
 import { KeyRing } from '../../platform/keys/key-ring.ts';
 import { createPasswordMails } from '../../workers/dispatcher/password-mails.ts';
 import { startTestApi, type TestApi } from '../api/running-api.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { createPerson, PASSWORD, Visitor } from './person.ts';
 
 const NEXT = 'a wholly different sentence 7';

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bootstrap } from '../../platform/identity/bootstrap.ts';
 import type { Caller } from '../../platform/identity/caller.ts';
 import type { InvitationDraft } from '../../platform/identity/invitations.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { PUBLIC_URL, startDirectory, type TestDirectory } from './directory.ts';
 
 const facts = { address: '192.0.2.1', userAgent: 'test', requestId: 'request-1', https: true };

@@ -6,7 +6,7 @@ import { startTestApi, type TestApi, type TestKey } from '../api/running-api.ts'
 import { launchBrowser } from '../environment/browser.ts';
 import { makeCertificates } from '../environment/certificates.ts';
 import { Browserless, startOpenIdProvider, type OpenIdProvider } from '../environment/openid-provider.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { findSlapd, SLAPD_MISSING, startSlapd, SUFFIX, type Slapd } from '../environment/slapd.ts';
 
 const tool = await findSlapd();

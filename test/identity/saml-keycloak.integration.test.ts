@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Browser, Page } from 'playwright-core';
 import { startTestApi, type TestApi, type TestKey } from '../api/running-api.ts';
 import { launchBrowser } from '../environment/browser.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { findKeycloak, KEYCLOAK_MISSING, startKeycloak, type Keycloak } from '../environment/saml-idp.ts';
 
 const folder = await findKeycloak();

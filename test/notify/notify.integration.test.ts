@@ -11,7 +11,7 @@ import { createNotify, type Notification, type Notify } from '../../platform/not
 import type { ConnectionSettings } from '../../schemas/rest/connections.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { json, startHttpServer, type LocalServer } from '../environment/http-server.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 const CANARY = 'canary-91ab-password';
 

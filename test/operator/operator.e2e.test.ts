@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hasCluster, startControlPlane, type ControlPlane } from '../cluster/control-plane.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { startOperator, type RunningOperator } from './house.ts';
 
 const present = await hasCluster();

@@ -11,7 +11,7 @@ import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { remediateResultSchema } from '../../schemas/operations/remediate.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
 import { BURN, IDLE, ownProcess } from '../host/fault-process.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { lockPileUp } from './lock-pile-up.ts';
 import { remediationBench, type RemediationBench } from './remediation.ts';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { hasCluster, startControlPlane, type ControlPlane } from '../cluster/control-plane.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { findPrometheus, PROMETHEUS_MISSING, startPrometheus, type Prometheus, type PrometheusTools } from '../environment/prometheus.ts';
 import { rolloutBench, type RolloutBench } from './rollout-bench.ts';
 import { Shop } from './shop.ts';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { hasCluster, startControlPlane, type ControlPlane } from '../cluster/control-plane.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { rolloutBench, type RolloutBench, type RolloutRun } from './rollout-bench.ts';
 import { Shop } from './shop.ts';
 

@@ -25,7 +25,7 @@ import { LaneChooser } from '../../platform/signals/lane.ts';
 import { connectTemporalClient, type TemporalClient } from '../../platform/temporal/connect.ts';
 import { scheduleDraftSchema } from '../../schemas/schedules/definition.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 const logger = pino({ level: 'silent' });
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} };

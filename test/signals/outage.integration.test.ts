@@ -10,7 +10,7 @@ import { migrate } from '../../database/migrate.ts';
 import { OrganisationStore } from '../../database/organisations.ts';
 import { endProcess } from '../../deploy/local/child-process.ts';
 import { startPostgres, type RunningPostgres } from '../../deploy/local/postgres.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { callerOf, createIngest, ndjson, signalOf } from './ingest-setup.ts';
 
 describe('the ingest while the database fails', () => {

@@ -6,7 +6,7 @@ import pino from 'pino';
 import { afterEach, describe, expect, inject, it } from 'vitest';
 import { loadConfig } from '../../platform/config/config.ts';
 import { connectTemporalClient, type TemporalClient } from '../../platform/temporal/connect.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 /** More than everything else that a connection sends. */
 const LARGE = 'x'.repeat(200_000);

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { loadConfig, type Config } from '../../platform/config/config.ts';
 import { connectTemporalClient, temporalTarget } from '../../platform/temporal/connect.ts';
 import { makeCertificates, type Certificates } from '../environment/certificates.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 
 /** TLS in front of the suite's Temporal server, as a proxy or a managed service puts it there. */
 describe('Temporal over TLS', () => {

@@ -14,7 +14,7 @@ import { discoverContracts, projectRoots } from '../../platform/operations/disco
 import { createOperations } from '../../platform/operations/operations.ts';
 import { connectTemporalClient, type TemporalClient } from '../../platform/temporal/connect.ts';
 import { createTestDatabase, type TestDatabase } from '../environment/database.ts';
-import { freePort } from '../../deploy/local/ports.ts';
+import { freePort } from '../../platform/telemetry/free-port.ts';
 import { startProcess, type RunningProcess } from '../environment/worker.ts';
 import { PROJECT } from '../operations/project.ts';
 

@@ -6,7 +6,7 @@ import { RecordedSteps } from '../../../cli/recorder/recorded-steps.ts';
 import { record } from '../../../cli/recorder/recorder.ts';
 import { flowSchema } from '../../../schemas/browser/flow.ts';
 import { chromiumPath } from '../../environment/browser.ts';
-import { freePort } from '../../../deploy/local/ports.ts';
+import { freePort } from '../../../platform/telemetry/free-port.ts';
 
 const SECRET = 'canary-3f9d0c';
 const PATIENT = { timeout: 90_000 };
