@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -37,7 +37,9 @@ afterAll(async () => {
 });
 
 const items = (name: string, count: number) => Array.from({ length: count }, (_, n) => keccakOf(`${name} ${String(n)}`));
-const create = (name: string, source: 'hashes' | 'audit' | 'memory' = 'hashes') => anchors.create(house.caller, { name, network: network.id, signer: network.deployer.id, source });
+/** A second try finds what the first has made. */
+const unlike = (name: string): string => `${name} ${randomUUID()}`;
+const create = (name: string, source: 'hashes' | 'audit' | 'memory' = 'hashes') => anchors.create(house.caller, { name: unlike(name), network: network.id, signer: network.deployer.id, source });
 
 async function run(stream: string) {
   const { runId } = await house.operations.start(house.caller, { operation: 'anchor', input: { stream }, origin: 'api' });
@@ -122,7 +124,7 @@ describe('anchoring', () => {
     const paid = await house.chains.submit(house.caller, transactionDraft.parse({ signer: payer.id, to: `0x${'ab'.repeat(20)}`, value: '1' }));
     const states = async () => (await house.chains.transactions(house.caller, { signerId: payer.id }, 20)).map(({ state, calls }) => `${state} ${String(calls)}`);
     await expect.poll(states).toEqual(['pending null']);
-    const streams = await Promise.all(['x', 'y', 'z'].map((name) => anchors.create(house.caller, { name: `together ${name}`, network: id, signer: payer.id, source: 'hashes' })));
+    const streams = await Promise.all(['x', 'y', 'z'].map((name) => anchors.create(house.caller, { name: unlike(`together ${name}`), network: id, signer: payer.id, source: 'hashes' })));
     for (const stream of streams) await anchors.add(house.caller, stream.id, items(stream.name, 2));
     const runs = streams.map((stream) => run(stream.id));
     await expect.poll(states).toEqual(['queued null', 'queued null', 'queued null', 'pending null']);
