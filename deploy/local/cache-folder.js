@@ -12,7 +12,7 @@ export function cacheFolder(env) {
 }
 
 /**
- * Lets Node keep the compiled code of programs, which then begin in two thirds of the time (https://nodejs.org/api/module.html#module-compile-cache).
+ * Lets Node keep the compiled code of programs, which then begin sooner (https://nodejs.org/api/module.html#module-compile-cache).
  * @param {Readonly<Record<string, string | undefined>>} env
  */
 export function compileCache(env) {

@@ -94,7 +94,7 @@ async function probeAmqp(egress: Egress, settings: AmqpSettings): Promise<Outsid
 }
 
 async function probeKafka(egress: Egress, settings: KafkaSettings): Promise<OutsideFailure | undefined> {
-  // Loaded when it is needed: its client compiles its schemas first, which is a fifth of the start of a process.
+  // Loaded when it is needed: its client compiles its schemas while it is loaded.
   const { connectKafka, explainKafkaFailure } = await import('./kafka.ts');
   try {
     const { admin } = await connectKafka(egress, settings, PROBE_MS);

@@ -16,7 +16,8 @@ export async function freePort(host?: string): Promise<number> {
   const begin = randomInt(PORT_COUNT);
   for (let offset = 0; offset < PORT_COUNT; offset += 1) {
     const port = FIRST_PORT + ((begin + offset) % PORT_COUNT);
-    if (!chosen.has(port) && (await canListen(port, host)) && (await choose(port))) return port;
+    // In this order: a look at a port keeps it for a moment from the server that it was chosen for.
+    if ((await choose(port)) && (await canListen(port, host))) return port;
   }
   throw new Error(`none of the ports ${FIRST_PORT} to ${FIRST_PORT + PORT_COUNT - 1} is free`);
 }

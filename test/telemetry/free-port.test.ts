@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { canListen, freePort } from '../../platform/telemetry/free-port.ts';
 
 const MODULE = join(import.meta.dirname, '../../platform/telemetry/free-port.ts');
@@ -28,8 +28,8 @@ describe('a free port', () => {
     // Each takes 3,000 of the 10,000 ports, so that they would meet if they did not know of each other, and lives until it is told to end.
     const script = `import { freePort } from ${JSON.stringify(MODULE)}; const ports = []; for (let n = 0; n < 3000; n += 1) ports.push(await freePort()); process.stdout.write(JSON.stringify(ports) + '\\n'); process.stdin.resume();`;
     const children = [1, 2].map(() => spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'] }));
+    onTestFinished(() => children.forEach((child) => child.kill()));
     const lists = await Promise.all(children.map(async (child) => JSON.parse((await once(createInterface(child.stdout), 'line'))[0]) as number[]));
-    for (const child of children) child.kill();
     expect(new Set(lists.flat()).size).toBe(6000);
   });
 });

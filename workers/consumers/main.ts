@@ -58,7 +58,7 @@ await runProcess('consumers', { temporalWorker: false }, async (context) => {
       case 'amqp':
         return consumeQueue({ ...parts, source: { ...source, draft }, connect: async () => connectAmqp(egress, (await connections.open(orgId, draft.connection, ['amqp'])).settings, CONNECT_MS) }, signal);
       case 'kafka': {
-        // Not before there is such a source: its client compiles its schemas first, which is a fifth of the start of a process.
+        // Not before there is such a source: its client compiles its schemas while it is loaded.
         const [{ connectKafka }, { consumeTopics }] = await Promise.all([import('../../platform/connections/kafka.ts'), import('./kafka-consumer.ts')]);
         return consumeTopics({ ...parts, source: { ...source, draft }, connect: async () => connectKafka(egress, (await connections.open(orgId, draft.connection, ['kafka'])).settings, CONNECT_MS) }, signal);
       }
