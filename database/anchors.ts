@@ -73,21 +73,32 @@ export class AnchorStore {
   /**
    * Makes a batch of what waits, oldest first. One at a time of a stream: the row of the stream is locked meanwhile.
    * @param limit most hashes of it.
+   * @param step that anchors it; see {@link take}.
    * @param rootOf root of the tree over hashes, in their order.
    * @returns undefined when nothing waits.
    */
-  async cut(orgId: string, streamId: string, limit: number, rootOf: (hashes: readonly string[]) => string): Promise<AnchorBatch | undefined> {
+  async cut(orgId: string, streamId: string, limit: number, step: string, rootOf: (hashes: readonly string[]) => string): Promise<AnchorBatch | undefined> {
     return this.#database.withOrg(orgId, async (tx) => {
       await sql`select pg_advisory_xact_lock(hashtextextended(${`hal9 anchor ${streamId}`}, 0))`.execute(tx);
       const { rows } = await sql<{ seq: string; hash: string }>`select seq::text as seq, '0x' || encode(hash, 'hex') as hash from anchor_hashes where org_id = ${orgId} and stream_id = ${streamId} and position is null order by seq limit ${limit}`.execute(tx);
       if (rows.length === 0) return undefined;
       const root = rootOf(rows.map(({ hash }) => hash));
-      const made = await sql<AnchorBatch>`insert into anchor_batches (org_id, stream_id, position, root, count) select ${orgId}::uuid, ${streamId}::uuid, count(*), ${root}, ${rows.length} from anchor_batches where org_id = ${orgId} and stream_id = ${streamId} returning ${BATCH}`.execute(tx);
+      const made = await sql<AnchorBatch>`insert into anchor_batches (org_id, stream_id, position, root, count, step) select ${orgId}::uuid, ${streamId}::uuid, count(*), ${root}, ${rows.length}, ${step} from anchor_batches where org_id = ${orgId} and stream_id = ${streamId} returning ${BATCH}`.execute(tx);
       const [batch] = made.rows;
       if (batch === undefined) throw new Error('a batch was not written');
       await sql`update anchor_hashes set position = ${batch.position} where org_id = ${orgId} and stream_id = ${streamId} and seq = any(${rows.map(({ seq }) => seq)}::bigint[])`.execute(tx);
       return batch;
     });
+  }
+
+  /** Notes the step of a run that anchors a batch which another has left. */
+  async take(orgId: string, streamId: string, position: number, step: string): Promise<void> {
+    await this.#database.withOrg(orgId, async (tx) => sql`update anchor_batches set step = ${step} where org_id = ${orgId} and stream_id = ${streamId} and position = ${position}`.execute(tx));
+  }
+
+  /** The newest batch, with the step of a run that took it last. */
+  async newest(orgId: string, streamId: string): Promise<(AnchorBatch & { readonly step: string | null }) | undefined> {
+    return this.#database.withOrg(orgId, async (tx) => (await sql<AnchorBatch & { step: string | null }>`select ${BATCH}, step from anchor_batches where org_id = ${orgId} and stream_id = ${streamId} order by position desc limit 1`.execute(tx)).rows[0]);
   }
 
   /** Newest first; `before` is the position of the last of the page before. */

@@ -4,16 +4,16 @@ import { loadKeyRing } from '../../platform/keys/load.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { activityOrganisation } from '../activity-run.ts';
 import { beating } from '../beating.ts';
+import { effectKey } from '../effect-key.ts';
 import type { ActivityDependencies, RegisteredActivities } from '../dependencies.ts';
 import type { AnchorActivities } from './activity-contract.ts';
-
 
 export function createAnchorActivities(dependencies: AnchorsDependencies): AnchorActivities {
   const anchors = new Anchors(dependencies);
   return {
     async anchorBatch(stream) {
-      const orgId = activityOrganisation();
-      return beating(async (signal) => ({ hashes: (await anchors.advance(orgId, stream, signal))?.hashes ?? null }));
+      const [orgId, step] = [activityOrganisation(), effectKey()];
+      return beating(async (signal) => ({ hashes: (await anchors.advance(orgId, stream, step, signal))?.hashes ?? null }));
     },
   };
 }

@@ -105,36 +105,38 @@ export class Anchors {
   }
 
   /**
-   * Anchors batches of a stream that are not on the chain, then what waits, one batch.
+   * Anchors the batch of a stream that is not on the chain, else one of what waits.
+   * @param step of a run, the same for every try: the batch of an earlier one counts as its own, in a block or not.
    * @returns undefined when nothing was left to do.
    * @throws {HalError} when the transaction cannot be.
    */
-  async advance(orgId: string, id: string, signal: AbortSignal): Promise<{ readonly hashes: number } | undefined> {
+  async advance(orgId: string, id: string, step: string, signal: AbortSignal): Promise<{ readonly hashes: number } | undefined> {
     const stream = await this.#store.stream(orgId, id);
     if (stream === undefined) throw new HalError('NotFound', 'there is no such stream');
+    const where = await this.#where(orgId, stream, signal);
+    const last = await this.#store.newest(orgId, id);
+    // Batches before it are on the chain.
+    const anchored = last === undefined || (await this.#isAnchored(orgId, stream, last, where));
+    if (anchored && last?.step === step) return { hashes: last.count };
     if (stream.source === 'audit') await this.#takeCheckpoint(orgId, id);
     if (stream.source === 'memory') await this.#store.addMemories(orgId, id, MOST_LEAVES);
-    const where = await this.#where(orgId, stream, signal);
-    const [last] = await this.#store.batches(orgId, id, 1);
-    const open = last === undefined ? undefined : await this.#unanchored(orgId, stream, last);
-    const batch = open ?? (await this.#store.cut(orgId, id, MOST_LEAVES, (hashes) => this.#remember(id, hashes)));
+    if (!anchored) await this.#store.take(orgId, id, last.position, step);
+    const batch = anchored ? await this.#store.cut(orgId, id, MOST_LEAVES, step, (hashes) => this.#remember(id, hashes)) : last;
     if (batch === undefined) return undefined;
     await this.#send(orgId, stream, batch, where, signal);
     return { hashes: batch.count };
   }
 
-  /** The newest batch unless it succeeded: batches before it did. */
-  async #unanchored(orgId: string, stream: AnchorStream, batch: AnchorBatch): Promise<AnchorBatch | undefined> {
-    const { state } = await this.#standing(orgId, stream, batch.position);
-    return state === 'mined' || state === 'confirmed' ? undefined : batch;
+  /** By its transaction, or, when that came to nothing, by the contract: another transaction may have carried it. */
+  async #isAnchored(orgId: string, { id, signerId, stream }: AnchorStream, { position, root }: AnchorBatch, { network, rpc, signer }: Where): Promise<boolean> {
+    const sent = await this.#submissions(orgId).latest(signerId, referenceOf(id, position));
+    if (sent === undefined) return false;
+    return cameToNothing(sent) ? this.#isThere(rpc, network.anchor, signer.address, stream, position, root) : stateOf(sent) !== 'sending';
   }
 
-  async #send(orgId: string, { signerId, stream, id }: AnchorStream, { position, root, count }: AnchorBatch, { network, rpc, signer }: Where, signal: AbortSignal): Promise<void> {
+  async #send(orgId: string, { signerId, stream, id }: AnchorStream, { position, root, count }: AnchorBatch, { network }: Where, signal: AbortSignal): Promise<void> {
     const submissions = this.#submissions(orgId);
-    const reference = referenceOf(id, position);
-    const before = await submissions.latest(signerId, reference);
-    if (before !== undefined && cameToNothing(before) && (await this.#isThere(rpc, network.anchor, signer.address, stream, position, root))) return;
-    const sent = await submissions.ensure({ signer: signerId, reference, to: network.anchor, data: ANCHOR.encodeFunctionData('anchor', [stream, position, root, count]), batch: true });
+    const sent = await submissions.ensure({ signer: signerId, reference: referenceOf(id, position), to: network.anchor, data: ANCHOR.encodeFunctionData('anchor', [stream, position, root, count]), batch: true });
     const [settled] = await submissions.settled([sent], 'mined', Number.POSITIVE_INFINITY, signal);
     if (settled !== undefined && cameToNothing(settled)) throw failureOf(settled);
   }

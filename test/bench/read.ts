@@ -20,7 +20,8 @@ type Side = 'api' | 'express';
  * so that whatever else the machine does meets both; `ratioToExpress` is the median of the pairs. `cpuMicroseconds`: processor time of a
  * request in each process, which hardly depends on what else runs; `otherMicroseconds` that of the rest of the stack, PostgreSQL included.
  *
- * Options: `--connections` (1,000), `--runs` (500), `--rounds` (6), `--seconds` of each round (3).
+ * Options: `--connections` (1,000), `--runs` (500), `--rounds` (6), `--seconds` of each round (3), `--warm`, seconds before the first on each
+ * side (8: V8 compiles most a second time after some 10,000 requests).
  */
 export const run: Bench = async (args) => {
   const connections = args.number('connections', 1000);
@@ -75,7 +76,7 @@ export const run: Bench = async (args) => {
       open.push(own);
       const asked = requests(ports[name]);
       const load = (time: number): Promise<Round> => own.load(asked, time, args.signal);
-      await load(Math.min(2, seconds)); // until both are compiled and the runs are known
+      await load(args.number('warm', 8)); // until both are compiled and the runs are known
       return load;
     }
 

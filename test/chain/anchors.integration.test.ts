@@ -71,6 +71,27 @@ describe('anchoring', () => {
     expect(await run(stream.id)).toMatchObject({ result: { batches: 0, hashes: 0 } });
   });
 
+  it('counts a batch to the step that sent it, which is tried again after its batch was mined', async () => {
+    const stream = await create('again');
+    await anchors.add(house.caller, stream.id, items(stream.name, 3));
+    const advance = async (step: string) => anchors.advance(house.caller.orgId, stream.id, step, AbortSignal.timeout(50_000));
+    // Each try of the first step: the worker was lost before its answer was taken.
+    expect(await advance('first')).toEqual({ hashes: 3 });
+    await anchors.add(house.caller, stream.id, items(unlike('later'), 2));
+    expect(await advance('first')).toEqual({ hashes: 3 });
+    expect(await advance('second')).toEqual({ hashes: 2 });
+    expect(await advance('third')).toBeUndefined();
+    expect(await anchors.batches(house.caller, stream.id, 10)).toMatchObject([{ position: 1, count: 2 }, { position: 0, count: 3 }]);
+  });
+
+  it('leaves a batch alone that is on the chain though its transaction came to nothing', async () => {
+    const stream = await create('carried');
+    await anchors.add(house.caller, stream.id, items(stream.name, 1));
+    expect(await run(stream.id)).toMatchObject({ result: { batches: 1, hashes: 1 } });
+    await sql`update chain_transactions set state = 'cancelled' where org_id = ${house.caller.orgId} and reference = ${`anchor ${stream.id} 0`}`.execute(house.test.database.system);
+    expect(await run(stream.id)).toMatchObject({ result: { batches: 0, hashes: 0 } });
+  });
+
   it('takes the newest checkpoint of the audit log each time', async () => {
     const stream = await create('audit', 'audit');
     const notes = ['first note', 'second note'];
