@@ -64,7 +64,7 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
   }
 
   async function open(): Promise<RunningApi> {
-    const tracing = startTracing(config, 'api');
+    const tracing = await startTracing(config, 'api');
     closing.push(() => tracing.shutdown());
     const [keys, contracts, database] = await Promise.all([loadKeyRing(config), discoverContracts(projectRoots(config.HAL9_OPERATIONS)), connectDatabase(config, 'hal9-api')]);
     closing.push(() => database.close());
@@ -88,7 +88,7 @@ export async function startApi(config: Config, options: ApiOptions): Promise<Run
       { name: 'postgres', check: () => pingDatabase(database) },
       { name: 'temporal', check: async (signal) => void (await temporal.client.withAbortSignal(signal, () => temporal.client.workflowService.getSystemInfo({}))) },
     ];
-    const resources = openResources({ config, version: options.version, database, stores: openStores(database), keys, identity, operations, client: temporal.client, logger, registry, dependencies, admission, rates });
+    const resources = await openResources({ config, version: options.version, database, stores: openStores(database), keys, identity, operations, client: temporal.client, logger, registry, dependencies, admission, rates });
     closing.push(() => resources.close());
 
     let draining = false;

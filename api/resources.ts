@@ -130,12 +130,13 @@ export interface Resources {
 }
 
 /** Everything above the ground floor: signals, what became of them, health. */
-export function openResources({ config, version, database, stores, keys, identity, operations, client, logger, registry, dependencies, admission, rates }: ResourceParts): Resources {
+export async function openResources({ config, version, database, stores, keys, identity, operations, client, logger, registry, dependencies, admission, rates }: ResourceParts): Promise<Resources> {
   const metrics = new IngestMetrics(registry);
   const ingest = new SignalIngest(stores.signals, metrics);
   const decided = new DecidedBatches(database, logger);
   const decide = createDecide({ operations, decisions: stores.decisions, decided });
   const egress = new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES });
+  const provider = await billingProvider(config, egress);
   const receiver = new SignalReceiver({ ingest, metrics, keys, lanes: config.HAL9_LANES, admission });
   const connections = new Connections({ database, keys, egress });
   const directory = openDirectory({ database, connections, egress, publicUrl: publicUrl(config), platformOrganisation: platformOrganisation(database) });
@@ -146,7 +147,7 @@ export function openResources({ config, version, database, stores, keys, identit
   return {
     routes: [
       ...createSignalRoutes({ receiver, store: stores.signals, reads: stores.signalReads, bodyLimitBytes: config.HAL9_BODY_LIMIT_BYTES, decide, decisions: stores.decisions, admission }),
-      ...createBillingRoutes({ billing: new Billing({ database, provider: billingProvider(config, egress), planAfterEnd: config.HAL9_DEFAULT_PLAN }) }),
+      ...createBillingRoutes({ billing: new Billing({ database, provider, planAfterEnd: config.HAL9_DEFAULT_PLAN }) }),
       ...createComplianceRoutes({ compliance: new Compliance(database) }),
       ...createConsentRoutes({ consents: new Consents({ database, keys, changes: new PrivacyChanges({ database, keys, operations }) }) }),
       ...createPrivacyRoutes({ sources: new PrivacySources({ database, keys }), holds: new LegalHolds({ database, keys }), erasures: new Erasures({ database, keys, operations }) }),

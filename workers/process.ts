@@ -121,7 +121,7 @@ async function open(
   shutdown: AbortSignal,
   closing: (() => Promise<unknown>)[],
 ): Promise<BackgroundProcess> {
-  const tracing = startTracing(config, name);
+  const tracing = await startTracing(config, name);
   closing.push(() => tracing.shutdown());
   const corePort = options.temporalWorker ? await freePort() : undefined;
   if (corePort !== undefined) installRuntime(logger, corePort);

@@ -2,16 +2,18 @@ import { ConfigError, type Config } from '../config/config.ts';
 import type { Egress } from '../connections/egress.ts';
 import { PLAN_NAMES, type PlanName } from '../../schemas/usage/plans.ts';
 import type { BillingPort } from './port.ts';
-import { StripeBilling } from './stripe.ts';
 
 /**
  * The payment provider of this installation; undefined where none is set.
  * @throws {ConfigError} when a setting beside HAL9_STRIPE_KEY is missing or malformed.
  */
-export function billingProvider(config: Pick<Config, 'HAL9_STRIPE_KEY' | 'HAL9_STRIPE_WEBHOOK_SECRET' | 'HAL9_STRIPE_PRICES' | 'HAL9_STRIPE_URL'>, egress: Pick<Egress, 'fetch'>): BillingPort | undefined {
+export async function billingProvider(config: Pick<Config, 'HAL9_STRIPE_KEY' | 'HAL9_STRIPE_WEBHOOK_SECRET' | 'HAL9_STRIPE_PRICES' | 'HAL9_STRIPE_URL'>, egress: Pick<Egress, 'fetch'>): Promise<BillingPort | undefined> {
   if (config.HAL9_STRIPE_KEY === undefined) return undefined;
   if (config.HAL9_STRIPE_WEBHOOK_SECRET === undefined) throw new ConfigError('HAL9_STRIPE_WEBHOOK_SECRET: needed beside HAL9_STRIPE_KEY');
-  return new StripeBilling({ apiKey: config.HAL9_STRIPE_KEY, webhookSecret: config.HAL9_STRIPE_WEBHOOK_SECRET, url: config.HAL9_STRIPE_URL, prices: pricesOf(config.HAL9_STRIPE_PRICES), fetch: egress.fetch });
+  const prices = pricesOf(config.HAL9_STRIPE_PRICES);
+  // Loading it takes longer than most of a process's own code.
+  const { StripeBilling } = await import('./stripe.ts');
+  return new StripeBilling({ apiKey: config.HAL9_STRIPE_KEY, webhookSecret: config.HAL9_STRIPE_WEBHOOK_SECRET, url: config.HAL9_STRIPE_URL, prices, fetch: egress.fetch });
 }
 
 function pricesOf(entries: readonly string[]): Map<PlanName, string> {

@@ -1,18 +1,8 @@
-import { randomBytes } from 'node:crypto';
-import { SpanKind, SpanStatusCode, trace, type Attributes } from '@opentelemetry/api';
-import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
-import { resourceFromAttributes } from '@opentelemetry/resources';
-import { BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
-import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node';
+import type { Attributes } from '@opentelemetry/api';
 import type { ClientInterceptors } from '@temporalio/client';
 import type { WorkflowSpan } from '../../schemas/names/headers.ts';
 import type { Config } from '../config/config.ts';
 import { ClientTracing } from './client-tracing.ts';
-import { traceOf } from './trace-context.ts';
-
-/** Longest time a finished span waits for others before it is sent, ms. */
-const EXPORT_DELAY_MS = 1_000;
-const EXPORT_TIMEOUT_MS = 5_000;
 
 export interface Tracing {
   /** For the Temporal client: passes traces on to runs, also when this process exports none. */
@@ -24,53 +14,12 @@ export interface Tracing {
 }
 
 /**
- * Traces of this process. With HAL9_OTLP_URL they go to `<url>/v1/traces` (OTLP/HTTP,
- * https://opentelemetry.io/docs/specs/otlp/); without it traces are only passed on.
- * @param name the process; the service is `hal9-<name>`.
+ * Traces of this process. With HAL9_OTLP_URL they are exported; without it they are only passed on, and nothing that exports is loaded.
+ * @param name the process.
  */
-export function startTracing(config: Pick<Config, 'HAL9_OTLP_URL'>, name: string): Tracing {
+export async function startTracing(config: Pick<Config, 'HAL9_OTLP_URL'>, name: string): Promise<Tracing> {
   const clientInterceptors: ClientInterceptors = { workflow: [new ClientTracing()] };
-  const url = config.HAL9_OTLP_URL;
-  if (url === undefined) return { clientInterceptors, recordWorkflow: () => undefined, shutdown: () => Promise.resolve() };
-
-  const ids = new SpanIds();
-  const exporter = new OTLPTraceExporter({ url: `${url.replace(/\/$/, '')}/v1/traces`, timeoutMillis: EXPORT_TIMEOUT_MS });
-  const provider = new NodeTracerProvider({
-    resource: resourceFromAttributes({ 'service.name': `hal9-${name}`, 'service.namespace': 'hal9', 'process.pid': process.pid }),
-    idGenerator: ids,
-    spanProcessors: [new BatchSpanProcessor(exporter, { scheduledDelayMillis: EXPORT_DELAY_MS, exportTimeoutMillis: EXPORT_TIMEOUT_MS })],
-  });
-  provider.register();
-  return {
-    clientInterceptors,
-    recordWorkflow({ name: workflow, parent, spanId, startMs, endMs, failed }, attributes) {
-      ids.useNext(spanId);
-      const span = trace.getTracer('hal9-workflows').startSpan(`run ${workflow}`, { kind: SpanKind.CONSUMER, startTime: startMs, attributes }, traceOf(parent));
-      if (failed) span.setStatus({ code: SpanStatusCode.ERROR });
-      span.end(endMs);
-    },
-    async shutdown() {
-      await provider.shutdown();
-      trace.disable();
-    },
-  };
-}
-
-/** Random ids, and for workflows the one their code chose: it must be the same in every replay. */
-class SpanIds {
-  #next: string | undefined;
-
-  useNext(spanId: string): void {
-    this.#next = spanId;
-  }
-
-  generateTraceId(): string {
-    return randomBytes(16).toString('hex');
-  }
-
-  generateSpanId(): string {
-    const id = this.#next ?? randomBytes(8).toString('hex');
-    this.#next = undefined;
-    return id;
-  }
+  if (config.HAL9_OTLP_URL === undefined) return { clientInterceptors, recordWorkflow: () => undefined, shutdown: () => Promise.resolve() };
+  const { exportSpans } = await import('./span-export.ts');
+  return { clientInterceptors, ...exportSpans(config.HAL9_OTLP_URL, name) };
 }

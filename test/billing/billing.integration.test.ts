@@ -206,11 +206,11 @@ describe('billing', () => {
     });
   });
 
-  it('is set up by settings that fit together', () => {
+  it('is set up by settings that fit together', async () => {
     const settings = { HAL9_STRIPE_KEY: API_KEY, HAL9_STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET, HAL9_STRIPE_PRICES: ['starter=price_s'], HAL9_STRIPE_URL: undefined };
-    expect(billingProvider(settings, egress)?.plans).toEqual(['starter']);
-    expect(billingProvider({ ...settings, HAL9_STRIPE_KEY: undefined }, egress)).toBeUndefined();
-    expect(() => billingProvider({ ...settings, HAL9_STRIPE_WEBHOOK_SECRET: undefined }, egress)).toThrow('HAL9_STRIPE_WEBHOOK_SECRET');
-    for (const wrong of ['gold=price_1', 'starter', 'starter=']) expect(() => billingProvider({ ...settings, HAL9_STRIPE_PRICES: [wrong] }, egress)).toThrow('HAL9_STRIPE_PRICES');
+    expect((await billingProvider(settings, egress))?.plans).toEqual(['starter']);
+    expect(await billingProvider({ ...settings, HAL9_STRIPE_KEY: undefined }, egress)).toBeUndefined();
+    await expect(billingProvider({ ...settings, HAL9_STRIPE_WEBHOOK_SECRET: undefined }, egress)).rejects.toThrow('HAL9_STRIPE_WEBHOOK_SECRET');
+    for (const wrong of ['gold=price_1', 'starter', 'starter=']) await expect(billingProvider({ ...settings, HAL9_STRIPE_PRICES: [wrong] }, egress)).rejects.toThrow('HAL9_STRIPE_PRICES');
   });
 });

@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Hal9Client } from '../../clients/typescript/index.ts';
@@ -25,11 +25,12 @@ interface Soak {
   readonly sessions: number;
   /** Sessions that answered what their page says, to them and to nobody else. */
   readonly right: number;
-  /** The most that the worker ever held up to the end of the warm-up, MiB. What it holds at one moment says little: V8 gives back up to a quarter when there is a pause, and takes it again. */
-  readonly rssStartMb: number;
-  /** The most that it ever held. */
-  readonly rssEndMb: number;
-  /** E.g. 0.03 for 3 %. */
+  /**
+   * The most that the worker held during each tenth of the sessions after the warm-up, MiB. What it holds at one moment says little: V8 gives
+   * back up to a quarter when there is a pause, and takes it again.
+   */
+  readonly rssMb: readonly number[];
+  /** Of the last tenth over the first, e.g. 0.03 for 3 %. */
   readonly growth: number;
   /** Chromium processes below the worker, some time after the last session. */
   readonly chromiumsLeft: number;
@@ -54,12 +55,15 @@ export async function soak({ client, worker, sessions, warmUp, abreast, leftMs =
       }));
     };
     await through(warmUp);
-    const start = await mostOf(worker);
-    await through(sessions);
+    const most: number[] = [];
+    for (let tenth = 1; tenth <= 10; tenth += 1) {
+      await forgetMost(worker);
+      await through(Math.round((sessions * tenth) / 10) - Math.round((sessions * (tenth - 1)) / 10));
+      most.push(await mostOf(worker));
+    }
     await sleep(leftMs, undefined, { signal });
     const chromiumsLeft = await chromiumsBelow(worker);
-    const end = await mostOf(worker);
-    return { sessions, right: right - warmUp, rssStartMb: megabytes(start), rssEndMb: megabytes(end), growth: Math.round((end / start - 1) * 1000) / 1000, chromiumsLeft };
+    return { sessions, right: right - warmUp, rssMb: most.map(megabytes), growth: Math.round(((most.at(-1) ?? Number.NaN) / (most[0] ?? Number.NaN) - 1) * 1000) / 1000, chromiumsLeft };
   } finally {
     await site.close();
   }
@@ -86,10 +90,15 @@ async function startSite(): Promise<{ url: string; close: () => Promise<void> }>
   return onLoopback(server);
 }
 
-/** The peak of resident memory, see proc_pid_status(5), bytes. */
+/** The peak of resident memory since it was last forgotten, see proc_pid_status(5), bytes. */
 async function mostOf(pid: number): Promise<number> {
   const status = await readFile(`/proc/${String(pid)}/status`, 'utf8');
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+}
+
+/** See proc_pid_clear_refs(5). */
+async function forgetMost(pid: number): Promise<void> {
+  await writeFile(`/proc/${String(pid)}/clear_refs`, '5');
 }
 
 /** Chromium processes that a worker started and that still run. */

@@ -6,7 +6,8 @@ import { soak } from '../browser/soak.ts';
 
 /**
  * Many short sessions through one browser worker: what it holds of memory, and whether a Chromium is left ten seconds after the last.
- * `growth`: of the most resident memory that the worker ever held, from after the warm-up to the end, e.g. 0.03 for 3 %; what Chromium processes hold ends with them.
+ * `growth`: of the most resident memory that the worker held, from the first tenth of the sessions after the warm-up to the last, e.g. 0.03 for
+ * 3 %; what Chromium processes hold ends with them.
  *
  * Options: `--sessions` (1000), `--warm-up` sessions that are not measured (100), `--abreast` at once (4).
  */

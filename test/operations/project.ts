@@ -53,7 +53,7 @@ export async function serveProject(options: Partial<WorkerOptions> = {}, setting
   const logger = pino({ level: 'silent' });
   quietRuntime();
   const projects = await discoverProjects(roots);
-  const tracing = startTracing(config, 'test');
+  const tracing = await startTracing(config, 'test');
   const temporal = await connectTemporalClient(config, dataConverter, { interceptors: tracing.clientInterceptors });
   const operations = createOperations({ client: temporal.client, database: test.database, contracts: contractsByName(projects), keys, logger });
   const connection = await NativeConnection.connect({ address: inject('temporalAddress') });

@@ -83,7 +83,7 @@ export async function rolloutBench(temporalAddress: string, test: TestDatabase, 
   const connections = new Connections({ database: test.database, keys, egress });
   const caller = systemCaller(orgId, 'test');
   const [approvals, records] = [new Approvals({ database: test.database, keys, operations }), new RolloutRecords(test.database)];
-  const [progress, tracing] = [new ProgressReporter(test.database, logger), startTracing(loadConfig({ DATABASE_URL: test.url, TEMPORAL_ADDRESS: temporalAddress, TEMPORAL_NAMESPACE: namespace }), 'test')];
+  const [progress, tracing] = [new ProgressReporter(test.database, logger), await startTracing(loadConfig({ DATABASE_URL: test.url, TEMPORAL_ADDRESS: temporalAddress, TEMPORAL_NAMESPACE: namespace }), 'test')];
   const asking = createApprovalActivities({ store: new ApprovalStore(test.database), connections, notify: createNotify({ database: test.database, connections, egress }), operations, keys, publicUrl: 'http://127.0.0.1', logger });
   const [neurons, recorder] = [new NeuronStore(test.database), new RolloutRecorder(new RolloutStore(test.database), logger)];
   const calls = createCallDependencies({ config: loadConfig({ DATABASE_URL: test.url, TEMPORAL_ADDRESS: temporalAddress, HAL9_DATA: folder, HAL9_ALLOW_PRIVATE_ADDRESSES: 'true' }), database: test.database }, keys, egress);

@@ -9,8 +9,8 @@ const EVERY_MS = 5_000;
 const IDLE_MS = 3_600_000;
 
 /** Reports closed months to the payment provider, where there is one. */
-export function createBillingReporter({ config, database, logger }: Pick<BackgroundProcess, 'config' | 'database' | 'logger'>): Drain {
-  const provider = billingProvider(config, new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES }));
+export async function createBillingReporter({ config, database, logger }: Pick<BackgroundProcess, 'config' | 'database' | 'logger'>): Promise<Drain> {
+  const provider = await billingProvider(config, new Egress({ allowPrivate: config.HAL9_ALLOW_PRIVATE_ADDRESSES }));
   const store = new BillingStore(database);
   return {
     name: 'billing-reports',
