@@ -10,12 +10,6 @@ import { SetupError, systemCode } from './setup-error.ts';
 /** Room a cluster needs to start at all: one WAL segment, a checkpoint, temporary files. */
 const LEAST_FREE_BYTES = 256 * 1024 * 1024;
 
-/**
- * Whoever is the first to write into a new segment fills all of it with zeros and waits for the disk, and everybody's commits wait for that:
- * 150 ms with the usual 16 MiB, every five seconds at 1,100 webhooks a second until there are enough segments to use again.
- */
-const WAL_SEGMENT_MB = 2;
-
 /** Larger than any process number of a kernel. */
 const NO_PROCESS = '2147483646';
 
@@ -66,7 +60,7 @@ async function initialise(home: string, initdb: string, account: Account): Promi
     await chown(staging, account.uid, account.gid);
     await chown(handOver, account.uid, account.gid);
   }
-  await runInitdb(initdb, [`--pgdata=${staging}`, '--username=hal9', `--pwfile=${handOver}`, '--auth=scram-sha-256', '--encoding=UTF8', '--locale=C.UTF-8', '--sync-method=syncfs', `--wal-segsize=${String(WAL_SEGMENT_MB)}`], account);
+  await runInitdb(initdb, [`--pgdata=${staging}`, '--username=hal9', `--pwfile=${handOver}`, '--auth=scram-sha-256', '--encoding=UTF8', '--locale=C.UTF-8', '--sync-method=syncfs'], account);
   await rm(handOver);
   await writeFile(join(home, 'password'), password, { mode: 0o600 });
   await rename(staging, join(home, 'data'));

@@ -35,8 +35,6 @@ export interface RunningPostgres {
 const SETTINGS = {
   shared_buffers: '512MB',
   max_wal_size: '4GB',
-  // Five segments, if left to initdb, however small they are.
-  min_wal_size: '80MB',
   checkpoint_timeout: '15min',
   wal_compression: 'pglz',
   max_connections: '200',
