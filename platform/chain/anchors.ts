@@ -127,11 +127,10 @@ export class Anchors {
     return { hashes: batch.count };
   }
 
-  /** By its transaction, or, when that came to nothing, by the contract: another transaction may have carried it. */
-  async #isAnchored(orgId: string, { id, signerId, stream }: AnchorStream, { position, root }: AnchorBatch, { network, rpc, signer }: Where): Promise<boolean> {
-    const sent = await this.#submissions(orgId).latest(signerId, referenceOf(id, position));
-    if (sent === undefined) return false;
-    return cameToNothing(sent) ? this.#isThere(rpc, network.anchor, signer.address, stream, position, root) : stateOf(sent) !== 'sending';
+  /** By its transaction, or, where none is under way, by the contract: one that is taken for lost may have carried it. */
+  async #isAnchored(orgId: string, stream: AnchorStream, { position, root }: AnchorBatch, { network, rpc, signer }: Where): Promise<boolean> {
+    const { state } = await this.#standing(orgId, stream, position);
+    return state === 'waiting' ? this.#isThere(rpc, network.anchor, signer.address, stream.stream, position, root) : state !== 'sending';
   }
 
   async #send(orgId: string, { signerId, stream, id }: AnchorStream, { position, root, count }: AnchorBatch, { network }: Where, signal: AbortSignal): Promise<void> {

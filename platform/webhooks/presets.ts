@@ -29,15 +29,12 @@ const PROVING = /signature|authorization|cookie|token|secret|api-key/;
 
 /** Headers worth keeping for people who read the log. */
 export function tellableHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
-  const told: Record<string, string> = {};
-  let count = 0;
-  for (const [name, value] of Object.entries(headers)) {
-    if (PROVING.test(name)) continue;
-    if (count === 50) break;
-    count += 1;
-    told[name] = value.slice(0, 200);
-  }
-  return told;
+  return Object.fromEntries(
+    Object.entries(headers)
+      .filter(([name]) => !PROVING.test(name))
+      .slice(0, 50)
+      .map(([name, value]) => [name, value.slice(0, 200)]),
+  );
 }
 
 export function flatHeaders(headers: IncomingHttpHeaders): Record<string, string> {
