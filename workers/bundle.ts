@@ -17,6 +17,9 @@ const USER_FOLDER = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cach
 /** Modules whose `interceptors` wrap every workflow. */
 const INTERCEPTORS = [join(import.meta.dirname, 'interceptors', `workflow${extname(import.meta.filename)}`)];
 
+/** What every run needs and what keeps nothing of one: evaluated once for each thread of a worker, not once for each run. */
+const SHARED = ['@temporalio/workflow', '@temporalio/common', FAILURE_CONVERTER_PATH, ...INTERCEPTORS];
+
 /** Libraries that have no place in deterministic code. */
 const FORBIDDEN = /\/node_modules\/(zod|lodash|kysely|pg|pino|express)\//;
 
@@ -44,7 +47,7 @@ export async function loadBundle(projects: readonly Project[], folder: string = 
   }
   const own = await writableFolder(folder, USER_FOLDER);
   const file = join(own, `${hash}.js`);
-  const code = await build(workflows, join(own, `${hash}.entry.js`));
+  const code = await build(workflows, join(own, `${hash}.entry`));
   await writeWhole(file, code);
   return { hash, code };
 }
@@ -68,14 +71,30 @@ async function writableFolder(wanted: string, instead: string): Promise<string> 
   }
 }
 
-async function build(workflows: readonly (readonly [string, string])[], entry: string): Promise<string> {
-  // Named, so that a folder whose index lacks the workflow fails the build.
-  await writeWhole(entry, workflows.map(([name, file]) => `export { ${workflowName(name)} } from ${JSON.stringify(file)};\n`).join(''));
+/**
+ * A run evaluates the modules of its own workflow alone: the entry asks for each when its workflow is asked for.
+ * @returns the entry's path.
+ */
+async function writeEntry(workflows: readonly (readonly [string, string])[], folder: string): Promise<string> {
+  await mkdir(folder, { recursive: true });
+  const asked = await Promise.all(workflows.map(async ([name, file]) => {
+    const workflow = workflowName(name);
+    // Named, so that a folder whose index lacks the workflow fails the build.
+    await writeWhole(join(folder, `${name}.mjs`), `export { ${workflow} } from ${JSON.stringify(file)};\n`);
+    return `  get ${workflow}() { return require(${JSON.stringify(`./${name}.mjs`)}).${workflow}; },\n`;
+  }));
+  const entry = join(folder, 'index.cjs');
+  await writeWhole(entry, `module.exports = {\n${asked.join('')}};\n`);
+  return entry;
+}
+
+async function build(workflows: readonly (readonly [string, string])[], folder: string): Promise<string> {
   const errors: string[] = [];
   const { code } = await bundleWorkflowCode({
-    workflowsPath: entry,
+    workflowsPath: await writeEntry(workflows, folder),
     failureConverterPath: FAILURE_CONVERTER_PATH,
     workflowInterceptorModules: INTERCEPTORS,
+    preloadModules: SHARED,
     logger: { ...QUIET, error: (message) => errors.push(message) },
     webpackConfigHook: (config) => ({
       ...config,

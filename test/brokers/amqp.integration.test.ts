@@ -233,7 +233,7 @@ describe.skipIf(tool === undefined)('an AMQP source', () => {
       const numbers = ofKey.map(({ id }) => Number(id));
       expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
     }
-  });
+  }, 240_000); // RabbitMQ takes its time to begin again.
 
   it('is shared out among processes, and handed over when one ends', async () => {
     for (const { id } of await sources.list(caller, 100)) await sources.remove(caller, id);
