@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { access, constants, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { access, constants, mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { endProcess, spawnOwned } from '../../deploy/local/child-process.ts';
 import { cacheFolder } from '../../deploy/local/cache-folder.js';
@@ -67,6 +68,8 @@ async function unpack(folder: string): Promise<boolean> {
 
 export interface Rabbit {
   readonly port: number;
+  /** Resolves when the declaration of a durable queue is on the disk: the broker answers before, and forgets the queue in a crash until then. */
+  kept(queue: string): Promise<void>;
   /** As a crash does; messages on disk stay. */
   kill(): Promise<void>;
   /** Starts it again on the same port with the same data. */
@@ -126,8 +129,26 @@ export async function startRabbit(tool: RabbitTool, folder: string): Promise<Rab
     return started;
   }
 
+  /** Whether its own records name it; those of messages name it, too. */
+  async function declared(queue: string): Promise<boolean> {
+    for (const entry of await readdir(join(folder, 'data'), { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile() || entry.parentPath.includes('msg_stores')) continue;
+      // Logs are renamed while they are read.
+      const content = await readFile(join(entry.parentPath, entry.name)).catch(() => undefined);
+      if (content?.includes(queue) === true) return true;
+    }
+    return false;
+  }
+
   return {
     port,
+    async kept(queue) {
+      const deadline = Date.now() + 60_000;
+      while (!(await declared(queue))) {
+        if (Date.now() > deadline) throw new Error(`RabbitMQ does not keep the queue ${queue}`);
+        await sleep(50);
+      }
+    },
     kill: () => endProcess(child, 'SIGKILL', 5000),
     async start() {
       child = await launch();
