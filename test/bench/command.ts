@@ -5,9 +5,10 @@ import Table from 'cli-table3';
 import { runCommand } from '../../deploy/local/command.ts';
 import { SetupError } from '../../deploy/local/setup-error.ts';
 import type { Bench, BenchArguments } from './arguments.ts';
+import { processorTime, stolenPercent } from './stolen-time.ts';
 
 /** Files beside the benches that are none. */
-const NOT_A_BENCH = new Set(['main', 'command', 'arguments']);
+const NOT_A_BENCH = new Set(['main', 'command', 'arguments', 'stolen-time']);
 
 /**
  * Runs one bench of a folder by name and prints what it found: a table, or with `--json` exactly one line of JSON, the
@@ -24,13 +25,16 @@ export async function runBenchCommand(kind: string, folder: string): Promise<nev
   });
 }
 
-/** Runs one bench with the options of a command line. */
+/** Runs one bench with the options of a command line. `stolenPercent` says what a shared machine took from it meanwhile. */
 export async function measureAndPrint(kind: string, run: Bench, line: readonly string[], signal: AbortSignal): Promise<void> {
   const { json, ...own } = readOptions(line);
   const temporary = await mkdtemp(join(tmpdir(), `hal9-${kind}-`));
   await chmod(temporary, 0o755);
   try {
-    const result = await run(argumentsOf(own, temporary, signal));
+    const before = await processorTime();
+    const found = await run(argumentsOf(own, temporary, signal));
+    const after = await processorTime();
+    const result = before === undefined || after === undefined ? found : { ...found, stolenPercent: stolenPercent(before, after) };
     process.stdout.write(json === undefined ? `${table(result)}\n` : `${JSON.stringify(result)}\n`);
   } finally {
     await rm(temporary, { recursive: true, force: true, maxRetries: 5 });

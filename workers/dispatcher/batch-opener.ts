@@ -11,6 +11,10 @@ const LANES_AT_ONCE = 64;
 const INTERACTIVE_GRACE_S = 30;
 /** Lets single signals that arrive together form one batch; far below what a cascade takes. */
 const COALESCE_MS = 5;
+/** The same while signals stream in: their lanes rest, and each commit of them would have it look again. */
+const STREAMING_MS = 50;
+/** They stream in when a batch was opened within this time, the longest that a lane rests, ms. */
+const STREAM_MS = 1000;
 /** Least time between two clock batches of an organisation, seconds. */
 const CLOCK_REST_S = 1;
 
@@ -25,13 +29,17 @@ export interface BatchOpenerOptions {
 
 /** Opens a batch in every free lane where chunks wait, and hands it to the starter. */
 export function createBatchOpener({ batches, starter, batchSignals, restMs }: BatchOpenerOptions): Drain {
+  let openedAt = 0;
+  let found = 0;
   return {
     name: 'batches',
     channels: [CHUNKS_CHANNEL, LANES_CHANNEL],
-    coalesceMs: COALESCE_MS,
+    coalesceMs: () => (found === 0 && performance.now() - openedAt < STREAM_MS ? STREAMING_MS : COALESCE_MS),
     async run() {
       if (starter.busy) return false;
       const opened = await batches.open({ batchSignals, batchIds: freshIds(), interactiveGraceSeconds: INTERACTIVE_GRACE_S, restMs });
+      found = opened.length;
+      if (found > 0) openedAt = performance.now();
       starter.add(opened);
       return opened.length === LANES_AT_ONCE;
     },

@@ -38,7 +38,7 @@ export function createChainAnnouncer({ transactions, operations, logger }: Chain
     name: 'chain',
     channels: [CHAIN_CHANNEL],
     pollMs: POLL_MS,
-    coalesceMs: 100,
+    coalesceMs: () => 100,
     async run() {
       const signers = await transactions.announceAcrossOrganisations();
       await Promise.all(signers.map(({ orgId, signerId }) => tell(orgId, signerId)));

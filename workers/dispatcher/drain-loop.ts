@@ -28,7 +28,7 @@ export class DrainLoop {
 
   /** Runs until shutdown; the part in hand is finished. */
   async run(): Promise<void> {
-    const { pollMs = POLL_MS, coalesceMs = 0 } = this.#drain;
+    const { pollMs = POLL_MS } = this.#drain;
     let failures = 0;
     while (!this.#shutdown.aborted) {
       this.#notified = false;
@@ -46,6 +46,7 @@ export class DrainLoop {
       if (failures > 0) await this.#sleep(Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(failures - 1, 10)), false);
       else if (!more) {
         if (!this.#notified) await this.#sleep(pollMs, true);
+        const coalesceMs = this.#drain.coalesceMs?.() ?? 0;
         if (this.#notified && coalesceMs > 0) await this.#sleep(coalesceMs, false);
       }
     }

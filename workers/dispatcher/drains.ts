@@ -9,7 +9,7 @@ export interface Drain {
   /** How often it looks without being notified, ms. Default 200. */
   readonly pollMs?: number;
   /** How long it waits after a notification for more to arrive, ms. Default 0. */
-  readonly coalesceMs?: number;
+  readonly coalesceMs?: () => number;
   /**
    * Works off a bounded part. Several dispatchers run it at once: rows are taken with `for update skip locked` or the like.
    * @param signal aborted when the process is to end.

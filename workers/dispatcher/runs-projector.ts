@@ -24,7 +24,7 @@ export function createRunsProjector({ client, database, logger }: Context): Drai
     name: 'runs-projector',
     channels: [RUN_ENDED_CHANNEL],
     pollMs: POLL_MS,
-    coalesceMs: COALESCE_MS,
+    coalesceMs: () => COALESCE_MS,
     async run(signal) {
       await projection.advance(signal);
       if (Date.now() < reconcileAt) return false;
