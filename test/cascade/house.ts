@@ -71,7 +71,7 @@ export class CascadeHouse {
 
   /** Serves every queue of a cascade; `change` wraps or replaces activities. */
   async serve(change: (activities: Activities) => Activities = (activities) => activities): Promise<void> {
-    const layers = { ...createLayerActivities(this.pools, { layerMs: 4000, probeMs: 2000 }) };
+    const layers = { ...createLayerActivities(this.pools, { layerMs: 6000, probeMs: 5000 }) };
     const batches = { ...createBatchActivities(this.pools, { database: this.test.database }) };
     const activities = change({
       [TASK_QUEUES.core]: batches,
