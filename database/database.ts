@@ -21,6 +21,9 @@ export interface DatabaseOptions {
   applicationName: string;
 }
 
+/** Connections for transactions of one round trip, each free again at once. */
+const MOST_FLIGHTS = 4;
+
 /**
  * The two doors to PostgreSQL. `withOrg` runs a transaction that sees one organisation only, enforced by row-level
  * security; `system` is the cross-organisation role of named background work.
@@ -30,6 +33,8 @@ export class Database {
   readonly options: DatabaseOptions;
   readonly appPool: pg.Pool;
   readonly systemPool: pg.Pool;
+  /** Sends without waiting for the answer before; cannot COPY. */
+  readonly #flights: pg.Pool;
   readonly app: Kysely<Tables>;
   /** Cross-organisation role; only stores that say so in their name may use it. */
   readonly system: Kysely<Tables>;
@@ -38,6 +43,7 @@ export class Database {
     this.options = options;
     this.appPool = pool(options, options.appUrl, 'hal9_app');
     this.systemPool = pool(options, options.systemUrl, 'hal9_system');
+    this.#flights = pool({ ...options, poolSize: Math.min(options.poolSize, MOST_FLIGHTS) }, options.appUrl, 'hal9_app', { pipeline: true });
     this.app = new Kysely<Tables>({ dialect: new OrganisationDialect({ pool: this.appPool }) });
     this.system = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: this.systemPool }) });
   }
@@ -66,13 +72,26 @@ export class Database {
     }
   }
 
+  /**
+   * Runs one statement in a transaction scoped to the organisation, in one round trip: begin, statement and commit leave together. For where
+   * somebody waits.
+   */
+  async oneFlight<Row extends pg.QueryResultRow>(orgId: string, statement: pg.QueryConfig, settings?: TransactionSettings): Promise<Row[]> {
+    const client = await this.#flights.connect();
+    const [begun, answered, ended] = await Promise.allSettled([beginInOrganisation(client, orgId, settings), client.query<Row>(statement), client.query('commit')]);
+    client.release(ended.status === 'rejected');
+    for (const step of [begun, answered, ended]) if (step.status === 'rejected') throw step.reason;
+    return answered.status === 'fulfilled' ? answered.value.rows : [];
+  }
+
   async close(): Promise<void> {
-    await Promise.all([this.app.destroy(), this.system.destroy()]);
+    await Promise.all([this.app.destroy(), this.system.destroy(), this.#flights.end()]);
   }
 }
 
-function pool(options: DatabaseOptions, loginUrl: string | undefined, role: string): pg.Pool {
+function pool(options: DatabaseOptions, loginUrl: string | undefined, role: string, how: Pick<pg.PoolConfig, 'pipeline'> = {}): pg.Pool {
   const created = new pg.Pool({
+    ...how,
     connectionString: loginUrl ?? options.url,
     ssl: options.ssl,
     max: options.poolSize,

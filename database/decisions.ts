@@ -85,21 +85,19 @@ export class DecisionStore {
    * was emitted for it, those of an earlier batch included that a cooldown made the same.
    */
   async ofBatch(orgId: string, batchId: string, signalId: string): Promise<{ state: 'open' | 'decided' | 'failed'; failure: string | null; decisions: StoredDecision[] } | undefined> {
-    // One statement: somebody waits for this answer.
-    return this.#database.withOrgClient(orgId, async (client) => {
-      const { rows } = await client.query<BatchAnswerRow>({
-        name: 'decisions-of-batch',
-        text: `select b.state as batch_state, b.failure as batch_failure, d.*
-               from batches b left join lateral (
-                 select * from decisions where causes && (array[$2::uuid] || array(select id from emissions where batch_id = b.id))
-               ) d on true
-               where b.id = $1 order by d.created_at, d.id`,
-        values: [batchId, signalId],
-      });
-      const [batch] = rows;
-      if (batch === undefined) return undefined;
-      return { state: batch.batch_state, failure: batch.batch_failure, decisions: rows.flatMap((row) => (row.id === null ? [] : [stored(row)])) };
+    // Somebody waits for this answer.
+    const rows = await this.#database.oneFlight<BatchAnswerRow>(orgId, {
+      name: 'decisions-of-batch',
+      text: `select b.state as batch_state, b.failure as batch_failure, d.*
+             from batches b left join lateral (
+               select * from decisions where causes && (array[$2::uuid] || array(select id from emissions where batch_id = b.id))
+             ) d on true
+             where b.id = $1 order by d.created_at, d.id`,
+      values: [batchId, signalId],
     });
+    const [batch] = rows;
+    if (batch === undefined) return undefined;
+    return { state: batch.batch_state, failure: batch.batch_failure, decisions: rows.flatMap((row) => (row.id === null ? [] : [stored(row)])) };
   }
 }
 

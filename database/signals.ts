@@ -83,26 +83,26 @@ export class SignalStore {
   /** @returns once committed. Throws the driver's error when it is not, or when that cannot be known. */
   async commit(group: SignalGroup, beforeCommit: BeforeCommit = () => undefined): Promise<CommittedGroup> {
     return this.#database.withOrgClient(group.orgId, async (client) => {
-      const plan = await planChunks(client, group);
-      const result = group.rows.length < COPY_FROM_ROWS ? await insertSmall(client, group, plan) : await insertLarge(client, group, plan, this.#wary > 0);
+      const result = group.rows.length < COPY_FROM_ROWS ? await insertSmall(client, group) : await insertLarge(client, group, this.#wary > 0);
       this.#wary = result.duplicates.size > 0 ? WARY_GROUPS : Math.max(0, this.#wary - 1);
       // What is there already may have been committed a moment ago and be on its way to the disk; the receipt says that it is in.
       if (result.accepted === 0) await client.query(WRITE_AT_COMMIT);
       await noteSubjects(client, group.orgId, group.rows);
       beforeCommit(result);
       return result;
-    });
+    }, { statementMs: STATEMENT_TIMEOUT_MS });
   }
 
   /**
-   * Commits a signal with a batch of its own, all in one statement because its sender waits. The dispatcher is not told: it starts the
+   * Commits a signal with a batch of its own, in one statement and one round trip because its sender waits. The dispatcher is not told: it starts the
    * batch only should the sender's process end before it could. The disk has it with the commit of the decision; before the sender is
    * told anything else, call {@link keep}.
    * @returns its chunk; undefined when the signal was there before.
    */
   async commitWaiting({ orgId, row, traceparent, batchId }: WaitedSignal): Promise<CommittedChunk | undefined> {
-    return this.#database.withOrgClient(orgId, async (client) => {
-      const { rows } = await client.query<{ id: number }>({
+    const [kept] = await this.#database.oneFlight<{ id: number }>(
+      orgId,
+      {
         name: 'hal9-ingest-waiting',
         text: `with arrived as materialized (
             select nextval('chunks_id_seq') as chunk_id, (now() at time zone 'utc')::date as day
@@ -119,13 +119,14 @@ export class SignalStore {
             insert into lanes (org_id, lane) select $1, $7 from kept on conflict do nothing
           ), metered as (
             insert into usage_events (org_id, meter, key, quantity) select $1, 'signals', chunk_id::text, 1 from kept
+          ), named as (
+            insert into signal_subjects (org_id, key, subject, received_on) select $1, $2, $10, day from arrived where $10::bytea is not null on conflict do nothing
           ) select chunk_id::float8 as id from kept`,
-        values: [orgId, row.key, row.source, row.type, row.time, row.envelope, row.lane, traceparent ?? null, batchId],
-      });
-      const [kept] = rows;
-      await noteSubjects(client, orgId, [row]);
-      return kept === undefined ? undefined : { id: kept.id, lane: row.lane, signals: 1 };
-    }, { statementMs: STATEMENT_TIMEOUT_MS, durable: 'later' });
+        values: [orgId, row.key, row.source, row.type, row.time, row.envelope, row.lane, traceparent ?? null, batchId, row.subject ?? null],
+      },
+      { statementMs: STATEMENT_TIMEOUT_MS, durable: 'later' },
+    );
+    return kept === undefined ? undefined : { id: kept.id, lane: row.lane, signals: 1 };
   }
 
   /** Returns once all that {@link commitWaiting} has committed is on the disk: a commit that waits for it takes earlier ones along. */
@@ -143,7 +144,7 @@ export class SignalStore {
   }
 }
 
-/** Duplicates too: whom a signal is about may be said the second time only. */
+/** Of duplicates too: whom a signal is about may be said the second time only. */
 async function noteSubjects(client: pg.PoolClient, orgId: string, rows: readonly SignalRow[]): Promise<void> {
   const named = rows.filter(({ subject }) => subject !== undefined);
   if (named.length === 0) return;
@@ -165,11 +166,10 @@ interface ChunkPlan {
 
 /** Takes the chunk numbers inside the transaction: a sender that waited for its receipt always gets higher ones next time. */
 async function planChunks(client: pg.PoolClient, group: SignalGroup): Promise<ChunkPlan> {
-  const lanes = [...new Set(group.rows.map((row) => row.lane))].sort((a, b) => a - b);
+  const lanes = lanesOf(group.rows);
   const { rows } = await client.query<{ day: string; ids: number[] }>({
-    text: `select (now() at time zone 'utc')::date as day, array(select nextval('chunks_id_seq')::float8 from generate_series(1, $1::int)) as ids,
-      set_config('statement_timeout', $2, true)`,
-    values: [lanes.length, String(STATEMENT_TIMEOUT_MS)],
+    text: `select (now() at time zone 'utc')::date as day, array(select nextval('chunks_id_seq')::float8 from generate_series(1, $1::int)) as ids`,
+    values: [lanes.length],
     name: 'hal9-plan-chunks',
   });
   const first = rows[0];
@@ -191,34 +191,58 @@ function keysInsert(source: string, ending: string): string {
     select $1, s.key, $2, ($3::bigint[])[s.lane + 1], s.n from ${source} s order by s.key, s.n ${ending}`;
 }
 
-async function insertSmall(client: pg.PoolClient, group: SignalGroup, plan: ChunkPlan): Promise<CommittedGroup> {
-  const { rows } = group;
-  const answer = await client.query<{ kept: number[] }>({
-    name: `hal9-ingest-small-${group.duplicates ?? 'skip'}`,
-    text: `with staged as materialized (
-        select * from unnest($4::int[], $5::smallint[], $6::uuid[], $7::text[], $8::text[], $9::timestamptz[], $10::text[]) as r (n, lane, key, source, type, time, envelope)
-      ), kept as (${keysInsert('staged', `${ON_CONFLICT[group.duplicates ?? 'skip']} returning ordinal`)}), written as (
+/** All in one statement: each further one costs a small group more than its rows. */
+async function insertSmall(client: pg.PoolClient, { orgId, rows, traceparent, duplicates = 'skip' }: SignalGroup): Promise<CommittedGroup> {
+  const lanes = lanesOf(rows);
+  const { rows: answers } = await client.query<{ ids: number[]; kept: number[] }>({
+    name: `hal9-ingest-small-${duplicates}`,
+    text: `with arrived as materialized (
+        select array(select nextval('chunks_id_seq') from generate_series(1, $2::int)) as ids, (now() at time zone 'utc')::date as day
+      ), staged as materialized (
+        select r.*, a.ids[r.place] as chunk_id, a.day
+        from unnest($3::int[], $4::int[], $5::smallint[], $6::uuid[], $7::text[], $8::text[], $9::timestamptz[], $10::text[]) as r (n, place, lane, key, source, type, time, envelope), arrived a
+      ), kept as (
+        insert into signal_keys (org_id, key, received_on, chunk_id, ordinal)
+        select $1, s.key, s.day, s.chunk_id, s.n from staged s order by s.key, s.n ${ON_CONFLICT[duplicates]} returning ordinal
+      ), fresh as materialized (
+        select s.* from staged s join kept on kept.ordinal = s.n
+      ), written as (
         insert into signals (org_id, received_on, chunk_id, ordinal, key, source, type, time, envelope)
-        select $1, $2, ($3::bigint[])[s.lane + 1], s.n, s.key, s.source, s.type, s.time, s.envelope from staged s join kept on kept.ordinal = s.n
-      ) select array(select ordinal from kept) as kept`,
+        select $1, day, chunk_id, n, key, source, type, time, envelope from fresh
+      ), cut as materialized (
+        select chunk_id, lane, day, count(*)::int as signals from fresh group by chunk_id, lane, day
+      ), carried as (
+        insert into chunks (org_id, id, lane, signals, received_on, mode, traceparent) overriding system value
+        select $1, chunk_id, lane, signals, day, 'batch', $11 from cut
+      ), laned as (
+        insert into lanes (org_id, lane) select $1, lane from cut order by lane on conflict do nothing
+      ), metered as (
+        -- A replayed dead letter was counted when it came in.
+        insert into usage_events (org_id, meter, key, quantity) select $1, 'signals', min(chunk_id)::text, sum(signals) from cut having $12::boolean and count(*) > 0
+      ) select a.ids::float8[] as ids, array(select ordinal from kept) as kept, (select pg_notify('${CHUNKS_CHANNEL}', '') where exists (select from cut))::text as told from arrived a`,
     values: [
-      group.orgId,
-      plan.day,
-      plan.idArray,
+      orgId,
+      lanes.length,
       rows.map((_, index) => index),
+      rows.map((row) => lanes.indexOf(row.lane) + 1),
       rows.map((row) => row.lane),
       rows.map((row) => row.key),
       rows.map((row) => row.source),
       rows.map((row) => row.type),
       rows.map((row) => row.time),
       rows.map((row) => row.envelope),
+      traceparent ?? null,
+      duplicates !== 'refresh',
     ],
   });
-  const kept = answer.rows[0]?.kept ?? [];
-  return insertChunks(client, group, plan, kept.length === rows.length ? undefined : kept);
+  const [answer] = answers;
+  if (answer === undefined) throw new Error('no chunk numbers');
+  const kept = answer.kept.length === rows.length ? undefined : answer.kept;
+  return committed(rows, new Map(lanes.map((lane, place) => [lane, answer.ids[place] ?? 0])), kept);
 }
 
-async function insertLarge(client: pg.PoolClient, group: SignalGroup, plan: ChunkPlan, expectDuplicates: boolean): Promise<CommittedGroup> {
+async function insertLarge(client: pg.PoolClient, group: SignalGroup, expectDuplicates: boolean): Promise<CommittedGroup> {
+  const plan = await planChunks(client, group);
   // Made anew in each transaction where it is missing, so that a pooler between may hand out any connection.
   await client.query(
     `set local client_min_messages = error;
@@ -284,13 +308,8 @@ async function stage(client: pg.PoolClient, rows: readonly SignalRow[]): Promise
  * @param kept positions that are new; undefined for all of them.
  */
 async function insertChunks(client: pg.PoolClient, group: SignalGroup, plan: ChunkPlan, kept: readonly number[] | undefined): Promise<CommittedGroup> {
-  const counts = new Map<number, number>();
-  const count = (row: SignalRow | undefined): void => {
-    if (row !== undefined) counts.set(row.lane, (counts.get(row.lane) ?? 0) + 1);
-  };
-  if (kept === undefined) for (const row of group.rows) count(row);
-  else for (const position of kept) count(group.rows[position]);
-  const chunks = [...counts].map(([lane, signals]) => ({ id: plan.idByLane.get(lane) ?? 0, lane, signals }));
+  const result = committed(group.rows, plan.idByLane, kept);
+  const { chunks } = result;
   if (chunks.length > 0) {
     await client.query({
       name: 'hal9-ingest-chunks',
@@ -306,10 +325,25 @@ async function insertChunks(client: pg.PoolClient, group: SignalGroup, plan: Chu
       values: [group.orgId, plan.day, group.traceparent ?? null, chunks.map((chunk) => chunk.id), chunks.map((chunk) => chunk.lane), chunks.map((chunk) => chunk.signals), group.duplicates === 'refresh' ? 0 : chunks.reduce((sum, chunk) => sum + chunk.signals, 0)],
     });
   }
+  return result;
+}
+
+function lanesOf(rows: readonly SignalRow[]): number[] {
+  return [...new Set(rows.map((row) => row.lane))].sort((a, b) => a - b);
+}
+
+/** @param kept positions that are new; undefined for all of them. */
+function committed(rows: readonly SignalRow[], idByLane: ReadonlyMap<number, number>, kept: readonly number[] | undefined): CommittedGroup {
+  const counts = new Map<number, number>();
+  const count = (row: SignalRow | undefined): void => {
+    if (row !== undefined) counts.set(row.lane, (counts.get(row.lane) ?? 0) + 1);
+  };
+  if (kept === undefined) for (const row of rows) count(row);
+  else for (const position of kept) count(rows[position]);
   const duplicates = new Set<number>();
   if (kept !== undefined) {
     const fresh = new Set(kept);
-    for (let position = 0; position < group.rows.length; position++) if (!fresh.has(position)) duplicates.add(position);
+    for (let position = 0; position < rows.length; position++) if (!fresh.has(position)) duplicates.add(position);
   }
-  return { accepted: group.rows.length - duplicates.size, duplicates, chunks };
+  return { accepted: rows.length - duplicates.size, duplicates, chunks: [...counts].map(([lane, signals]) => ({ id: idByLane.get(lane) ?? 0, lane, signals })) };
 }

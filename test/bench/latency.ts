@@ -10,13 +10,15 @@ import { startBareTemporal } from './latency/bare-temporal.ts';
 const BACKGROUND_RATE = 2000;
 
 /** Of each kind before anything counts. */
-const WARM = 30;
+const WARM = 100;
+/** From an answer to the next call, ms: a run ends after its answer, and a caller that went on at once would measure the end of the run before too. */
+const PAUSE_MS = 40;
 /** Callers alone take turns with the bare library, so that whatever else the machine does meets both. */
 const TURNS = 10;
 
 /**
- * One signal with `wait=true` through three layers of rules to its decision in the response, one caller after the other: alone, and while
- * batches of signals stream in. Limit, from the same run: the bare Temporal client and worker, where an update that starts its workflow is
+ * One signal with `wait=true` through three layers of rules to its decision in the response, one caller after the other with {@link PAUSE_MS}
+ * between them: alone, and while batches of signals stream in. Limit, from the same run: the bare Temporal client and worker, where an update that starts its workflow is
  * answered by a local activity that does nothing. `ratioToBare` is of the medians.
  * Options: `--requests N` (each, default 200), `--rate N` signals a second beside them (default 2,000).
  */
@@ -64,13 +66,14 @@ interface Latency {
   readonly maxMs: number;
 }
 
-/** Does `work` so often, one after the other. @returns how long each took, ms. */
+/** Does `work` so often, one after the other with a pause after each. @returns how long each took, ms. */
 async function times(count: number, work: (n: number) => Promise<void>): Promise<number[]> {
   const taken: number[] = [];
   for (let n = 0; n < count; n++) {
     const began = performance.now();
     await work(n);
     taken.push(performance.now() - began);
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
   return taken;
 }

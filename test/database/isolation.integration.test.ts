@@ -65,6 +65,19 @@ describe('row-level security', () => {
     expect(await test.database.withOrg(org, (tx) => tx.selectFrom('organisations').select('org_id').execute())).toEqual([{ org_id: org }]);
   });
 
+  it('sends a statement with the begin and the end of its transaction, which are as strict', async () => {
+    const [org, other] = [await test.organisation('flight'), await test.organisation('elsewhere')];
+    const lane = (of: string, number: number) => test.database.oneFlight<{ lane: number }>(org, { text: 'insert into lanes (org_id, lane) values ($1, $2) returning lane', values: [of, number] });
+    await expect(lane(org, 1)).resolves.toEqual([{ lane: 1 }]);
+    const flights = await Promise.allSettled([lane(other, 2), lane(org, 1), ...[3, 4, 5, 6].map((number) => lane(org, number))]);
+    expect(flights.map((flight) => (flight.status === 'fulfilled' ? flight.value : String(flight.reason)))).toEqual([
+      expect.stringMatching(/row-level security/), expect.stringMatching(/duplicate key/), ...[3, 4, 5, 6].map((number) => [{ lane: number }]),
+    ]);
+    await expect(test.database.oneFlight(org, { text: 'select pg_terminate_backend(pg_backend_pid())' })).rejects.toThrow(/terminat/);
+    await expect(test.database.oneFlight(org, { text: 'select pg_sleep(9)' }, { statementMs: 50 })).rejects.toThrow(/statement timeout/);
+    expect(await test.database.oneFlight(org, { text: 'select org_id, lane from lanes order by lane' })).toEqual([1, 3, 4, 5, 6].map((number) => ({ org_id: org, lane: number })));
+  });
+
   it('shows nothing without an organisation', async () => {
     const rows = await test.database.app.selectFrom('organisations').select('org_id').execute();
     expect(rows).toEqual([]);
