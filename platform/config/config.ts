@@ -21,7 +21,7 @@ export const configSchema = z.object({
   DATABASE_APP_URL: text('PostgreSQL login that may only become hal9_app (row-level security applies). Unset: DATABASE_URL with SET ROLE.').meta({ secret: true }).optional(),
   DATABASE_SYSTEM_URL: text('PostgreSQL login that may only become hal9_system (cross-organisation background work). Unset: DATABASE_URL with SET ROLE.').meta({ secret: true }).optional(),
   DATABASE_TLS_CA: text('PEM file of the authority that signed the database certificate; turns TLS with verification on.').optional(),
-  DATABASE_POOL: z.coerce.number().int().min(1).max(200).default(10).describe('Connections each process may open per role.'),
+  DATABASE_POOL: z.coerce.number().int().min(1).max(200).default(10).describe('Connections each process may open per role; up to 4 more serve what callers wait for.'),
 
   TEMPORAL_ADDRESS: text('host:port of the Temporal frontend. Unset: dev server with SQLite in the data folder.').optional(),
   TEMPORAL_NAMESPACE: text('Temporal namespace.').default('default'),
