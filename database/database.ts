@@ -33,8 +33,8 @@ export class Database {
   readonly options: DatabaseOptions;
   readonly appPool: pg.Pool;
   readonly systemPool: pg.Pool;
-  /** Sends without waiting for the answer before; cannot COPY. */
-  readonly #flights: pg.Pool;
+  /** Its connections send without waiting for the answer before, and cannot COPY. */
+  readonly flightPool: pg.Pool;
   readonly app: Kysely<Tables>;
   /** Cross-organisation role; only stores that say so in their name may use it. */
   readonly system: Kysely<Tables>;
@@ -43,7 +43,7 @@ export class Database {
     this.options = options;
     this.appPool = pool(options, options.appUrl, 'hal9_app');
     this.systemPool = pool(options, options.systemUrl, 'hal9_system');
-    this.#flights = pool({ ...options, poolSize: Math.min(options.poolSize, MOST_FLIGHTS) }, options.appUrl, 'hal9_app', { pipeline: true });
+    this.flightPool = pool({ ...options, poolSize: Math.min(options.poolSize, MOST_FLIGHTS) }, options.appUrl, 'hal9_app', { pipeline: true });
     this.app = new Kysely<Tables>({ dialect: new OrganisationDialect({ pool: this.appPool }) });
     this.system = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: this.systemPool }) });
   }
@@ -77,7 +77,7 @@ export class Database {
    * somebody waits.
    */
   async oneFlight<Row extends pg.QueryResultRow>(orgId: string, statement: pg.QueryConfig, settings?: TransactionSettings): Promise<Row[]> {
-    const client = await this.#flights.connect();
+    const client = await this.flightPool.connect();
     const [begun, answered, ended] = await Promise.allSettled([beginInOrganisation(client, orgId, settings), client.query<Row>(statement), client.query('commit')]);
     client.release(ended.status === 'rejected');
     for (const step of [begun, answered, ended]) if (step.status === 'rejected') throw step.reason;
@@ -85,7 +85,7 @@ export class Database {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.app.destroy(), this.system.destroy(), this.#flights.end()]);
+    await Promise.all([this.app.destroy(), this.system.destroy(), this.flightPool.end()]);
   }
 }
 

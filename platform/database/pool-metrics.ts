@@ -3,7 +3,7 @@ import type { Database } from '../../database/database.ts';
 
 /** How the process's pools to PostgreSQL stand, read when they are asked for. Who waits here for long is answered 503 after ten seconds; see DATABASE_POOL. */
 export function observePools(database: Database, registry: Registry): void {
-  const pools = { app: database.appPool, system: database.systemPool };
+  const pools = { app: database.appPool, 'app-flights': database.flightPool, system: database.systemPool };
   const waiting = new Gauge({
     name: 'hal9_database_pool_waiting',
     help: 'Work that waits for a connection to PostgreSQL.',
