@@ -15,7 +15,9 @@ import { prepareValue } from '../../platform/signals/prepare.ts';
 import { commitWaiting, type Decide, type WaitingSignal } from '../../platform/signals/waiting.ts';
 import cascade from '../../schemas/operations/cascade.ts';
 import { signalDecision, type SignalDecision } from '../../schemas/rest/decisions.ts';
-import { CascadeHouse } from './house.ts';
+import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
+import { formatWorkflowId } from '../../schemas/names/workflow-id.ts';
+import { type Activities, CascadeHouse } from './house.ts';
 import { reading, THREE_LAYERS } from './neurons.ts';
 
 let house: CascadeHouse;
@@ -23,10 +25,12 @@ let operations: Operations;
 let decide: Decide;
 let decisions: DecisionStore;
 let decided: DecidedBatches;
+/** Batches whose one local activity fails, with its attempts. */
+const failing = new Map<string, number>();
 
 beforeAll(async () => {
   house = await CascadeHouse.open();
-  await house.serve();
+  await house.serve(failingAtOnce);
   const { database } = house.test;
   operations = createOperations({ client: house.client, database, contracts: new Map([[cascade.name, cascade]]), keys: new KeyRing([{ id: 'test', key: randomBytes(32) }]), logger: pino({ level: 'silent' }) });
   decisions = new DecisionStore(database);
@@ -40,6 +44,18 @@ afterAll(async () => {
 });
 
 const never = new AbortController().signal;
+
+function failingAtOnce(activities: Activities): Activities {
+  const { evaluateAllLayers, ...others } = { ...activities[TASK_QUEUES.interactive] };
+  if (evaluateAllLayers === undefined) throw new Error('no evaluateAllLayers');
+  const change = async (input: { batchId: string }): Promise<unknown> => {
+    const attempts = failing.get(input.batchId);
+    if (attempts === undefined) return evaluateAllLayers(...([input] as unknown as never[]));
+    failing.set(input.batchId, attempts + 1);
+    throw new Error('the thread ended');
+  };
+  return { ...activities, [TASK_QUEUES.interactive]: { ...others, evaluateAllLayers: change } };
+}
 
 function prepared(orgId: string, signal: Readonly<Record<string, unknown>>) {
   const { row } = prepareValue(signal, { orgId, lanes: house.lanes, receivedAt: new Date().toISOString(), defaultSpecversion: true });
@@ -131,6 +147,17 @@ describe('a waiting caller', () => {
     const deaf: Pick<DecidedBatches, 'expect'> = { expect: () => ({ decided: new Promise(() => undefined), forget: () => undefined }) };
     const answer = createDecide({ operations, decisions, decided: deaf })(systemCaller(orgId, 'test'), await committed(orgId, reading('unheard', 95)), { timeoutMs: 20_000, signal: never });
     expect(await answer).toMatchObject({ state: 'decided', decisions: [{ summary: 'cool host-a' }] });
+  });
+
+  it('is answered layer by layer when all layers at once fail, by the same run', async () => {
+    const orgId = await house.test.organisation();
+    await house.neurons(orgId, THREE_LAYERS);
+    const waiting = await committed(orgId, reading('patient', 95));
+    failing.set(waiting.batchId, 0);
+    expect(await decide(systemCaller(orgId, 'test'), waiting, { timeoutMs: 20_000, signal: never })).toMatchObject({ state: 'decided', decisions: [{ summary: 'cool host-a' }] });
+    expect(failing.get(waiting.batchId)).toBe(2);
+    const run = house.client.workflow.getHandle(formatWorkflowId({ orgId, operation: 'cascade', uuid: waiting.batchId }));
+    expect(await run.result()).toMatchObject({ state: 'decided', decisions: 1 });
   });
 
   it('may leave: the batch is decided all the same, by whoever starts it', async () => {

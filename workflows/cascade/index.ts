@@ -1,4 +1,4 @@
-import { ActivityFailure, ApplicationFailure, CancellationScope, condition, allHandlersFinished, defineQuery, defineUpdate, isCancellation, proxyActivities, proxyLocalActivities, setHandler } from '@temporalio/workflow';
+import { ActivityFailure, ApplicationFailure, CancellationScope, condition, allHandlersFinished, defineQuery, defineUpdate, isCancellation, proxyActivities, proxyLocalActivities, setHandler, TemporalFailure } from '@temporalio/workflow';
 import { LAYERS, type Layer } from '../../schemas/names/layers.ts';
 import { CASCADE_DECIDE_UPDATE, RESERVED_QUERIES, type Progress } from '../../schemas/names/messages.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
@@ -69,7 +69,8 @@ async function quickly(batchId: string): Promise<readonly StageSummary[]> {
   try {
     return await evaluateAllLayers({ batchId });
   } catch (error) {
-    if (error instanceof ActivityFailure && !isCancellation(error)) return [];
+    // The SDK hands out the failure of a local activity as it is, not within an ActivityFailure.
+    if (error instanceof TemporalFailure && !isCancellation(error)) return [];
     throw error;
   }
 }

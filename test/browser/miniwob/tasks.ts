@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { access, readFile, readdir } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { basename, extname, join, normalize, resolve } from 'node:path';
 import type { Browser } from 'playwright-core';
@@ -62,8 +62,17 @@ export async function playTasks({ browser, dir, flows: folder = join(import.meta
   return { tasks: flows.length, solved, episodes, won: episodes - failed.length, failed };
 }
 
-/** The folder itself may hold the tasks, or `miniwob/` below it. */
 async function pageFolder(dir: string): Promise<{ root: string; prefix: string }> {
+  const pages = await foundIn(dir);
+  const script = join(pages.root, 'core/core.js');
+  await access(script).catch((error: unknown) => {
+    throw new SetupError(`there are no pages of MiniWoB++ in ${dir} (${script} is missing)`, 'give the `html` folder of the package miniwob, which holds `core` and `miniwob`', { cause: error });
+  });
+  return pages;
+}
+
+/** The folder itself may hold the tasks, or `miniwob/` below it. */
+async function foundIn(dir: string): Promise<{ root: string; prefix: string }> {
   const entries = await readdir(dir).catch(() => {
     throw new SetupError(`there is no folder ${dir}`, 'give the `html` folder of the package miniwob');
   });
