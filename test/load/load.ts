@@ -7,7 +7,7 @@ import { bottleneckOf } from './bottleneck.ts';
 import type { BurstResult, Order, StepResult } from './generator.ts';
 import { machineFacts, Watch, type Observation } from './machine.ts';
 import { MIX } from './users.ts';
-import { baselineSchema, isQuiet, isWithinTarget, judge, TARGET, type Baseline, type Figures } from './verdict.ts';
+import { baselinesSchema, isComparable, isQuiet, isWithinTarget, judge, TARGET, type Baseline, type Figures } from './verdict.ts';
 
 const BASELINE = join(import.meta.dirname, 'baseline.json');
 /** Each step offers so much more than the one before. */
@@ -20,7 +20,7 @@ const ERRORS = 0.01;
 const HELD_P95_MS = 500;
 /** Files that a process keeps open beside the connections of a burst. */
 const SPARE_FILES = 500;
-/** Runs the baseline remembers. */
+/** Runs a baseline remembers. */
 const REMEMBERED = 7;
 
 interface Step {
@@ -35,7 +35,7 @@ interface Step {
  * stands in the way beyond it. Then it measures at half the knee, and opens `--connections` connections at once.
  *
  * Options: `--users` (1000), `--seconds` of each step (20), `--from` the first rate (40 a second), `--most` the last (5000), `--connections` (10000; 0 for none),
- * `--save` (adds the run to the baseline, unless other work disturbed it).
+ * `--save` (adds the run to the baseline of this kind of machine, unless other work disturbed it).
  */
 export const run: Bench = async (args) => {
   const users = args.number('users', 1000);
@@ -59,7 +59,7 @@ export const run: Bench = async (args) => {
     const figures: Figures = { kneePerSecond: knee.result.perSecond, readP50Ms: at(half.result.reads, 0.5), readP95Ms: at(half.result.reads, 0.95), apiCpuMsPerRequest: ((half.seen.processors['api'] ?? 0) * half.seen.seconds * 1000) / half.result.answered };
     const machine = machineFacts();
     const foreign = Math.max(knee.seen.foreign, half.seen.foreign);
-    const judged = judge(figures, baseline(), { machine, users, foreign });
+    const judged = judge(figures, baselines(), { machine, users, foreign });
     const saved = args.options['save'] !== undefined && isQuiet(foreign);
     if (saved) save(figures, { machine, users });
     else if (args.options['save'] !== undefined) args.progress(`not saved: other work took ${Math.round(foreign * 100)} % of the processors`);
@@ -171,16 +171,15 @@ class Generator {
   }
 }
 
-function baseline(): Baseline | undefined {
-  return existsSync(BASELINE) ? baselineSchema.parse(JSON.parse(readFileSync(BASELINE, 'utf8'))) : undefined;
+function baselines(): Baseline[] {
+  return existsSync(BASELINE) ? baselinesSchema.parse(JSON.parse(readFileSync(BASELINE, 'utf8'))) : [];
 }
 
-/** Runs of another machine or number of users make room for this one. */
-function save(figures: Figures, { machine, users }: Omit<Baseline, 'runs'>): void {
-  const before = baseline();
-  const same = before !== undefined && before.users === users && before.machine.model === machine.model && before.machine.processors === machine.processors;
-  const runs = [...(same ? before.runs : []), figures].slice(-REMEMBERED);
-  writeFileSync(BASELINE, `${JSON.stringify({ machine, users, runs }, null, 2)}\n`);
+function save(figures: Figures, of: Omit<Baseline, 'runs'>): void {
+  const all = baselines();
+  const before = all.find((other) => isComparable(other, of));
+  const runs = [...(before?.runs ?? []), figures].slice(-REMEMBERED);
+  writeFileSync(BASELINE, `${JSON.stringify([...all.filter((other) => other !== before), { ...of, runs }], null, 2)}\n`);
 }
 
 /** @param sorted ascending. @returns NaN for none. */

@@ -8,22 +8,23 @@ const figures = (changes: Partial<Figures> = {}): Figures => ({ kneePerSecond: 4
 const quiet = { machine, users: 1000, foreign: 0.02 };
 
 describe('the verdict of a load run', () => {
+  const other: Baseline = { machine: { ...machine, model: 'B' }, users: 1000, runs: [figures({ kneePerSecond: 4000 })] };
   const steady: Baseline = { machine, users: 1000, runs: [398, 400, 402, 401, 399].map((kneePerSecond) => figures({ kneePerSecond })) };
 
   it('takes small changes for noise, however alike the earlier runs were', () => {
-    expect(judge(figures({ kneePerSecond: 320, readP95Ms: 24 }), steady, quiet)).toEqual({ verdict: 'as before', because: [] });
+    expect(judge(figures({ kneePerSecond: 320, readP95Ms: 24 }), [other, steady], quiet)).toEqual({ verdict: 'as before', because: [] });
   });
 
   it('names what became worse, in either direction of better', () => {
-    expect(judge(figures({ kneePerSecond: 280 }), steady, quiet)).toEqual({ verdict: 'regressed', because: ['kneePerSecond 280.00 against 400.00: 30 % worse, 25 % are noise'] });
-    expect(judge(figures({ readP95Ms: 40, kneePerSecond: 900 }), steady, quiet)).toMatchObject({ verdict: 'regressed', because: [expect.stringContaining('readP95Ms')] });
-    expect(judge(figures({ apiCpuMsPerRequest: 0.5 }), steady, quiet)).toMatchObject({ verdict: 'faster' });
+    expect(judge(figures({ kneePerSecond: 280 }), [other, steady], quiet)).toEqual({ verdict: 'regressed', because: ['kneePerSecond 280.00 against 400.00: 30 % worse, 25 % are noise'] });
+    expect(judge(figures({ readP95Ms: 40, kneePerSecond: 900 }), [steady], quiet)).toMatchObject({ verdict: 'regressed', because: [expect.stringContaining('readP95Ms')] });
+    expect(judge(figures({ apiCpuMsPerRequest: 0.5 }), [steady], quiet)).toMatchObject({ verdict: 'faster' });
   });
 
   it('allows more where the earlier runs differed more', () => {
     const noisy: Baseline = { ...steady, runs: [5, 8, 6, 9, 4].map((readP50Ms) => figures({ readP50Ms })) };
-    expect(judge(figures({ readP50Ms: 10 }), noisy, quiet).verdict).toBe('as before');
-    expect(judge(figures({ readP50Ms: 20 }), noisy, quiet).verdict).toBe('regressed');
+    expect(judge(figures({ readP50Ms: 10 }), [noisy], quiet).verdict).toBe('as before');
+    expect(judge(figures({ readP50Ms: 20 }), [noisy], quiet).verdict).toBe('regressed');
   });
 
   it('holds reads at half the knee to what was promised, and keeps disturbed runs out of the baseline', () => {
@@ -33,9 +34,9 @@ describe('the verdict of a load run', () => {
 
   it('judges nothing that cannot be compared', () => {
     const worse = figures({ kneePerSecond: 1 });
-    const cases: [Baseline | undefined, typeof quiet][] = [[undefined, quiet], [{ ...steady, runs: [] }, quiet], [steady, { ...quiet, machine: { ...machine, model: 'B' } }], [steady, { ...quiet, users: 10 }], [steady, { ...quiet, foreign: 0.4 }]];
-    for (const [baseline, run] of cases) {
-      expect(judge(worse, baseline, run)).toMatchObject({ verdict: 'not judged', because: [expect.any(String)] });
+    const cases: [Baseline[], typeof quiet][] = [[[], quiet], [[{ ...steady, runs: [] }], quiet], [[steady], { ...quiet, machine: { ...machine, model: 'B' } }], [[steady], { ...quiet, machine: { ...machine, processors: 4 } }], [[steady, other], { ...quiet, users: 10 }], [[steady], { ...quiet, foreign: 0.4 }]];
+    for (const [baselines, run] of cases) {
+      expect(judge(worse, baselines, run)).toMatchObject({ verdict: 'not judged', because: [expect.any(String)] });
     }
   });
 });

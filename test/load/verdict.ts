@@ -5,13 +5,23 @@ import type { MachineFacts } from './machine.ts';
 const figuresSchema = z.object({ kneePerSecond: z.number(), readP50Ms: z.number(), readP95Ms: z.number(), apiCpuMsPerRequest: z.number() });
 export type Figures = z.output<typeof figuresSchema>;
 
-export const baselineSchema = z.object({
+const baselineSchema = z.object({
   machine: z.object({ processors: z.number(), model: z.string(), memoryGiB: z.number() }),
   users: z.number(),
   /** Oldest first. */
   runs: z.array(figuresSchema),
 });
 export type Baseline = z.output<typeof baselineSchema>;
+
+/** One for each kind of machine and number of users. */
+export const baselinesSchema = z.array(baselineSchema);
+
+type Compared = Pick<Baseline, 'machine' | 'users'>;
+
+/** Whether runs of both can be compared: as many processors of one model, as many users. */
+export function isComparable(one: Compared, other: Compared): boolean {
+  return one.machine.processors === other.machine.processors && one.machine.model === other.machine.model && one.users === other.users;
+}
 
 export interface Verdict {
   readonly verdict: 'as before' | 'faster' | 'regressed' | 'not judged';
@@ -47,11 +57,10 @@ const LESS_IS_BETTER: Readonly<Record<keyof Figures, boolean>> = { kneePerSecond
  * Compares with the median of earlier runs, allowing three of their standard deviations and never less than a quarter.
  * @param foreign share of the processors that other work took meanwhile, 0 to 1.
  */
-export function judge(figures: Figures, baseline: Baseline | undefined, run: { readonly machine: MachineFacts; readonly users: number; readonly foreign: number }): Verdict {
-  if (baseline === undefined || baseline.runs.length === 0) return { verdict: 'not judged', because: ['there is no baseline; --save makes one'] };
+export function judge(figures: Figures, baselines: readonly Baseline[], run: { readonly machine: MachineFacts; readonly users: number; readonly foreign: number }): Verdict {
   const { machine, users, foreign } = run;
-  if (machine.processors !== baseline.machine.processors || machine.model !== baseline.machine.model) return { verdict: 'not judged', because: [`the baseline is of another machine: ${baseline.machine.processors} x ${baseline.machine.model}`] };
-  if (users !== baseline.users) return { verdict: 'not judged', because: [`the baseline is of ${baseline.users} users`] };
+  const baseline = baselines.find((other) => other.runs.length > 0 && isComparable(other, run));
+  if (baseline === undefined) return { verdict: 'not judged', because: [`there is no baseline of ${users} users on ${machine.processors} x ${machine.model}; --save makes one`] };
   if (!isQuiet(foreign)) return { verdict: 'not judged', because: [`other work took ${Math.round(foreign * 100)} % of the processors`] };
   const moved = (Object.keys(LESS_IS_BETTER) as (keyof Figures)[]).map((name) => ({ name, ...change(figures[name], baseline.runs.map((earlier) => earlier[name]), LESS_IS_BETTER[name]) }));
   const worse = moved.filter(({ by, allowed }) => by > allowed);
