@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
-import { CascadeHouse, type Activities } from './house.ts';
+import { CascadeHouse, type Activities, wrapActivity } from './house.ts';
 import { reading, THREE_LAYERS } from './neurons.ts';
 
 let house: CascadeHouse;
@@ -16,21 +16,17 @@ afterAll(() => house.close());
 
 /** The process "dies" between the commit and the acknowledgement of each layer, once. */
 function losingAnswers(activities: Activities): Activities {
-  const change = (queue: string): Activities[string] => {
-    const { evaluateLayer, ...others } = { ...activities[queue] };
-    if (evaluateLayer === undefined) throw new Error(`no evaluateLayer on ${queue}`);
-    const lossy = async (...args: never[]): Promise<unknown> => {
-      const answer = await evaluateLayer(...args);
+  const lossy = (before: Activities, queue: string): Activities =>
+    wrapActivity(before, queue, 'evaluateLayer', (evaluate) => async (...args: never[]) => {
+      const answer = await evaluate(...args);
       const key = `${queue} ${JSON.stringify(args)}`;
       if (!lost.has(key)) {
         lost.add(key);
         throw new Error('the acknowledgement is lost');
       }
       return answer;
-    };
-    return { ...others, evaluateLayer: lossy };
-  };
-  return { ...activities, [TASK_QUEUES.neuronsL2]: change(TASK_QUEUES.neuronsL2), [TASK_QUEUES.neuronsL3]: change(TASK_QUEUES.neuronsL3), [TASK_QUEUES.neuronsL4]: change(TASK_QUEUES.neuronsL4) };
+    });
+  return [TASK_QUEUES.neuronsL2, TASK_QUEUES.neuronsL3, TASK_QUEUES.neuronsL4].reduce(lossy, activities);
 }
 
 async function counts(orgId: string): Promise<Record<string, number>> {

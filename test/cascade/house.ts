@@ -24,6 +24,14 @@ import { createTestDatabase, type TestDatabase } from '../environment/database.t
 import { createTestNamespace } from '../environment/temporal.ts';
 
 export type Activities = RegisteredActivities['queues'];
+type Activity = Activities[string][string];
+
+/** The same activities, but one of a queue is what `wrap` makes of it. */
+export function wrapActivity(activities: Activities, queue: string, name: string, wrap: (activity: Activity) => Activity): Activities {
+  const activity = activities[queue]?.[name];
+  if (activity === undefined) throw new Error(`no ${name} on ${queue}`);
+  return { ...activities, [queue]: { ...activities[queue], [name]: wrap(activity) } };
+}
 
 /** A cascade's whole world: database, namespace, threads and workers of its own. */
 export class CascadeHouse {

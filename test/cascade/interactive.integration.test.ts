@@ -13,11 +13,11 @@ import { DecidedBatches } from '../../platform/signals/decided-batches.ts';
 import { createDecide, knownDecision } from '../../platform/signals/decide.ts';
 import { prepareValue } from '../../platform/signals/prepare.ts';
 import { commitWaiting, type Decide, type WaitingSignal } from '../../platform/signals/waiting.ts';
-import cascade from '../../schemas/operations/cascade.ts';
-import { signalDecision, type SignalDecision } from '../../schemas/rest/decisions.ts';
 import { TASK_QUEUES } from '../../schemas/names/task-queues.ts';
 import { formatWorkflowId } from '../../schemas/names/workflow-id.ts';
-import { type Activities, CascadeHouse } from './house.ts';
+import cascade from '../../schemas/operations/cascade.ts';
+import { signalDecision, type SignalDecision } from '../../schemas/rest/decisions.ts';
+import { type Activities, CascadeHouse, wrapActivity } from './house.ts';
 import { reading, THREE_LAYERS } from './neurons.ts';
 
 let house: CascadeHouse;
@@ -45,16 +45,14 @@ afterAll(async () => {
 
 const never = new AbortController().signal;
 
+/** All layers at once fail for the batches in `failing`. */
 function failingAtOnce(activities: Activities): Activities {
-  const { evaluateAllLayers, ...others } = { ...activities[TASK_QUEUES.interactive] };
-  if (evaluateAllLayers === undefined) throw new Error('no evaluateAllLayers');
-  const change = async (input: { batchId: string }): Promise<unknown> => {
-    const attempts = failing.get(input.batchId);
-    if (attempts === undefined) return evaluateAllLayers(...([input] as unknown as never[]));
-    failing.set(input.batchId, attempts + 1);
+  return wrapActivity(activities, TASK_QUEUES.interactive, 'evaluateAllLayers', (evaluate) => async (...args: never[]) => {
+    const batchId = [...failing.keys()].find((id) => JSON.stringify(args).includes(id));
+    if (batchId === undefined) return evaluate(...args);
+    failing.set(batchId, (failing.get(batchId) ?? 0) + 1);
     throw new Error('the thread ended');
-  };
-  return { ...activities, [TASK_QUEUES.interactive]: { ...others, evaluateAllLayers: change } };
+  });
 }
 
 function prepared(orgId: string, signal: Readonly<Record<string, unknown>>) {

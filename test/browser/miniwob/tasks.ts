@@ -1,4 +1,4 @@
-import { access, readFile, readdir } from 'node:fs/promises';
+import { access, readdir, readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { basename, extname, join, normalize, resolve } from 'node:path';
 import type { Browser } from 'playwright-core';
@@ -62,11 +62,13 @@ export async function playTasks({ browser, dir, flows: folder = join(import.meta
   return { tasks: flows.length, solved, episodes, won: episodes - failed.length, failed };
 }
 
+const REMEDY = 'give the `html` folder of the package miniwob, which holds `core` and `miniwob`';
+
 async function pageFolder(dir: string): Promise<{ root: string; prefix: string }> {
   const pages = await foundIn(dir);
   const script = join(pages.root, 'core/core.js');
   await access(script).catch((error: unknown) => {
-    throw new SetupError(`there are no pages of MiniWoB++ in ${dir} (${script} is missing)`, 'give the `html` folder of the package miniwob, which holds `core` and `miniwob`', { cause: error });
+    throw new SetupError(`there are no pages of MiniWoB++ in ${dir} (${script} is missing)`, REMEDY, { cause: error });
   });
   return pages;
 }
@@ -74,7 +76,7 @@ async function pageFolder(dir: string): Promise<{ root: string; prefix: string }
 /** The folder itself may hold the tasks, or `miniwob/` below it. */
 async function foundIn(dir: string): Promise<{ root: string; prefix: string }> {
   const entries = await readdir(dir).catch(() => {
-    throw new SetupError(`there is no folder ${dir}`, 'give the `html` folder of the package miniwob');
+    throw new SetupError(`there is no folder ${dir}`, REMEDY);
   });
   if (entries.includes('miniwob')) return { root: dir, prefix: 'miniwob/' };
   if (entries.includes('html')) return { root: join(dir, 'html'), prefix: 'miniwob/' };
