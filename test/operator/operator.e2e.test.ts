@@ -88,7 +88,8 @@ describe.skipIf(!present)('the operator', { timeout: PATIENCE_MS }, () => {
     await isReady(namespace);
     expect(await absent(apps(namespace, 'statefulsets', 'hal9-l4'))).toBe(true);
     expect(await cluster.call('GET', clusters(namespace, 'hal9'))).toMatchObject({ status: { pods: '25/25' } });
-    expect(await events(namespace)).toEqual(expect.arrayContaining(['Created: made Deployment hal9-l3', 'Removed: removed StatefulSet hal9-l4, which is not wished any more', 'Ready: 25 pods are ready']));
+    // Events are written after the status.
+    await expect.poll(() => events(namespace)).toEqual(expect.arrayContaining(['Created: made Deployment hal9-l3', 'Removed: removed StatefulSet hal9-l4, which is not wished any more', 'Ready: 25 pods are ready']));
   });
 
   it('scales a layer, rolls a new image, and leaves what an autoscaler decided', async () => {
