@@ -126,6 +126,7 @@ class TemporalOperations implements Operations {
       history: this.#history,
       read: (caller, runId) => this.describe(caller, runId),
       flush: () => this.#recorder.flush(),
+      changed: (orgId, runId) => this.#feed.forget(orgId, runId),
       start: (caller, request) => this.start(caller, request),
       audited: (caller, action, runId, details, work) => this.#audited(caller, action, runId, details, work),
     });

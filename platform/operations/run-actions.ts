@@ -24,6 +24,8 @@ export interface RunActionParts {
   readonly read: (caller: Caller, runId: string) => Promise<RunDescription>;
   /** Writes started runs that still wait to be written. */
   readonly flush: () => Promise<void>;
+  /** Told after the run's row was changed, so that who reads it next through this process sees that. */
+  readonly changed: (orgId: string, runId: string) => void;
   readonly start: (caller: Caller, request: StartRequest) => Promise<StartedRun>;
   /** Runs the work between an act of the intention and one of the outcome. */
   readonly audited: <T>(caller: Caller, action: string, runId: string, details: ActDetails, work: () => Promise<T>) => Promise<T>;
@@ -46,6 +48,7 @@ export class RunActions {
     return audited(caller, paused ? 'run.pause' : 'run.resume', runId, {}, async () => {
       const answer = await this.#call('update', runId, PAUSE_MS, () => client.workflow.getHandle(workflowId).executeUpdate<{ changed: boolean }, []>(paused ? RESERVED_UPDATES.pause : RESERVED_UPDATES.resume));
       await this.#events.pause(caller.orgId, runId, paused);
+      this.#parts.changed(caller.orgId, runId);
       return answer.changed;
     });
   }
@@ -62,6 +65,7 @@ export class RunActions {
       const input = await history.input(runId, workflowId);
       const started = await start(caller, { operation: row.operation, input, origin: 'api', tags: row.tags, retryOf: runId, uuid });
       await this.#events.retry(caller.orgId, runId, started.runId);
+      this.#parts.changed(caller.orgId, runId);
       return started;
     });
   }
@@ -92,6 +96,7 @@ export class RunActions {
     return audited(caller, 'run.replay', runId, { fromEvent: plan.from.eventId, epoch: plan.epoch }, async () => {
       const { runId: temporalRunId } = await this.#call('read', runId, RPC_MS, () => client.workflow.getHandle(workflowId).describe());
       await this.#events.replay(caller.orgId, runId, plan.epoch);
+      this.#parts.changed(caller.orgId, runId);
       await this.#call('replay', runId, RPC_MS, () =>
         client.workflowService.resetWorkflowExecution({
           namespace: client.options.namespace,

@@ -112,13 +112,16 @@ describe('runs over REST', () => {
     const open = (headers: Record<string, string> = {}): Promise<Response> => fetch(`http://127.0.0.1:${server.port}${path(run, '/stream')}`, { headers: { authorization: `Bearer ${secret}`, ...headers }, signal: AbortSignal.timeout(20_000) });
     const stream = await open();
     expect([stream.status, stream.headers.get('content-type')]).toEqual([200, 'text/event-stream; charset=utf-8']);
-    const whole = stream.text();
-    expect(await ask('POST', path(run, '/pause'))).toMatchObject({ status: 200, body: { changed: true } });
-    expect((await ask('GET', path(run))).body['pausedAt']).not.toBeNull();
-    await ask('POST', path(run, '/resume'));
-    await ask('POST', path(run, '/signals/proceed'), { payload: { title: 'Admiral' } });
-    await ask('GET', path(run, '/result?waitSeconds=20'));
-    const events = [...(await whole).matchAll(/^id: (\d+)\nevent: ([a-z]+)\ndata: (.+)$/gm)].map(([, id, event, data]) => ({ id: Number(id), event, data: JSON.parse(data ?? '') as Record<string, unknown> }));
+    const changes = async () => {
+      expect(await ask('POST', path(run, '/pause'))).toMatchObject({ status: 200, body: { changed: true } });
+      expect((await ask('GET', path(run))).body['pausedAt']).not.toBeNull();
+      await ask('POST', path(run, '/resume'));
+      expect((await ask('GET', path(run))).body['pausedAt']).toBeNull();
+      await ask('POST', path(run, '/signals/proceed'), { payload: { title: 'Admiral' } });
+      await ask('GET', path(run, '/result?waitSeconds=20'));
+    };
+    const [whole] = await Promise.all([stream.text(), changes()]);
+    const events = [...whole.matchAll(/^id: (\d+)\nevent: ([a-z]+)\ndata: (.+)$/gm)].map(([, id, event, data]) => ({ id: Number(id), event, data: JSON.parse(data ?? '') as Record<string, unknown> }));
     expect(events.map(({ event }) => event).filter((event) => event !== 'progress')).toEqual(['started', 'paused', 'resumed', 'closed']);
     expect(events.at(-1)?.data).toMatchObject({ type: 'closed', seq: events.length, data: { status: 'completed' } });
     const rest = await (await open({ 'last-event-id': '1' })).text();
