@@ -426,7 +426,8 @@ describe('the schedule of drills', () => {
     if (made === undefined) throw new Error('not made');
     await schedules.trigger(caller, made.id, undefined);
     const [firing] = await firings(caller, made.id, (all) => all.some(({ runId }) => runId !== null));
-    expect(await operations.describe(caller, firing?.runId ?? '')).toMatchObject({ operation: 'drill', origin: 'schedule', startedBy: 'system:dispatcher' });
+    // A firing has its run's id before the run is started.
+    await expect.poll(() => operations.describe(caller, firing?.runId ?? '')).toMatchObject({ operation: 'drill', origin: 'schedule', startedBy: 'system:dispatcher' });
     await operations.terminate(caller, firing?.runId ?? '', 'nobody drills here');
 
     await keep('0 5 * * 0');
