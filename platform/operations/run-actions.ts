@@ -24,7 +24,7 @@ export interface RunActionParts {
   readonly read: (caller: Caller, runId: string) => Promise<RunDescription>;
   /** Writes started runs that still wait to be written. */
   readonly flush: () => Promise<void>;
-  /** Told after the run's row was changed, so that who reads it next through this process sees that. */
+  /** Told after the run's row was changed. */
   readonly changed: (orgId: string, runId: string) => void;
   readonly start: (caller: Caller, request: StartRequest) => Promise<StartedRun>;
   /** Runs the work between an act of the intention and one of the outcome. */
@@ -47,8 +47,7 @@ export class RunActions {
     await this.#parts.flush();
     return audited(caller, paused ? 'run.pause' : 'run.resume', runId, {}, async () => {
       const answer = await this.#call('update', runId, PAUSE_MS, () => client.workflow.getHandle(workflowId).executeUpdate<{ changed: boolean }, []>(paused ? RESERVED_UPDATES.pause : RESERVED_UPDATES.resume));
-      await this.#events.pause(caller.orgId, runId, paused);
-      this.#parts.changed(caller.orgId, runId);
+      await this.#note(caller.orgId, runId, (events) => events.pause(caller.orgId, runId, paused));
       return answer.changed;
     });
   }
@@ -64,8 +63,7 @@ export class RunActions {
     return audited(caller, 'run.retry', runId, {}, async () => {
       const input = await history.input(runId, workflowId);
       const started = await start(caller, { operation: row.operation, input, origin: 'api', tags: row.tags, retryOf: runId, uuid });
-      await this.#events.retry(caller.orgId, runId, started.runId);
-      this.#parts.changed(caller.orgId, runId);
+      await this.#note(caller.orgId, runId, (events) => events.retry(caller.orgId, runId, started.runId));
       return started;
     });
   }
@@ -95,8 +93,7 @@ export class RunActions {
     const plan = await this.plan(caller, runId, workflowId, fromEvent);
     return audited(caller, 'run.replay', runId, { fromEvent: plan.from.eventId, epoch: plan.epoch }, async () => {
       const { runId: temporalRunId } = await this.#call('read', runId, RPC_MS, () => client.workflow.getHandle(workflowId).describe());
-      await this.#events.replay(caller.orgId, runId, plan.epoch);
-      this.#parts.changed(caller.orgId, runId);
+      await this.#note(caller.orgId, runId, (events) => events.replay(caller.orgId, runId, plan.epoch));
       await this.#call('replay', runId, RPC_MS, () =>
         client.workflowService.resetWorkflowExecution({
           namespace: client.options.namespace,
@@ -115,6 +112,12 @@ export class RunActions {
   async #row(caller: Caller, runId: string): Promise<RunDescription> {
     await this.#parts.flush();
     return this.#parts.read(caller, runId);
+  }
+
+  /** Changes the run's row; who reads it next through this process sees that. */
+  async #note(orgId: string, runId: string, change: (events: RunEventStore) => Promise<void>): Promise<void> {
+    await change(this.#events);
+    this.#parts.changed(orgId, runId);
   }
 
   async #call<T>(attempt: Parameters<typeof fromTemporal>[1], runId: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {

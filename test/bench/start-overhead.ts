@@ -46,7 +46,8 @@ interface Round {
  * whatever else the machine does meets both. `cpuMs` is the processor time of one start by process: unlike the other numbers it hardly
  * depends on what else runs.
  *
- * Options: `--clients` (32), `--rounds` (40; half as many at the same rate), `--seconds` of each round (2).
+ * Options: `--clients` (32), `--rounds` (40; half as many at the same rate), `--seconds` of each round (2), `--bare` (the raw client sends neither memo
+ * nor priority).
  */
 export const run: Bench = async (args) => {
   const clients = args.number('clients', 32);
@@ -61,7 +62,7 @@ export const run: Bench = async (args) => {
   const connection = await Connection.connect({ address: stack.temporalAddress });
   const pool = new Pool(stack.url, { connections: clients, pipelining: 1 });
   try {
-    const raw = rawStart(stack, connection);
+    const raw = rawStart(stack, connection, args.options['bare'] !== undefined);
     const rest = restStart(stack, pool);
     const processors = (): Promise<Record<string, number>> => processorTimes(stack);
     for (const start of [raw, rest]) await measure(start, { clients, seconds: WARM_UP_SECONDS }, args.signal, processors);
@@ -101,7 +102,7 @@ export const run: Bench = async (args) => {
   }
 };
 
-function rawStart(stack: Stack, connection: Connection): Start {
+function rawStart(stack: Stack, connection: Connection, bare: boolean): Start {
   const orgId = stack.first?.orgId ?? '';
   const dataConverter = createDataConverter(KeyRing.parse(String(stack.environment['HAL9_MASTER_KEYS'])));
   const client = new Client({ connection, namespace: stack.temporalNamespace, dataConverter });
@@ -116,8 +117,7 @@ function rawStart(stack: Stack, connection: Connection): Start {
         { key: NAME, value: OPERATION },
         { key: ORIGIN, value: 'api' },
       ],
-      memo: { hal9: { tags: [], actor: `key:${orgId}`, requestId: randomUUID() } },
-      priority: { priorityKey: 3, fairnessKey: orgId },
+      ...(bare ? {} : { memo: { hal9: { tags: [], actor: `key:${orgId}`, requestId: randomUUID() } }, priority: { priorityKey: 3, fairnessKey: orgId } }),
       workflowIdReusePolicy: 'REJECT_DUPLICATE',
     });
   };
